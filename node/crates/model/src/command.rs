@@ -1,0 +1,106 @@
+//! What goes into the log: a request that passed every check the leader can make, with all uncertainty decided.
+
+use crate::{Entity, Path, Representation, Timestamp, Value, path::SubtreeRoot, primitive::{Conditions, NotifyMedia}};
+
+/// Names a request for ever: the same id is applied once, however often it is sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct RequestId {
+    /// Random, one for each client process.
+    pub session: u64,
+    /// Counts the session's requests from 1.
+    pub sequence: u64,
+    /// Every sequence below this has been answered to the client: its reply may be forgotten.
+    pub acked_below: u64,
+}
+
+/// One log entry's command.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Command {
+    /// `RequestId::default()` (all zero) for the leader's own commands, which carry their own idempotence.
+    pub id: RequestId,
+    /// The leader's time.
+    pub at: Timestamp,
+    /// requestingEntity.
+    pub entity: Entity,
+    /// What to do.
+    pub operation: Operation,
+}
+
+/// The operations of the state machine.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Operation {
+    /// CREATE of anything but a contentInstance, complete with defaults, negotiated times and name.
+    Create {
+        /// The new resource.
+        path: Path,
+        /// Its attributes, checked.
+        representation: Representation,
+        /// For subscriptions.
+        notify_media: NotifyMedia,
+    },
+    /// CREATE of a contentInstance.
+    CreateInstance {
+        /// The container's path.
+        container: Path,
+        /// The name the client chose; otherwise made from the sequence at apply.
+        id: Option<String>,
+        /// Attributes as sent (delayTolerance, searchStrings, contentTypes, content).
+        representation: Representation,
+    },
+    /// Full UPDATE: RW attributes are replaced, absent optional ones removed (D-12).
+    Update {
+        /// Addressed resource.
+        path: Path,
+        /// RW attributes, checked, expirationTime negotiated.
+        representation: Representation,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// Partial UPDATE of one attribute.
+    UpdateAttribute {
+        /// Addressed resource.
+        path: Path,
+        /// ETSI name.
+        attribute: &'static str,
+        /// The new value.
+        value: Value,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// DELETE with everything below.
+    Delete {
+        /// Addressed resource, or one contentInstance.
+        path: Path,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// Deletes what has fallen due, a bounded number at a time, forgets idle sessions; sent by the leader's timer.
+    Expire,
+    /// The subscriber (or the other subtree) has everything of this queue up to this sequence.
+    Acknowledge {
+        /// The subtree whose outbox it is.
+        subtree: SubtreeRoot,
+        /// The queue: a subscription's path, or the internal destination.
+        queue: Path,
+        /// Inclusive.
+        up_to: u64,
+    },
+    /// Ends a subscription whose contact refused for good or whose READ right is gone.
+    EndSubscription {
+        /// The subscription.
+        path: Path,
+        /// `None` when the contact itself refused: nobody is told.
+        final_status: Option<crate::StatusCode>,
+    },
+    /// A named child of a root collection came or went in another subtree; applied once by `origin` and `sequence`.
+    CollectionChanged {
+        /// Root collection (`applications`).
+        collection: &'static str,
+        /// The subtree that changed.
+        origin: SubtreeRoot,
+        /// Its outbox sequence.
+        sequence: u64,
+        /// When.
+        at: Timestamp,
+    },
+}

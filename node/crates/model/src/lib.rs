@@ -1,0 +1,38 @@
+//! The pure core: what the ETSI M2M resource tree does, with no I/O, no clock, no randomness and no async.
+//!
+//! In reading order: the vocabulary (tables, values, paths, primitives), what is stored (keys, records, the view),
+//! then what happens to a request: `admit` (does it exist, is the method there), `access` (may this entity),
+//! `validate` (is the body in order), `command` (what goes into the log), `apply` and `query`.
+
+pub mod tables;
+pub mod time;
+pub mod value;
+pub mod path;
+pub mod entity;
+pub mod status;
+pub mod filter;
+pub mod primitive;
+
+pub mod key;
+pub mod record;
+pub mod view;
+
+pub mod admit;
+pub mod access;
+pub mod validate;
+pub mod command;
+pub mod apply;
+pub mod query;
+pub mod outbox;
+
+pub mod placement;
+
+pub use command::{Command, Operation, RequestId};
+pub use entity::{Entity, Scl};
+pub use path::{Path, SubtreeRoot};
+pub use primitive::{Body, Method, RequestPrimitive, ResponsePrimitive};
+pub use status::{Refusal, StatusCode};
+pub use tables::ResourceType;
+pub use time::{LogTime, Timestamp};
+pub use value::{Content, Representation, Value};
+pub use view::TreeView;

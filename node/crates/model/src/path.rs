@@ -1,0 +1,167 @@
+//! Addresses inside one SCL: paths relative to sclBase, and the subtree each belongs to.
+
+use std::fmt;
+
+/// A path below sclBase: percent-decoded segments, none empty. The empty path is sclBase itself.
+/// At most `SEGMENTS_MAX` segments of at most `SEGMENT_BYTES_MAX` octets.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Path {
+    segments: Vec<String>,
+}
+
+/// How deep a path may be.
+pub const SEGMENTS_MAX: usize = 64;
+/// How long one segment may be, in octets.
+pub const SEGMENT_BYTES_MAX: usize = 256;
+
+/// The unit of ownership: sclBase with its collections (`None`), or a named child of one of its collections.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum SubtreeRoot {
+    /// sclBase, its six collections and what hangs directly on those (`applications/subscriptions/<s>`).
+    SclBase,
+    /// `<collection>/<name>`
+    Named {
+        /// scls, applications, containers, groups, accessRights or subscriptions.
+        collection: &'static str,
+        /// The id of the resource.
+        name: String,
+    },
+}
+
+/// The stable 64-bit position of a subtree; shards own contiguous ranges of these.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Slot(pub u64);
+
+/// The collections of sclBase whose named children are subtrees of their own.
+pub const ROOT_COLLECTIONS: [&str; 6] =
+    ["scls", "applications", "containers", "groups", "accessRights", "subscriptions"];
+
+/// Segments below a root collection that are not names: they belong to sclBase's own subtree.
+const RESERVED_IN_ROOT: [&str; 2] = ["subscriptions", "mgmtObjs"];
+
+impl Path {
+    /// sclBase.
+    pub fn scl_base() -> Path {
+        Path::default()
+    }
+
+    /// Reads the part of a request target below sclBase: percent-decodes each segment, ignores one trailing slash.
+    /// `None` for an empty, `.` or `..` segment, a NUL or control character, broken escapes or a limit exceeded.
+    pub fn parse(text: &str) -> Option<Path> {
+        let text = text.strip_prefix('/').unwrap_or(text);
+        let text = text.strip_suffix('/').unwrap_or(text);
+        if text.is_empty() {
+            return Some(Path::default());
+        }
+        let segments: Vec<String> = text.split('/').map(decode_segment).collect::<Option<_>>()?;
+        (segments.len() <= SEGMENTS_MAX).then_some(Path { segments })
+    }
+
+    /// The segments, decoded.
+    pub fn segments(&self) -> &[String] {
+        &self.segments
+    }
+
+    /// The path one segment down. The segment is taken as it is (decoded).
+    pub fn child(&self, segment: impl Into<String>) -> Path {
+        let mut segments = self.segments.clone();
+        segments.push(segment.into());
+        Path { segments }
+    }
+
+    /// The path one segment up; `None` above sclBase.
+    pub fn parent(&self) -> Option<Path> {
+        let (_, rest) = self.segments.split_last()?;
+        Some(Path { segments: rest.to_vec() })
+    }
+
+    /// The last segment.
+    pub fn name(&self) -> Option<&str> {
+        self.segments.last().map(String::as_str)
+    }
+
+    /// Whether `self` is `ancestor` or stands below it.
+    pub fn is_below_or_at(&self, ancestor: &Path) -> bool {
+        self.segments.starts_with(&ancestor.segments)
+    }
+
+    /// The subtree that owns this path.
+    pub fn subtree(&self) -> SubtreeRoot {
+        let (Some(collection), Some(name)) = (self.segments.first(), self.segments.get(1)) else {
+            return SubtreeRoot::SclBase;
+        };
+        match ROOT_COLLECTIONS.iter().find(|c| *c == collection) {
+            Some(collection) if !RESERVED_IN_ROOT.contains(&name.as_str()) => {
+                SubtreeRoot::Named { collection, name: name.clone() }
+            }
+            _ => SubtreeRoot::SclBase,
+        }
+    }
+}
+
+impl fmt::Display for Path {
+    /// `/applications/a%20b`; empty for sclBase. Prefix it with the sclBase path for an address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for segment in &self.segments {
+            f.write_str("/")?;
+            encode_segment(segment, f)?;
+        }
+        Ok(())
+    }
+}
+
+impl SubtreeRoot {
+    /// `stable_hash64("<collection>/<name>")`, xxh3 with seed 0; sclBase hashes the empty string. Never changes.
+    pub fn slot(&self) -> Slot {
+        Slot(match self {
+            SubtreeRoot::SclBase => xxhash_rust::xxh3::xxh3_64(b""),
+            SubtreeRoot::Named { collection, name } => {
+                xxhash_rust::xxh3::xxh3_64(format!("{collection}/{name}").as_bytes())
+            }
+        })
+    }
+
+    /// The path of the subtree's root resource.
+    pub fn path(&self) -> Path {
+        match self {
+            SubtreeRoot::SclBase => Path::default(),
+            SubtreeRoot::Named { collection, name } => {
+                Path { segments: vec![(*collection).to_owned(), name.clone()] }
+            }
+        }
+    }
+}
+
+fn decode_segment(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                u8::try_from(high * 16 + low).ok()?
+            }
+            other => other,
+        });
+    }
+    let segment = String::from_utf8(out).ok()?;
+    let sound = !segment.is_empty()
+        && segment.len() <= SEGMENT_BYTES_MAX
+        && segment != "."
+        && segment != ".."
+        && !segment.contains('/')
+        && !segment.chars().any(char::is_control);
+    sound.then_some(segment)
+}
+
+fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for byte in segment.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+            | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => write!(f, "{}", char::from(byte))?,
+            other => write!(f, "%{other:02X}")?,
+        }
+    }
+    Ok(())
+}

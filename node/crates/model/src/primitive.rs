@@ -1,0 +1,129 @@
+//! Request and response primitives, the same whatever protocol carried them.
+
+use crate::{Entity, Path, Refusal, Representation, StatusCode, Timestamp, filter::FilterCriteria, value::Struct};
+use bytes::Bytes;
+
+/// The methods of the standard.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[allow(missing_docs)]
+pub enum Method {
+    Create,
+    Retrieve,
+    Update,
+    Delete,
+    Execute,
+    Notify,
+}
+
+/// What an issuer asks of this SCL.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RequestPrimitive {
+    /// The method.
+    pub method: Method,
+    /// targetID, below sclBase. Partial addressing and `latest` are still part of it.
+    pub target: Path,
+    /// Authenticated by the edge, normalised.
+    pub requesting_entity: Entity,
+    /// The body, decoded by the edge.
+    pub body: Body,
+    /// filterCriteria, or why the query was malformed.
+    pub filter: Result<FilterCriteria, Refusal>,
+    /// Conditional headers.
+    pub conditions: Conditions,
+    /// Media type in which a notify should carry representations when this request creates a subscription.
+    pub notify_media: NotifyMedia,
+}
+
+/// A body after decoding. Syntax is refused after authorisation (procedures.md 1.2), so a malformed one travels on.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Body {
+    /// No body.
+    None,
+    /// A resource, or one attribute of it, by its root element.
+    Representation(Representation),
+    /// The attribute element alone (partial addressing).
+    Attribute {
+        /// Its ETSI name.
+        name: String,
+        /// Its value, decoded by the first type that has this attribute.
+        value: crate::Value,
+    },
+    /// A message body (`notify`, ...).
+    Message(Struct),
+    /// Any other media type: content of a contentInstance.
+    Raw {
+        /// Content-Type as sent.
+        content_type: String,
+        /// The octets.
+        bytes: Bytes,
+    },
+    /// Could not be read; the refusal that applies once the issuer is authorised.
+    Malformed(Refusal),
+}
+
+/// If-Match and its kin.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub struct Conditions {
+    /// eTags without quotes; `*` as itself.
+    pub if_match: Vec<String>,
+    pub if_none_match: Vec<String>,
+    pub if_modified_since: Option<Timestamp>,
+    pub if_unmodified_since: Option<Timestamp>,
+}
+
+/// The media type of representations inside notify.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[allow(missing_docs)]
+pub enum NotifyMedia {
+    #[default]
+    Xml,
+    Json,
+}
+
+/// The answer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ResponsePrimitive {
+    /// The status.
+    pub status: StatusCode,
+    /// resourceURI of a create, as a local address (`/m2m/...`).
+    pub resource_uri: Option<String>,
+    /// The body.
+    pub body: Body,
+    /// Opaque, without quotes; changes with every change of the representation.
+    pub etag: Option<String>,
+    /// lastModifiedTime.
+    pub last_modified: Option<Timestamp>,
+    /// With METHOD_NOT_ALLOWED.
+    pub allow: Vec<Method>,
+    /// errorInfo/additionalInfo.
+    pub info: String,
+    /// With SERVICE_UNAVAILABLE: when to try again, in milliseconds.
+    pub retry_after_ms: Option<u32>,
+}
+
+impl ResponsePrimitive {
+    /// A bodyless answer.
+    pub fn status(status: StatusCode) -> ResponsePrimitive {
+        ResponsePrimitive {
+            status,
+            resource_uri: None,
+            body: Body::None,
+            etag: None,
+            last_modified: None,
+            allow: Vec::new(),
+            info: String::new(),
+            retry_after_ms: None,
+        }
+    }
+}
+
+impl From<Refusal> for ResponsePrimitive {
+    fn from(refusal: Refusal) -> ResponsePrimitive {
+        ResponsePrimitive {
+            allow: refusal.allow,
+            info: refusal.info,
+            ..ResponsePrimitive::status(refusal.status)
+        }
+    }
+}
