@@ -1,1 +1,21 @@
-//! placeholder
+//! Many Raft groups on one node: everything that names openraft.
+//!
+//! A [`Groups`] holds the node's replicas; each is a [`Group`] that takes proposals and answers whether it may
+//! serve reads. What the entries mean is the business of a [`Replica`], how frames travel is the business of
+//! whoever calls [`Links::attach`]: commands, replies and frames are opaque here, and no transport is named.
+//!
+//! What is on disk and on the wire is `banyan.v1` from raft.proto, never a type of openraft.
+
+mod config;
+mod error;
+mod group;
+mod groups;
+mod link;
+mod replica;
+
+pub use config::{Config, ConfigError};
+pub use error::{ChangeError, NotLeader, ProposeError, StartError};
+pub use group::{Group, GroupStatus, Leadership};
+pub use groups::Groups;
+pub use link::{Incoming, Link, Links, Outgoing};
+pub use replica::{Replica, Stop};
