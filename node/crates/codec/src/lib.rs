@@ -1,1 +1,18 @@
-//! placeholder
+//! XML and JSON bodies <-> model values, both driven by the tables of `model::tables`: no rule here knows a resource
+//! type, so a new row of the tables is encoded and decoded without new code.
+//!
+//! Reading is liberal in what carries no meaning (prefixes, qualification, order, V1 spellings) and strict in what
+//! does (unknown names, duplicates, both alternatives of a choice): such a body becomes [`Body::Malformed`] with a
+//! refusal that names the element. Nothing read from a peer can make this crate panic or use more memory than
+//! [`Limits`] allow; DOCTYPE, entities other than the five predefined ones and processing instructions are refused.
+//! Writing follows the V2.1.1 schemas exactly: order, qualification, `xsi:type`.
+//!
+//! What is *not* checked here: modes (mandatory, not permitted), which depend on the method: `model::validate`.
+//! Standard: TS 102 921, representations (bindings 5, 6 and 8b); names, order and types: the tables.
+
+mod face;
+
+pub use face::{
+    Expect, Format, Limits, decode, decode_content, encode_attribute, encode_body, encode_message, encode_representation,
+    error_info, notify,
+};
