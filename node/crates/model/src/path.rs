@@ -57,6 +57,16 @@ impl Path {
         (segments.len() <= SEGMENTS_MAX).then_some(Path { segments })
     }
 
+    /// A path of decoded segments, taken as they are: what was checked when it was first read.
+    pub fn from_segments(segments: Vec<String>) -> Path {
+        Path { segments }
+    }
+
+    /// Whether `parse` could have made this path: every segment and their number within the limits.
+    pub fn is_sound(&self) -> bool {
+        self.segments.len() <= SEGMENTS_MAX && self.segments.iter().all(|segment| is_sound(segment))
+    }
+
     /// The segments, decoded.
     pub fn segments(&self) -> &[String] {
         &self.segments
@@ -146,13 +156,16 @@ fn decode_segment(text: &str) -> Option<String> {
         });
     }
     let segment = String::from_utf8(out).ok()?;
-    let sound = !segment.is_empty()
+    is_sound(&segment).then_some(segment)
+}
+
+fn is_sound(segment: &str) -> bool {
+    !segment.is_empty()
         && segment.len() <= SEGMENT_BYTES_MAX
         && segment != "."
         && segment != ".."
         && !segment.contains('/')
-        && !segment.chars().any(char::is_control);
-    sound.then_some(segment)
+        && !segment.chars().any(char::is_control)
 }
 
 fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
