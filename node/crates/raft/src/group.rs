@@ -1,29 +1,68 @@
 //! One group's replica on this node, as the rest of the node sees it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::{ChangeMembers, Instant};
 use tokio::sync::watch;
 
-use crate::{ChangeError, NotLeader, ProposeError};
+use crate::machine::Machine;
+use crate::proposal::{Answer, outcome};
+use crate::serve::Server;
+use crate::shared::Shared;
+use crate::types::{Command, Types};
+use crate::{ChangeError, Config, NotLeader, ProposeError};
+
+pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
 /// A handle on one group's replica; cheap to clone.
 #[derive(Clone)]
-pub struct Group {}
+pub struct Group {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) raft: Raft,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) server: Server,
+    pub(crate) config: Arc<Config>,
+    leadership: watch::Sender<Leadership>,
+}
 
 impl Group {
-    /// The group's number.
-    pub fn id(&self) -> u64 {
-        todo!()
+    pub(crate) fn new(raft: Raft, shared: Arc<Shared>, config: Arc<Config>) -> Group {
+        let server = Server::new(raft.clone(), shared.clone());
+        let (leadership, _) = watch::channel(Leadership::default());
+        let group = Group { inner: Arc::new(Inner { raft, shared, server, config, leadership }) };
+        tokio::spawn(group.clone().follow());
+        group
     }
 
-    /// Makes `voters` the first members, on an empty replica. Idempotent: every founder may call it with the same set.
+    /// The group's number.
+    pub fn id(&self) -> u64 {
+        self.inner.shared.group
+    }
+
+    /// Makes `voters` the first members, on an empty replica. Idempotent: every founder may call it with the same
+    /// set, and again.
     ///
     /// # Errors
-    /// [`ChangeError::Refused`] or [`ChangeError::Stopped`].
+    /// [`ChangeError::Refused`] if this node is not among them, [`ChangeError::Stopped`].
     pub async fn found(&self, voters: BTreeSet<u64>) -> Result<(), ChangeError> {
-        let _ = voters;
-        todo!()
+        match self.inner.raft.initialize(voters).await {
+            // It has members already, which it only can have from a founding.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(InitializeError::NotInMembers(error))) => {
+                Err(ChangeError::Refused(error.to_string()))
+            }
+            Err(RaftError::Fatal(_)) => Err(ChangeError::Stopped),
+        }
     }
 
     /// Adds `node` as a learner; returns when the change is committed, not when the learner has caught up.
@@ -31,8 +70,7 @@ impl Group {
     /// # Errors
     /// [`ChangeError`].
     pub async fn add_learner(&self, node: u64) -> Result<(), ChangeError> {
-        let _ = node;
-        todo!()
+        change(self.inner.raft.add_learner(node, (), false).await.map(|_| ()))
     }
 
     /// Makes `voters` the voters. Each must be a learner or voter already; a voter that leaves is removed.
@@ -40,37 +78,189 @@ impl Group {
     /// # Errors
     /// [`ChangeError`].
     pub async fn change_voters(&self, voters: BTreeSet<u64>) -> Result<(), ChangeError> {
-        let _ = voters;
-        todo!()
+        let members = ChangeMembers::ReplaceAllVoters(voters);
+        change(self.inner.raft.change_membership(members, false).await.map(|_| ()))
     }
 
-    /// Proposes a command. Does not wait; `answer` is called exactly once, from any thread, and must not block.
+    /// Proposes a command. Does not wait; `answer` is called exactly once, from any thread and perhaps before this
+    /// returns, and must not block.
     pub fn propose(&self, command: Bytes, answer: impl FnOnce(Result<Bytes, ProposeError>) + Send + 'static) {
-        let _ = (command, answer);
-        todo!()
+        let Inner { raft, shared, config, .. } = &*self.inner;
+        if shared.stopped().is_some() {
+            return answer(Err(ProposeError::Stopped));
+        }
+        if shared.leaving.load(Ordering::Acquire) {
+            return answer(Err(ProposeError::NotLeader { leader: None }));
+        }
+        let (count_max, bytes_max) = (config.proposals_in_flight_max, config.proposal_bytes_in_flight_max);
+        let Some(share) = shared.in_flight.take(command.len(), count_max, bytes_max) else {
+            return answer(Err(ProposeError::Busy));
+        };
+        let answer = Answer::new(move |result| {
+            drop(share);
+            answer(outcome(result));
+        });
+        // openraft's queue is longer than what may be in flight, so this is done at the first poll: without the
+        // caller's budget, or a busy task would be told "pending". If the core is gone, the responder is dropped
+        // with the message and answers.
+        let enqueue = tokio::task::unconstrained(raft.client_write_ff(Command(command), Some(answer)));
+        let _ = enqueue.now_or_never();
     }
 
     /// Whether a read of the local state is linearizable now: leader, lease valid, first entry of the term applied.
     ///
+    /// Rests on the clocks of two nodes running at rates that differ by less than a tenth.
+    ///
     /// # Errors
     /// [`NotLeader`] with the leader as far as it is known.
     pub fn serves_reads(&self) -> Result<(), NotLeader> {
-        todo!()
+        let Inner { raft, shared, config, .. } = &*self.inner;
+        let leader = raft.as_leader().map_err(|forward| NotLeader { leader: forward.leader_id })?;
+        // A follower counts its lease from when it heard the leader, the leader from when it spoke: the leader's
+        // ends first. A tenth less, for clocks that run at different rates.
+        let lease = config.election_timeout_max * 9 / 10;
+        let holds = leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
+            && shared.applied_term() == leader.term()
+            // The next leader is elected with this one's permission, without regard to its lease.
+            && !shared.leaving.load(Ordering::Acquire)
+            // A leader that is no longer a member hands over in the same way, by itself.
+            && shared.voter.load(Ordering::Acquire)
+            && shared.stopped().is_none();
+        if holds { Ok(()) } else { Err(NotLeader { leader: Some(shared.node) }) }
     }
 
     /// The leader as this replica knows it.
     pub fn leader(&self) -> Option<u64> {
-        todo!()
+        self.inner.leadership.borrow().leader
     }
 
-    /// Changes of leadership.
+    /// Changes of leadership. A sender that is gone means that the replica has stopped.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
-        todo!()
+        self.inner.leadership.subscribe()
     }
 
     /// What an operator wants to see.
     pub fn status(&self) -> GroupStatus {
-        todo!()
+        let Inner { raft, shared, .. } = &*self.inner;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership();
+        GroupStatus {
+            group: shared.group,
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            voters: members.voter_ids().collect(),
+            learners: members.learner_ids().collect(),
+            last_index: metrics.last_log_index,
+            committed_index: metrics.local_committed.map(|id| id.index),
+            applied_index: metrics.last_applied.map(|id| id.index),
+            purged_index: metrics.purged.map(|id| id.index),
+            proposals_in_flight: shared.in_flight.count(),
+            stopped: shared.stopped().map(str::to_owned),
+        }
+    }
+
+    /// Keeps [`Leadership`] until the replica stops.
+    async fn follow(self) {
+        let Inner { raft, shared, leadership, .. } = &*self.inner;
+        let mut metrics = raft.metrics();
+        loop {
+            let (now, stopped) = {
+                let metrics = metrics.borrow_watched();
+                let term = metrics.current_term;
+                let is_me = metrics.current_leader == Some(shared.node);
+                let ready = is_me && shared.applied_term() == term;
+                let leader = metrics.current_leader;
+                let voter = metrics.membership_config.voter_ids().any(|voter| voter == shared.node);
+                shared.voter.store(voter, Ordering::Release);
+                (Leadership { term, leader, is_me, ready }, metrics.running_state.clone().err())
+            };
+            let now =
+                if stopped.is_some() { Leadership { term: now.term, ..Leadership::default() } } else { now };
+            leadership.send_if_modified(|last| std::mem::replace(last, now) != now);
+            match stopped {
+                None => {}
+                Some(Fatal::Stopped) => return shared.shut_down(),
+                Some(fatal) => return shared.stop(fatal.to_string()),
+            }
+            if !now.is_me {
+                shared.leaving.store(false, Ordering::Release);
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Hands the leadership to a voter that `may_lead`, and waits until it is gone. `false` at the deadline.
+    pub(crate) async fn step_down(
+        &self,
+        may_lead: impl Fn(u64) -> bool,
+        deadline: tokio::time::Instant,
+    ) -> bool {
+        let Inner { raft, shared, .. } = &*self.inner;
+        let mut leadership = self.leadership();
+        if !leadership.borrow_and_update().is_me {
+            return true;
+        }
+        // New proposals go elsewhere, so that the followers' logs can become equal to this one.
+        shared.leaving.store(true, Ordering::Release);
+        let mut asked = None;
+        let gone = loop {
+            if !leadership.borrow_and_update().is_me {
+                break true;
+            }
+            // openraft gives up its lease before it knows whether the other is alive, so ask only one that is, and
+            // again only after it had its time.
+            let again =
+                asked.is_none_or(|at: tokio::time::Instant| at.elapsed() > Duration::from_millis(300));
+            if again && let Some(to) = self.heir(&may_lead) {
+                asked = Some(tokio::time::Instant::now());
+                if raft.trigger().transfer_leader(to).await.is_err() {
+                    break true;
+                }
+            }
+            let pause = (tokio::time::Instant::now() + Duration::from_millis(5)).min(deadline);
+            tokio::select! {
+                _ = leadership.changed() => {}
+                () = tokio::time::sleep_until(pause) => {}
+            }
+            if tokio::time::Instant::now() >= deadline {
+                break !leadership.borrow().is_me;
+            }
+        };
+        // Once asked, openraft has given up its lease and proposes nothing more in this term: so it stays until the
+        // leadership is gone.
+        if asked.is_none() {
+            shared.leaving.store(false, Ordering::Release);
+        }
+        gone
+    }
+
+    /// A voter whose log is equal to this one's.
+    fn heir(&self, may_lead: &impl Fn(u64) -> bool) -> Option<u64> {
+        let Inner { raft, shared, .. } = &*self.inner;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
+        metrics.membership_config.membership().voter_ids().find(|voter| {
+            let matched = replication.get(voter).and_then(|matched| matched.as_ref()).map(|id| id.index);
+            *voter != shared.node && may_lead(*voter) && matched == metrics.last_log_index
+        })
+    }
+}
+
+fn change(result: Result<(), RaftError<Types, ClientWriteError<Types>>>) -> Result<(), ChangeError> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(RaftError::Fatal(_)) => Err(ChangeError::Stopped),
+        Err(RaftError::APIError(
+            ClientWriteError::ForwardToLeader(forward) | ClientWriteError::LogEntryDiscarded(forward),
+        )) => Err(ChangeError::NotLeader { leader: forward.leader_id }),
+        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            ChangeMembershipError::InProgress(_),
+        ))) => Err(ChangeError::InProgress),
+        Err(RaftError::APIError(error)) => Err(ChangeError::Refused(error.to_string())),
     }
 }
 

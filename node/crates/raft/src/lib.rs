@@ -5,13 +5,31 @@
 //! whoever calls [`Links::attach`]: commands, replies and frames are opaque here, and no transport is named.
 //!
 //! What is on disk and on the wire is `banyan.v1` from raft.proto, never a type of openraft.
+//!
+//! Invariants: nothing is acknowledged before it is on the disks of a majority; the log is purged only up to state
+//! that is durable; every proposal is answered exactly once; no queue is without a bound.
 
 mod config;
 mod error;
+mod replica;
+
 mod group;
 mod groups;
+mod proposal;
+mod shared;
+
+mod log;
+mod machine;
+mod snapshot;
+
 mod link;
-mod replica;
+mod network;
+mod serve;
+
+#[cfg(test)]
+mod suite;
+mod types;
+mod wire;
 
 pub use config::{Config, ConfigError};
 pub use error::{ChangeError, NotLeader, ProposeError, StartError};
