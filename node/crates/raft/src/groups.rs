@@ -83,7 +83,13 @@ impl Groups {
             }
             groups.insert(group, Slot::Starting);
         }
-        let opened = self.open(group, replica).await;
+        let mut opened = self.open(group, replica).await;
+        if let Ok(late) = &opened
+            && self.closed.load(Ordering::Acquire)
+        {
+            shut_down(late).await;
+            opened = Err(StartError::ShuttingDown);
+        }
         let mut groups = self.groups.write();
         match &opened {
             Ok(opened) => groups.insert(group, Slot::Running(opened.clone())),

@@ -3,12 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use banyan_raft::{Config, Group, Groups, Links, ProposeError};
+use banyan_proto::v1::RaftFrame;
+use banyan_proto::v1::raft_message::Body;
+use banyan_raft::{Config, Group, Groups, Incoming, Links, Outgoing, ProposeError};
 use banyan_storage::Store;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use parking_lot::Mutex;
+use prost::Message;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -23,6 +28,16 @@ pub(crate) struct Cluster {
     dirs: BTreeMap<u64, TempDir>,
     wires: BTreeMap<(u64, u64), [JoinHandle<()>; 2]>,
     config: fn(&mut Config),
+    pub(crate) tap: Arc<Tap>,
+}
+
+/// Looks at the snapshot chunks that pass, and cuts a wire.
+#[derive(Default)]
+pub(crate) struct Tap {
+    /// Their offsets.
+    pub(crate) chunks: Mutex<Vec<u64>>,
+    /// The wire that carries this many chunks in all is cut; 0 cuts none.
+    pub(crate) cut_at: AtomicUsize,
 }
 
 pub(crate) struct Node {
@@ -36,8 +51,8 @@ pub(crate) struct Node {
 impl Cluster {
     /// Three nodes, linked, the group founded, its leader ready.
     pub(crate) async fn of_three(config: fn(&mut Config)) -> Cluster {
-        let mut cluster =
-            Cluster { nodes: BTreeMap::new(), dirs: BTreeMap::new(), wires: BTreeMap::new(), config };
+        let (nodes, dirs, wires, tap) = Default::default();
+        let mut cluster = Cluster { nodes, dirs, wires, config, tap };
         for id in [11, 22, 33] {
             cluster.add(id).await;
         }
@@ -92,7 +107,10 @@ impl Cluster {
         }
         let at_a = self.nodes[&a].links.attach(b);
         let at_b = self.nodes[&b].links.attach(a);
-        let wires = [pump(at_a.outgoing, at_b.incoming), pump(at_b.outgoing, at_a.incoming)];
+        let wires = [
+            pump(at_a.outgoing, at_b.incoming, self.tap.clone()),
+            pump(at_b.outgoing, at_a.incoming, self.tap.clone()),
+        ];
         self.wires.insert((a, b), wires);
     }
 
@@ -132,9 +150,13 @@ impl Cluster {
 
     /// Proposes on whoever leads until it is acknowledged; what the toy answered.
     pub(crate) async fn write(&self, command: Command) -> u64 {
+        self.write_bytes(command.encode()).await
+    }
+
+    pub(crate) async fn write_bytes(&self, command: Bytes) -> u64 {
         until("an acknowledged write", || async {
             for node in self.nodes.values().filter(|node| node.group.leadership().borrow().is_me) {
-                if let Ok(reply) = propose(&node.group, command.encode()).await {
+                if let Ok(reply) = propose(&node.group, command.clone()).await {
                     return Some(u64::from_be_bytes(reply.as_ref().try_into().unwrap()));
                 }
             }
@@ -152,12 +174,23 @@ impl Cluster {
     }
 }
 
-fn pump(mut outgoing: banyan_raft::Outgoing, incoming: banyan_raft::Incoming) -> JoinHandle<()> {
+fn pump(mut outgoing: Outgoing, incoming: Incoming, tap: Arc<Tap>) -> JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(frame) = outgoing.next().await {
+            for message in &frame.messages {
+                if let Some(Body::Snapshot(chunk)) = &message.body
+                    && !chunk.data.is_empty()
+                {
+                    let mut chunks = tap.chunks.lock();
+                    chunks.push(chunk.offset);
+                    if chunks.len() == tap.cut_at.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
             // Through bytes, as a transport would.
-            let bytes = Bytes::from(prost::Message::encode_to_vec(&frame));
-            if !incoming.received(prost::Message::decode(bytes).unwrap()) {
+            let bytes = Bytes::from(frame.encode_to_vec());
+            if !incoming.received(RaftFrame::decode(bytes).unwrap()) {
                 return;
             }
         }

@@ -168,6 +168,43 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot_while_writes_go
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_breaks_off_goes_on_where_it_stopped() {
+    let mut cluster = Cluster::of_three(|config| {
+        config.snapshot_after_entries = 100;
+        config.log_keep_entries = 50;
+    })
+    .await;
+    let (leader, [away, _]) = cluster.followers().await;
+    cluster.close(away).await;
+    let written: Vec<Command> = (1..400).map(|number| command(1, number)).collect();
+    for command in &written {
+        cluster.write_bytes(command.encode_with(8 << 10)).await;
+    }
+    until("the leader to purge its log", || async {
+        cluster.nodes[&leader].group.status().purged_index.is_some_and(|purged| purged > 200).then_some(())
+    })
+    .await;
+
+    cluster.tap.cut_at.store(4, Ordering::Relaxed);
+    cluster.open(away).await;
+    cluster.link(leader, away);
+    until("the transfer to break", || async { (!cluster.nodes[&leader].links.is_up(away)).then_some(()) })
+        .await;
+    cluster.cut(leader, away);
+    assert_eq!(cluster.nodes[&away].toy.list(), [], "half a snapshot is nothing");
+
+    cluster.link_all();
+    cluster.agree_on(&written).await;
+    let chunks = cluster.tap.chunks.lock().clone();
+    // The fourth was lost with the link.
+    let (before, after) = chunks.split_at(4);
+    assert_eq!(before[3], after[0], "{chunks:?}");
+    assert!(after.is_sorted() && after.len() > 3, "{chunks:?}");
+    let left = std::fs::read_dir(cluster.nodes[&leader].store.snapshot_dir()).unwrap().count();
+    assert_eq!(left, 0, "the copy is removed when it was installed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaderships_are_handed_over_at_once() {
     let cluster = Cluster::of_three(|_| {}).await;
     let mut written = write_all(&cluster, 1, 1..10).await;

@@ -23,6 +23,11 @@ impl Command {
         [self.writer.to_be_bytes(), self.number.to_be_bytes()].concat().into()
     }
 
+    /// With so many bytes more, which the replica keeps and does not look at.
+    pub(crate) fn encode_with(self, padding: usize) -> Bytes {
+        [self.encode().as_ref(), &vec![0x5a; padding]].concat().into()
+    }
+
     fn decode(bytes: &[u8]) -> Command {
         let (writer, number) = bytes.split_at(8);
         let word = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().unwrap());
