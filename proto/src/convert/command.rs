@@ -1,0 +1,184 @@
+//! What goes into a shard's log.
+
+use super::{Malformed, names, number, outbox, required, status};
+use crate::v1;
+use banyan_model::{
+    Command, Entity, Operation, RequestId, Timestamp, path::SubtreeRoot, primitive::Conditions,
+};
+
+impl From<&Command> for v1::Command {
+    fn from(command: &Command) -> v1::Command {
+        v1::Command {
+            id: Some((&command.id).into()),
+            at_ms: command.at.0,
+            entity: command.entity.0.clone(),
+            operation: Some((&command.operation).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::Command> for Command {
+    type Error = Malformed;
+
+    fn try_from(command: v1::Command) -> Result<Command, Malformed> {
+        Ok(Command {
+            id: required("request id", command.id)?.into(),
+            at: Timestamp(command.at_ms),
+            entity: Entity(command.entity),
+            operation: required("operation", command.operation)?.try_into()?,
+        })
+    }
+}
+
+impl From<&RequestId> for v1::RequestId {
+    fn from(id: &RequestId) -> v1::RequestId {
+        v1::RequestId { session: id.session, sequence: id.sequence, acked_below: id.acked_below }
+    }
+}
+
+impl From<v1::RequestId> for RequestId {
+    fn from(id: v1::RequestId) -> RequestId {
+        RequestId { session: id.session, sequence: id.sequence, acked_below: id.acked_below }
+    }
+}
+
+impl From<&Operation> for v1::command::Operation {
+    fn from(operation: &Operation) -> v1::command::Operation {
+        use v1::command::Operation as Wire;
+        match operation {
+            Operation::Create { path, representation, notify_media } => Wire::Create(v1::Create {
+                path: Some(path.into()),
+                representation: Some(representation.into()),
+                notify_media: outbox::media_to_wire(*notify_media),
+            }),
+            Operation::CreateInstance { container, id, representation } => {
+                Wire::CreateInstance(v1::CreateInstance {
+                    container: Some(container.into()),
+                    id: id.clone(),
+                    representation: Some(representation.into()),
+                })
+            }
+            Operation::Update { path, representation, conditions } => Wire::Update(v1::Update {
+                path: Some(path.into()),
+                representation: Some(representation.into()),
+                conditions: Some(conditions.into()),
+            }),
+            Operation::UpdateAttribute { path, attribute, value, conditions } => {
+                Wire::UpdateAttribute(v1::UpdateAttribute {
+                    path: Some(path.into()),
+                    attribute: (*attribute).to_owned(),
+                    value: Some(value.into()),
+                    conditions: Some(conditions.into()),
+                })
+            }
+            Operation::Delete { path, conditions } => {
+                Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
+            }
+            Operation::Expire => Wire::Expire(true),
+            Operation::Acknowledge { subtree, queue, up_to } => Wire::Acknowledge(v1::Acknowledge {
+                subtree: Some((&subtree.path()).into()),
+                queue: Some(queue.into()),
+                up_to: *up_to,
+            }),
+            Operation::EndSubscription { path, final_status } => Wire::EndSubscription(v1::EndSubscription {
+                path: Some(path.into()),
+                final_status: final_status.map(number),
+            }),
+            Operation::CollectionChanged { collection, origin, sequence, at } => {
+                Wire::CollectionChanged(v1::CollectionChanged {
+                    collection: (*collection).to_owned(),
+                    origin: Some((&origin.path()).into()),
+                    sequence: *sequence,
+                    at_ms: at.0,
+                })
+            }
+        }
+    }
+}
+
+impl TryFrom<v1::command::Operation> for Operation {
+    type Error = Malformed;
+
+    fn try_from(operation: v1::command::Operation) -> Result<Operation, Malformed> {
+        use v1::command::Operation as Wire;
+        Ok(match operation {
+            Wire::Create(v1::Create { path, representation, notify_media }) => Operation::Create {
+                path: required("path", path)?.into(),
+                representation: required("representation", representation)?.try_into()?,
+                notify_media: outbox::media(notify_media)?,
+            },
+            Wire::CreateInstance(v1::CreateInstance { container, id, representation }) => {
+                Operation::CreateInstance {
+                    container: required("container", container)?.into(),
+                    id,
+                    representation: required("representation", representation)?.try_into()?,
+                }
+            }
+            Wire::Update(v1::Update { path, representation, conditions }) => Operation::Update {
+                path: required("path", path)?.into(),
+                representation: required("representation", representation)?.try_into()?,
+                conditions: conditions.unwrap_or_default().into(),
+            },
+            Wire::UpdateAttribute(v1::UpdateAttribute { path, attribute, value, conditions }) => {
+                Operation::UpdateAttribute {
+                    path: required("path", path)?.into(),
+                    attribute: names::any(&attribute)
+                        .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+                    value: required("value", value)?.try_into()?,
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
+            Wire::Delete(v1::Delete { path, conditions }) => Operation::Delete {
+                path: required("path", path)?.into(),
+                conditions: conditions.unwrap_or_default().into(),
+            },
+            Wire::Expire(_) => Operation::Expire,
+            Wire::Acknowledge(v1::Acknowledge { subtree, queue, up_to }) => Operation::Acknowledge {
+                subtree: subtree_root(subtree)?,
+                queue: required("queue", queue)?.into(),
+                up_to,
+            },
+            Wire::EndSubscription(v1::EndSubscription { path, final_status }) => Operation::EndSubscription {
+                path: required("path", path)?.into(),
+                final_status: final_status.map(status).transpose()?,
+            },
+            Wire::CollectionChanged(v1::CollectionChanged { collection, origin, sequence, at_ms }) => {
+                Operation::CollectionChanged {
+                    collection: names::root_collection(&collection)?,
+                    origin: subtree_root(origin)?,
+                    sequence,
+                    at: Timestamp(at_ms),
+                }
+            }
+        })
+    }
+}
+
+impl From<&Conditions> for v1::Conditions {
+    fn from(conditions: &Conditions) -> v1::Conditions {
+        v1::Conditions {
+            if_match: conditions.if_match.clone(),
+            if_none_match: conditions.if_none_match.clone(),
+            if_modified_since_ms: conditions.if_modified_since.map(|at| at.0),
+            if_unmodified_since_ms: conditions.if_unmodified_since.map(|at| at.0),
+        }
+    }
+}
+
+impl From<v1::Conditions> for Conditions {
+    fn from(conditions: v1::Conditions) -> Conditions {
+        Conditions {
+            if_match: conditions.if_match,
+            if_none_match: conditions.if_none_match,
+            if_modified_since: conditions.if_modified_since_ms.map(Timestamp),
+            if_unmodified_since: conditions.if_unmodified_since_ms.map(Timestamp),
+        }
+    }
+}
+
+/// A subtree travels as the path of its root; a path that is not one is refused.
+fn subtree_root(path: Option<v1::Path>) -> Result<SubtreeRoot, Malformed> {
+    let path: banyan_model::Path = required("subtree", path)?.into();
+    let root = path.subtree();
+    if root.path() == path { Ok(root) } else { Err(Malformed::unknown("subtree", path)) }
+}

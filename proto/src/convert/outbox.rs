@@ -1,0 +1,102 @@
+//! What a subtree owes the outside.
+
+use super::{Malformed, names, number, required, status};
+use crate::v1;
+use banyan_model::{
+    Timestamp,
+    outbox::{Message, Notification, OutboxEntry},
+    primitive::NotifyMedia,
+};
+
+impl From<&OutboxEntry> for v1::OutboxEntry {
+    fn from(entry: &OutboxEntry) -> v1::OutboxEntry {
+        let message = match &entry.message {
+            Message::Notify { contact, media, notification } => {
+                v1::outbox_entry::Message::Notify(v1::Notify {
+                    contact: contact.clone(),
+                    media: media_to_wire(*media),
+                    notification: Some(notification.into()),
+                })
+            }
+            Message::CollectionChanged { collection } => {
+                v1::outbox_entry::Message::CollectionChanged((*collection).to_owned())
+            }
+        };
+        v1::OutboxEntry {
+            queue: Some((&entry.queue).into()),
+            sequence: entry.sequence,
+            at_ms: entry.at.0,
+            message: Some(message),
+        }
+    }
+}
+
+impl TryFrom<v1::OutboxEntry> for OutboxEntry {
+    type Error = Malformed;
+
+    fn try_from(entry: v1::OutboxEntry) -> Result<OutboxEntry, Malformed> {
+        let message = match required("outbox message", entry.message)? {
+            v1::outbox_entry::Message::Notify(notify) => Message::Notify {
+                contact: notify.contact,
+                media: media(notify.media)?,
+                notification: required("notification", notify.notification)?.try_into()?,
+            },
+            v1::outbox_entry::Message::CollectionChanged(collection) => {
+                Message::CollectionChanged { collection: names::root_collection(&collection)? }
+            }
+        };
+        Ok(OutboxEntry {
+            queue: required("queue", entry.queue)?.into(),
+            sequence: entry.sequence,
+            at: Timestamp(entry.at_ms),
+            message,
+        })
+    }
+}
+
+impl From<&Notification> for v1::Notification {
+    fn from(notification: &Notification) -> v1::Notification {
+        use v1::notification::Kind;
+        let kind = match notification {
+            Notification::Representation(representation) => Kind::Representation(representation.into()),
+            Notification::Instance(instance) => Kind::Instance(instance.into()),
+            Notification::Bare => Kind::Bare(true),
+            Notification::Final(status) => Kind::Final(number(*status)),
+        };
+        v1::Notification { kind: Some(kind) }
+    }
+}
+
+impl TryFrom<v1::Notification> for Notification {
+    type Error = Malformed;
+
+    fn try_from(notification: v1::Notification) -> Result<Notification, Malformed> {
+        use v1::notification::Kind;
+        Ok(match required("notification", notification.kind)? {
+            Kind::Representation(representation) => Notification::Representation(representation.try_into()?),
+            Kind::Instance(instance) => Notification::Instance(instance.try_into()?),
+            Kind::Bare(_) => Notification::Bare,
+            Kind::Final(number) => Notification::Final(status(number)?),
+        })
+    }
+}
+
+/// The number of a notify's media type.
+pub fn media_to_wire(media: NotifyMedia) -> i32 {
+    match media {
+        NotifyMedia::Xml => v1::NotifyMedia::Xml.into(),
+        NotifyMedia::Json => v1::NotifyMedia::Json.into(),
+    }
+}
+
+/// The media type of a notify with this number.
+///
+/// # Errors
+/// [`Malformed::Unknown`].
+pub fn media(number: i32) -> Result<NotifyMedia, Malformed> {
+    match v1::NotifyMedia::try_from(number) {
+        Ok(v1::NotifyMedia::Xml) => Ok(NotifyMedia::Xml),
+        Ok(v1::NotifyMedia::Json) => Ok(NotifyMedia::Json),
+        Err(_) => Err(Malformed::unknown("notify media", number)),
+    }
+}

@@ -1,0 +1,246 @@
+//! Requests and answers.
+
+use super::{Malformed, names, number, outbox, required, status};
+use crate::v1;
+use banyan_model::{
+    Body, Entity, Method, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Timestamp, Value,
+    filter::FilterCriteria,
+    value::{Element, NamedReference, Struct},
+};
+
+/// How deep a foreign element tree of a request may be. The persisted message that holds it nests a few levels more
+/// and must stay below the 100 at which decoding ends.
+pub const ELEMENT_DEPTH_MAX: usize = 64;
+
+impl From<&RequestPrimitive> for v1::RequestPrimitive {
+    fn from(request: &RequestPrimitive) -> v1::RequestPrimitive {
+        let (filter, filter_refusal) = match &request.filter {
+            Ok(filter) if *filter == FilterCriteria::default() => (None, None),
+            Ok(filter) => (Some(filter.into()), None),
+            Err(refusal) => (None, Some(refusal.into())),
+        };
+        v1::RequestPrimitive {
+            method: method_to_wire(request.method),
+            target: Some((&request.target).into()),
+            requesting_entity: request.requesting_entity.0.clone(),
+            body: body_to_wire(&request.body),
+            filter,
+            filter_refusal,
+            conditions: Some((&request.conditions).into()),
+            notify_media: outbox::media_to_wire(request.notify_media),
+        }
+    }
+}
+
+impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
+    type Error = Malformed;
+
+    fn try_from(request: v1::RequestPrimitive) -> Result<RequestPrimitive, Malformed> {
+        let target: banyan_model::Path = required("target", request.target)?.into();
+        if !target.is_sound() {
+            return Err(Malformed::Limit("target"));
+        }
+        let body = body(request.body)?;
+        let shallow = match &body {
+            Body::Representation(representation) => {
+                representation.attributes.iter().all(|(_, v)| is_shallow(v))
+            }
+            Body::Attribute { value, .. } => is_shallow(value),
+            Body::Message(message) => message.fields.iter().all(|(_, v)| is_shallow(v)),
+            Body::None | Body::Raw { .. } | Body::Malformed(_) => true,
+        };
+        if !shallow {
+            return Err(Malformed::Limit("body"));
+        }
+        Ok(RequestPrimitive {
+            method: method(request.method)?,
+            target,
+            requesting_entity: Entity(request.requesting_entity),
+            body,
+            filter: match request.filter_refusal {
+                Some(refusal) => Err(refusal.try_into()?),
+                None => Ok(request.filter.unwrap_or_default().into()),
+            },
+            conditions: request.conditions.unwrap_or_default().into(),
+            notify_media: outbox::media(request.notify_media)?,
+        })
+    }
+}
+
+impl From<&ResponsePrimitive> for v1::ResponsePrimitive {
+    fn from(response: &ResponsePrimitive) -> v1::ResponsePrimitive {
+        v1::ResponsePrimitive {
+            status: number(response.status),
+            resource_uri: response.resource_uri.clone(),
+            body: body_to_wire(&response.body),
+            etag: response.etag.clone(),
+            last_modified_ms: response.last_modified.map(|at| at.0),
+            allow: response.allow.iter().copied().map(method_to_wire).collect(),
+            info: response.info.clone(),
+            retry_after_ms: response.retry_after_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::ResponsePrimitive> for ResponsePrimitive {
+    type Error = Malformed;
+
+    fn try_from(response: v1::ResponsePrimitive) -> Result<ResponsePrimitive, Malformed> {
+        Ok(ResponsePrimitive {
+            status: status(response.status)?,
+            resource_uri: response.resource_uri,
+            body: body(response.body)?,
+            etag: response.etag,
+            last_modified: response.last_modified_ms.map(Timestamp),
+            allow: response.allow.into_iter().map(method).collect::<Result<_, _>>()?,
+            info: response.info,
+            retry_after_ms: response.retry_after_ms,
+        })
+    }
+}
+
+impl From<&Refusal> for v1::Refusal {
+    fn from(refusal: &Refusal) -> v1::Refusal {
+        v1::Refusal {
+            status: number(refusal.status),
+            info: refusal.info.clone(),
+            allow: refusal.allow.iter().copied().map(method_to_wire).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Refusal> for Refusal {
+    type Error = Malformed;
+
+    fn try_from(refusal: v1::Refusal) -> Result<Refusal, Malformed> {
+        Ok(Refusal {
+            status: status(refusal.status)?,
+            info: refusal.info,
+            allow: refusal.allow.into_iter().map(method).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&FilterCriteria> for v1::FilterCriteria {
+    fn from(filter: &FilterCriteria) -> v1::FilterCriteria {
+        v1::FilterCriteria {
+            if_modified_since_ms: filter.if_modified_since.map(|at| at.0),
+            if_unmodified_since_ms: filter.if_unmodified_since.map(|at| at.0),
+            if_none_match: filter.if_none_match.clone(),
+            attribute_accessor: filter.attribute_accessor.clone(),
+            search_string: filter.search_string.clone(),
+            created_after_ms: filter.created_after.map(|at| at.0),
+            created_before_ms: filter.created_before.map(|at| at.0),
+            size_from: filter.size_from,
+            size_until: filter.size_until,
+            content_type: filter.content_type.clone(),
+            meta_data_only: filter.meta_data_only,
+        }
+    }
+}
+
+impl From<v1::FilterCriteria> for FilterCriteria {
+    fn from(filter: v1::FilterCriteria) -> FilterCriteria {
+        FilterCriteria {
+            if_modified_since: filter.if_modified_since_ms.map(Timestamp),
+            if_unmodified_since: filter.if_unmodified_since_ms.map(Timestamp),
+            if_none_match: filter.if_none_match,
+            attribute_accessor: filter.attribute_accessor,
+            search_string: filter.search_string,
+            created_after: filter.created_after_ms.map(Timestamp),
+            created_before: filter.created_before_ms.map(Timestamp),
+            size_from: filter.size_from,
+            size_until: filter.size_until,
+            content_type: filter.content_type,
+            meta_data_only: filter.meta_data_only,
+        }
+    }
+}
+
+/// Members of a root collection, as one shard lists them.
+pub fn members_to_wire(members: &[(ResourceType, NamedReference)]) -> v1::Members {
+    let member = |(resource_type, reference): &(ResourceType, NamedReference)| v1::Member {
+        r#type: resource_type.name().to_owned(),
+        reference: Some(reference.into()),
+    };
+    v1::Members { members: members.iter().map(member).collect() }
+}
+
+/// Reads a shard's part of a root collection.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn members(members: v1::Members) -> Result<Vec<(ResourceType, NamedReference)>, Malformed> {
+    let member = |member: v1::Member| {
+        Ok((names::resource_type(&member.r#type)?, required("reference", member.reference)?.into()))
+    };
+    members.members.into_iter().map(member).collect()
+}
+
+fn body_to_wire(body: &Body) -> Option<v1::Body> {
+    use v1::body::Kind;
+    let kind = match body {
+        Body::None => return None,
+        Body::Representation(representation) => Kind::Representation(representation.into()),
+        Body::Attribute { name, value } => {
+            Kind::Attribute(v1::Field { name: name.clone(), value: Some(value.into()) })
+        }
+        Body::Message(message) => Kind::Message(message.into()),
+        Body::Raw { content_type, bytes } => {
+            Kind::Raw(v1::Raw { content_type: content_type.clone(), bytes: bytes.clone() })
+        }
+        Body::Malformed(refusal) => Kind::Malformed(refusal.into()),
+    };
+    Some(v1::Body { kind: Some(kind) })
+}
+
+fn body(body: Option<v1::Body>) -> Result<Body, Malformed> {
+    use v1::body::Kind;
+    let Some(body) = body else { return Ok(Body::None) };
+    Ok(match required("body", body.kind)? {
+        Kind::Representation(representation) => Body::Representation(representation.try_into()?),
+        Kind::Attribute(field) => {
+            Body::Attribute { name: field.name, value: required("attribute", field.value)?.try_into()? }
+        }
+        Kind::Message(message) => Body::Message(message.try_into()?),
+        Kind::Raw(v1::Raw { content_type, bytes }) => Body::Raw { content_type, bytes },
+        Kind::Malformed(refusal) => Body::Malformed(refusal.try_into()?),
+    })
+}
+
+fn method_to_wire(method: Method) -> i32 {
+    match method {
+        Method::Create => v1::Method::Create,
+        Method::Retrieve => v1::Method::Retrieve,
+        Method::Update => v1::Method::Update,
+        Method::Delete => v1::Method::Delete,
+        Method::Execute => v1::Method::Execute,
+        Method::Notify => v1::Method::Notify,
+    }
+    .into()
+}
+
+fn method(number: i32) -> Result<Method, Malformed> {
+    match v1::Method::try_from(number) {
+        Ok(v1::Method::Create) => Ok(Method::Create),
+        Ok(v1::Method::Retrieve) => Ok(Method::Retrieve),
+        Ok(v1::Method::Update) => Ok(Method::Update),
+        Ok(v1::Method::Delete) => Ok(Method::Delete),
+        Ok(v1::Method::Execute) => Ok(Method::Execute),
+        Ok(v1::Method::Notify) => Ok(Method::Notify),
+        Ok(v1::Method::Unspecified) | Err(_) => Err(Malformed::unknown("method", number)),
+    }
+}
+
+/// Whether every element tree in a value is within the limit. Structs and inline resources are as deep as the tables.
+fn is_shallow(value: &Value) -> bool {
+    fn within(element: &Element, depth: usize) -> bool {
+        depth > 0 && element.children.iter().all(|child| within(child, depth - 1))
+    }
+    match value {
+        Value::Any(element) => within(element, ELEMENT_DEPTH_MAX),
+        Value::Struct(Struct { fields, .. }) => fields.iter().all(|(_, v)| is_shallow(v)),
+        Value::Resource(inner) => inner.attributes.iter().all(|(_, v)| is_shallow(v)),
+        _ => true,
+    }
+}
