@@ -1,0 +1,436 @@
+//! A cluster of real processes on loopback: three `banyan node`, two `banyan-edge`, files in a temporary folder.
+//!
+//! Everything is waited for by condition (`/readyz`), never by time. When a test panics, the last lines of every
+//! process's log are printed and the folder is kept. Dropping the cluster kills what it started, by the ids it knows.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use banyan_proto::v1::admin_client::AdminClient;
+use banyan_proto::v1::{NodeStatus, StatusRequest};
+use tempfile::TempDir;
+
+use crate::binaries::Binaries;
+use crate::device::Device;
+use crate::fault::Signal;
+use crate::process::{POLL, Process};
+
+/// The longest a process may take until it is ready; a debug build replays its log slowly.
+const READY_WITHIN: Duration = Duration::from_secs(40);
+/// Lines of each log that a failing test prints.
+const LOG_LINES_SHOWN: usize = 60;
+
+/// How a cluster is started.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Members. Default 3.
+    pub nodes: usize,
+    /// Edges. Default 2.
+    pub edges: usize,
+    /// Shards besides the directory. Default 4: enough that leaders differ, few enough for two cores.
+    pub shards: u64,
+    /// Purge the log after so many entries; `None`: the product's default.
+    pub snapshot_after_entries: Option<u64>,
+    /// Entries that stay in the log although the state holds them; `None`: the product's default.
+    pub log_keep_entries: Option<u64>,
+    /// Where data and logs go; `None`: a temporary folder that goes when the cluster is dropped.
+    pub folder: Option<PathBuf>,
+    /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            nodes: 3,
+            edges: 2,
+            shards: 4,
+            snapshot_after_entries: None,
+            log_keep_entries: None,
+            folder: None,
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Free TCP ports of the loopback, all different. They are free when this returns; nothing keeps others from taking
+/// one before the process that gets it binds it, which is why a process that does not become ready says what it logged.
+///
+/// # Panics
+/// The loopback has no free port left.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port")).collect();
+    held.iter().map(|listener| listener.local_addr().expect("a bound listener has an address").port()).collect()
+}
+
+/// A program with what it needs to be started again under the same configuration.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    /// Address of the admin HTTP server.
+    admin: String,
+    /// Address it serves: gRPC for a node, HTTP for an edge.
+    serves: String,
+    process: Option<Process>,
+}
+
+impl Member {
+    fn start(&mut self, logs: &Path, filter: &str) {
+        assert!(self.process.is_none(), "{} already runs", self.name);
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env("RUST_LOG", filter);
+        let process = Process::start(&self.name, command, logs);
+        self.process = Some(process.unwrap_or_else(|e| panic!("{} cannot be started: {e}", self.program.display())));
+    }
+}
+
+/// The running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Member>,
+    edges: Vec<Member>,
+    config: Config,
+    folder: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+impl Cluster {
+    /// Starts everything and waits until it is ready.
+    ///
+    /// # Panics
+    /// A process ends or is not ready in time; its log is printed.
+    pub async fn start(binaries: &Binaries, config: Config) -> Cluster {
+        let cluster = Cluster::prepare(binaries, config);
+        cluster.found().await
+    }
+
+    /// Writes the configuration of all members without starting any.
+    ///
+    /// # Panics
+    /// The folder cannot be written.
+    pub fn prepare(binaries: &Binaries, config: Config) -> Cluster {
+        let temporary = config.folder.is_none().then(|| {
+            tempfile::Builder::new().prefix("banyan-cluster-").tempdir().expect("the temporary folder can be written")
+        });
+        let folder = match (&temporary, &config.folder) {
+            (Some(temporary), _) => temporary.path().to_owned(),
+            (None, Some(folder)) => folder.clone(),
+            (None, None) => unreachable!("one of both was just chosen"),
+        };
+        std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
+        let ports = free_ports(2 * (config.nodes + config.edges));
+        let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
+        let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
+        let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
+        let (http, edge_admin) = (take(config.edges), take(config.edges));
+        let member = |name: String, program: &Path, first: &[&str], text: String, admin: &str, serves: &str| {
+            let file = folder.join(format!("{name}.toml"));
+            std::fs::write(&file, text).expect("the cluster's folder can be written");
+            let mut arguments: Vec<String> = first.iter().map(|&argument| argument.to_owned()).collect();
+            arguments.extend(["--config".to_owned(), file.display().to_string()]);
+            let (admin, serves) = (admin.to_owned(), serves.to_owned());
+            Member { name, program: program.to_owned(), arguments, admin, serves, process: None }
+        };
+        let nodes = (0..config.nodes)
+            .map(|i| {
+                let name = format!("node-{i}");
+                let text = node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc);
+                member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i])
+            })
+            .collect();
+        let edges = (0..config.edges)
+            .map(|i| {
+                let text = edge_config(&http[i], &edge_admin[i], &rpc);
+                member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i])
+            })
+            .collect();
+        Cluster { nodes, edges, config, folder, temporary }
+    }
+
+    async fn found(mut self) -> Cluster {
+        self.start_all();
+        self.wait_ready().await;
+        self
+    }
+
+    /// Starts every member that does not run.
+    ///
+    /// # Panics
+    /// A program cannot be started.
+    pub fn start_all(&mut self) {
+        for member in self.nodes.iter_mut().chain(&mut self.edges) {
+            if member.process.is_none() {
+                member.start(&self.folder, &self.config.log);
+            }
+        }
+    }
+
+    /// Waits until every running member answers 200 to `/readyz`.
+    ///
+    /// # Panics
+    /// One ends or takes too long.
+    pub async fn wait_ready(&mut self) {
+        let until = Instant::now() + READY_WITHIN;
+        for member in self.nodes.iter_mut().chain(&mut self.edges) {
+            if member.process.is_some() {
+                wait_member(member, until).await;
+            }
+        }
+    }
+
+    /// Waits until one node is ready.
+    ///
+    /// # Panics
+    /// It ends or takes too long.
+    pub async fn wait_node(&mut self, index: usize) {
+        wait_member(&mut self.nodes[index], Instant::now() + READY_WITHIN).await;
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether it has no node: never.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// HTTP addresses of the edges.
+    pub fn edges(&self) -> Vec<String> {
+        self.edges.iter().map(|edge| edge.serves.clone()).collect()
+    }
+
+    /// Admin HTTP addresses of the nodes.
+    pub fn node_admins(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.admin.clone()).collect()
+    }
+
+    /// Process ids of everything that runs.
+    pub fn pids(&self) -> Vec<u32> {
+        self.nodes.iter().chain(&self.edges).filter_map(|member| member.process.as_ref()).map(Process::id).collect()
+    }
+
+    /// Process ids of the nodes that run.
+    pub fn node_pids(&self) -> Vec<u32> {
+        self.nodes.iter().filter_map(|member| member.process.as_ref()).map(Process::id).collect()
+    }
+
+    /// The folder with configuration, data and logs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The data folder of a node.
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.folder.join(&self.nodes[node].name)
+    }
+
+    /// What a node wrote to its log, over all its lives.
+    pub fn node_log(&self, node: usize) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{}.log", self.nodes[node].name))).unwrap_or_default()
+    }
+
+    /// A device that may use every edge.
+    pub fn device(&self, from: &str) -> Device {
+        Device::new(self.edges(), from)
+    }
+
+    /// Kills a node with SIGKILL and waits for its end.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill_node(&mut self, index: usize) {
+        let mut process = self.nodes[index].process.take().expect("only a running node can be killed");
+        process.kill().expect("a child can be killed");
+    }
+
+    /// Kills every node and edge, as near to at once as signals go, then waits for their ends.
+    ///
+    /// # Panics
+    /// A child cannot be waited for.
+    pub fn kill_all(&mut self) {
+        let members = self.nodes.iter_mut().chain(&mut self.edges);
+        let mut processes: Vec<Process> = members.filter_map(|member| member.process.take()).collect();
+        for process in &processes {
+            process.signal(Signal::Kill).expect("a running child takes a signal");
+        }
+        for process in &mut processes {
+            process.wait(Duration::from_secs(10)).expect("a killed process ends");
+        }
+    }
+
+    /// Asks a node to leave in order and waits for its end.
+    ///
+    /// # Panics
+    /// It does not run, or stays longer than `within`.
+    pub fn stop_node(&mut self, index: usize, within: Duration) -> std::process::ExitStatus {
+        let mut process = self.nodes[index].process.take().expect("only a running node can be stopped");
+        process.signal(Signal::Terminate).expect("a running child takes a signal");
+        process.wait(within).expect("a node that is asked to leave ends")
+    }
+
+    /// Freezes a node or lets it go on.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn signal_node(&mut self, index: usize, signal: Signal) {
+        let process = self.nodes[index].process.as_ref().expect("only a running node takes a signal");
+        process.signal(signal).expect("a running child takes a signal");
+    }
+
+    /// Starts a node again on its own data; does not wait.
+    ///
+    /// # Panics
+    /// It runs.
+    pub fn start_node(&mut self, index: usize) {
+        self.nodes[index].start(&self.folder, &self.config.log);
+    }
+
+    /// Starts a node that is expected to refuse, and gives its exit status and what it wrote from then on.
+    ///
+    /// # Panics
+    /// It still runs after `within`.
+    pub fn start_node_to_fail(&mut self, index: usize, within: Duration) -> (std::process::ExitStatus, String) {
+        let before = self.node_log(index).len();
+        self.start_node(index);
+        let mut process = self.nodes[index].process.take().expect("it was just started");
+        let status = process.wait(within).expect("a node with unusable data ends");
+        (status, self.node_log(index)[before..].to_owned())
+    }
+
+    /// What a node says about itself and its groups.
+    ///
+    /// # Errors
+    /// It does not answer within 2 s.
+    pub async fn status(&self, index: usize) -> Result<NodeStatus, tonic::Status> {
+        let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.nodes[index].serves))
+            .map_err(unavailable)?
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(2));
+        let channel = endpoint.connect().await.map_err(unavailable)?;
+        Ok(AdminClient::new(channel).status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// The index of the node that leads the shard of `/m2m/<path>`, once one of the `asked` nodes knows a leader that
+    /// is a member. The leader may be one that no longer runs: say whom to ask.
+    ///
+    /// # Panics
+    /// No leader within 20 s.
+    pub async fn leader_among(&self, path: &str, asked: &[usize]) -> usize {
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut seen = String::new();
+        while Instant::now() < until {
+            let mut ids = BTreeMap::new();
+            let mut leader = None;
+            for &index in asked {
+                let Ok(status) = self.status(index).await else { continue };
+                let Some(node) = &status.node else { continue };
+                ids.insert(node.node, index);
+                let shard = shard_of(path, &status);
+                if let Some(group) = status.groups.iter().find(|group| Some(group.group) == shard) {
+                    if group.role == "Leader" {
+                        leader = Some((group.term, index)).max(leader);
+                    }
+                }
+                seen = format!("{status:?}");
+            }
+            if let Some((_, index)) = leader {
+                return index;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        panic!("no node of {asked:?} leads the shard of {path} within 20 s; last status: {seen}");
+    }
+
+    /// The leader of a path's shard among all nodes.
+    ///
+    /// # Panics
+    /// No leader within 20 s.
+    pub async fn leader(&self, path: &str) -> usize {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.leader_among(path, &all).await
+    }
+}
+
+/// The shard that owns a request path, by the map in a node's status.
+fn shard_of(path: &str, status: &NodeStatus) -> Option<u64> {
+    let directory = status.directory.as_ref()?;
+    let below = path.strip_prefix("/m2m").unwrap_or(path);
+    let slot = banyan_model::path::Path::parse(below)?.subtree().slot().0;
+    let shard = directory.shards.iter().find(|shard| (shard.first_slot..=shard.last_slot).contains(&slot))?;
+    Some(shard.shard)
+}
+
+async fn wait_member(member: &mut Member, until: Instant) {
+    loop {
+        let process = member.process.as_mut().expect("only a running member becomes ready");
+        if let Some(status) = process.ended().expect("a child can be waited for") {
+            panic!("{} ended with {status} before it was ready:\n{}", member.name, process.log());
+        }
+        if is_ready(&member.admin).await {
+            return;
+        }
+        let process = member.process.as_ref().expect("it was just there");
+        assert!(Instant::now() < until, "{} is not ready in time:\n{}", member.name, tail(&process.log()));
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Whether `/readyz` answers 200.
+pub async fn is_ready(admin: &str) -> bool {
+    let mut device = Device::new([admin], "").with_timeout(Duration::from_secs(1));
+    device.request("GET", "/readyz", &[], b"").await.is_ok_and(|reply| reply.status == 200)
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}
+
+/// The configuration file of one node.
+fn node_config(config: &Config, data: &Path, rpc: &str, admin: &str, founders: &[String]) -> String {
+    let mut text = format!(
+        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nshards = {shards}\nplaintext = true\n",
+        data = data.display().to_string(),
+        shards = config.shards,
+    );
+    if config.snapshot_after_entries.is_some() || config.log_keep_entries.is_some() {
+        text.push_str("\n[raft]\n");
+        for (key, value) in
+            [("snapshot_after_entries", config.snapshot_after_entries), ("log_keep_entries", config.log_keep_entries)]
+        {
+            if let Some(value) = value {
+                text.push_str(&format!("{key} = {value}\n"));
+            }
+        }
+    }
+    text
+}
+
+/// The configuration file of one edge. Open mode: the tests are the ones who say who they are.
+fn edge_config(http: &str, admin: &str, nodes: &[String]) -> String {
+    format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\nopen = true\n")
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for member in self.nodes.iter().chain(&self.edges) {
+                let log = std::fs::read_to_string(self.folder.join(format!("{}.log", member.name)));
+                eprintln!("\n--- {}\n{}", member.name, tail(&log.unwrap_or_default()));
+            }
+            if let Some(temporary) = self.temporary.take() {
+                eprintln!("\ndata and logs are kept in {}", temporary.keep().display());
+            }
+        }
+        // The processes die with their handles; a frozen one too, for SIGKILL needs nobody to go on.
+    }
+}
