@@ -1,0 +1,46 @@
+//! The HTTP binding (TS 102 921 Annex C): HTTP/1.1 and HTTP/2, plain or TLS.
+//!
+//! [`Server`] moves HTTP messages and knows nothing of ETSI; [`Binding`] is the service that maps them to primitives:
+//! target, identity, media types, body, conditions and query on the way in, status line, headers and body on the way
+//! out. [`Client`] posts to the outside.
+//!
+//! The order in which a request is refused: its address cannot be read (400), nobody is named (402, 401, 403), it is
+//! not below sclBase (404), the method is none of ours (405), no acceptable format (406), its body is too large, too
+//! slow or too much at once (413, 408, 503). All else is the tree's to refuse, after authorisation: a body or query
+//! that makes no sense travels on as a refusal.
+
+mod accept;
+mod binding;
+mod client;
+mod conditions;
+mod criteria;
+mod intake;
+mod response;
+mod server;
+mod target;
+
+pub use binding::{Binding, Config};
+pub use client::{Client, ClientConfig, Reach, SendError};
+pub use response::http_status;
+pub use server::{Server, ServerConfig, Service};
+
+use bytes::Bytes;
+use http_body_util::Full;
+
+/// A whole response; all bodies here are bounded, so none is streamed.
+pub type Response = http::Response<Full<Bytes>>;
+
+use crate::{Handler, identity::Identity};
+use std::{io, sync::Arc};
+use tokio::net::TcpListener;
+
+/// Serves the mapping on a listener until `stop` resolves and what is in flight has ended (bounded by
+/// [`ServerConfig::drain_timeout`]). Plain TCP without `tls`.
+pub async fn serve<H: Handler, I: Identity>(
+    listener: TcpListener,
+    server: Server,
+    binding: Arc<Binding<H, I>>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
+    server.serve(listener, binding, stop).await
+}

@@ -1,0 +1,124 @@
+//! Reading a body: bounded in size, in time and over all requests together, then decoded.
+
+use banyan_codec::{Expect, Format, Limits, decode_content};
+use banyan_model::{Body, Method, Path, Refusal, ResponsePrimitive, StatusCode, tables};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+/// What all bodies in memory share: one permit a KiB.
+#[derive(Clone, Debug)]
+pub(super) struct Budget(Arc<Semaphore>);
+
+/// A body with its share of the budget.
+pub(super) struct Taken {
+    pub(super) bytes: Bytes,
+    pub(super) _share: Option<OwnedSemaphorePermit>,
+}
+
+const KIB: usize = 1024;
+
+impl Budget {
+    pub(super) fn new(bytes_max: usize) -> Budget {
+        Budget(Arc::new(Semaphore::new((bytes_max / KIB).min(Semaphore::MAX_PERMITS))))
+    }
+
+    fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), ResponsePrimitive> {
+        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = u32::try_from(length.div_ceil(KIB).saturating_sub(held)).unwrap_or(u32::MAX);
+        let granted = Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| ResponsePrimitive {
+            info: "too many request bodies at once".to_owned(),
+            retry_after_ms: Some(1_000),
+            ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
+        })?;
+        match share {
+            Some(share) => share.merge(granted),
+            None => *share = Some(granted),
+        }
+        Ok(())
+    }
+}
+
+/// Reads a whole body, or says why not: `PayloadTooLarge`, `RequestTimeout`, `ServiceUnavailable` (the budget), or
+/// `BadRequest` for one that broke off (nobody may be there to read that).
+pub(super) async fn read(
+    mut body: Incoming,
+    bytes_max: usize,
+    timeout: Duration,
+    budget: &Budget,
+) -> Result<Taken, ResponsePrimitive> {
+    let too_large = || refuse(StatusCode::PayloadTooLarge, format!("body: more than {bytes_max} octets"));
+    if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let deadline = Instant::now() + timeout;
+    let mut bytes = BytesMut::new();
+    let mut share = None;
+    loop {
+        let frame = timeout_at(deadline, body.frame()).await;
+        let frame = frame.map_err(|_| refuse(StatusCode::RequestTimeout, "body: took too long"))?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| refuse(StatusCode::BadRequest, "body: broke off"))?;
+        // Trailers are of no use here.
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > bytes_max {
+            return Err(too_large());
+        }
+        budget.grow(&mut share, bytes.len() + data.len())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Taken { bytes: bytes.freeze(), _share: share })
+}
+
+/// The format of the request body's media type, if it is one of ours.
+pub(super) fn format(headers: &HeaderMap) -> Option<Format> {
+    Format::from_media_type(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// Decodes a body. Any media type is content where contentInstances are made, nowhere else.
+pub(super) fn decode(
+    method: &http::Method,
+    path: &Path,
+    headers: &HeaderMap,
+    bytes: &Bytes,
+    limits: &Limits,
+) -> Body {
+    let content_type = match headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) {
+        Some(Ok(text)) if !text.trim().is_empty() => text.trim(),
+        None | Some(_) if bytes.is_empty() => return Body::None,
+        _ => return Body::Malformed(Refusal::new(StatusCode::BadRequest, "Content-Type: missing")),
+    };
+    if Format::from_media_type(content_type).is_some() {
+        return decode_content(content_type, bytes, limits, Expect::Any);
+    }
+    let takes_content = method == http::Method::POST && path.name() == Some("contentInstances");
+    match takes_content {
+        true => Body::Raw { content_type: content_type.to_owned(), bytes: bytes.clone() },
+        false if bytes.is_empty() => Body::None,
+        false => {
+            let info = "Content-Type: neither application/xml nor application/json";
+            Body::Malformed(Refusal::new(StatusCode::UnsupportedMediaType, info))
+        }
+    }
+}
+
+/// What a POST asks for (bindings.md 2): a notify body notifies, no body executes, anything else creates.
+pub(super) fn post(body: &Body) -> Method {
+    const NOTIFICATIONS: [&str; 4] = ["notify", "notifyCollection", "requestNotify", "responseNotify"];
+    let root = |name| tables::struct_def(name).map_or("", |def| def.root_element);
+    match body {
+        Body::None => Method::Execute,
+        Body::Message(message) if NOTIFICATIONS.contains(&root(message.name)) => Method::Notify,
+        _ => Method::Create,
+    }
+}
+
+fn refuse(status: StatusCode, info: impl Into<String>) -> ResponsePrimitive {
+    Refusal::new(status, info).into()
+}

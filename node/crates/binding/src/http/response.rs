@@ -1,0 +1,180 @@
+//! An answer's way out: status line, headers, body (bindings.md 3.1 and 4).
+
+use super::{Response, accept::Accept, conditions::http_date};
+use banyan_codec::{Format, encode_body, error_info};
+use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body_util::Full;
+
+/// What an answer needs to know of its request.
+pub(super) struct Dress {
+    /// The negotiated format, or the default where none is acceptable.
+    pub(super) format: Format,
+    /// Whether `format` is acceptable.
+    pub(super) acceptable: bool,
+    pub(super) accept: Accept,
+    /// Whether the client came by TLS.
+    pub(super) secure: bool,
+    /// The authority the client used.
+    pub(super) authority: Option<String>,
+    /// WWW-Authenticate of a 401.
+    pub(super) challenge: Option<&'static str>,
+    /// A GET, whose answer a cache might keep.
+    pub(super) retrieve: bool,
+}
+
+/// The HTTP status of a status code (bindings.md 4).
+pub fn http_status(status: StatusCode) -> http::StatusCode {
+    match status {
+        StatusCode::Ok => http::StatusCode::OK,
+        StatusCode::Created => http::StatusCode::CREATED,
+        StatusCode::Accepted => http::StatusCode::ACCEPTED,
+        StatusCode::NotModified => http::StatusCode::NOT_MODIFIED,
+        StatusCode::BadRequest => http::StatusCode::BAD_REQUEST,
+        // The surprise of the standard: PERMISSION_DENIED is 401 and FORBIDDEN 403.
+        StatusCode::PermissionDenied => http::StatusCode::UNAUTHORIZED,
+        StatusCode::RequestingEntityMissing => http::StatusCode::PAYMENT_REQUIRED,
+        StatusCode::Forbidden => http::StatusCode::FORBIDDEN,
+        // EXPIRED is never a response of its own (bindings.md 4).
+        StatusCode::NotFound | StatusCode::Expired => http::StatusCode::NOT_FOUND,
+        StatusCode::MethodNotAllowed => http::StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::NotAcceptable => http::StatusCode::NOT_ACCEPTABLE,
+        StatusCode::RequestTimeout => http::StatusCode::REQUEST_TIMEOUT,
+        StatusCode::Conflict => http::StatusCode::CONFLICT,
+        StatusCode::Deleted => http::StatusCode::GONE,
+        StatusCode::PreconditionFailed => http::StatusCode::PRECONDITION_FAILED,
+        StatusCode::PayloadTooLarge => http::StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::UnsupportedMediaType => http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        StatusCode::InternalServerError => http::StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::NotImplemented => http::StatusCode::NOT_IMPLEMENTED,
+        StatusCode::BadGateway => http::StatusCode::BAD_GATEWAY,
+        StatusCode::ServiceUnavailable => http::StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GatewayTimeout => http::StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// Writes an answer.
+pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
+    let answer = match unacceptable(&answer, dress) {
+        Some(refused) => refused,
+        None => answer,
+    };
+    let body = document(&answer, dress.format);
+    let status = match (answer.status, &body) {
+        (StatusCode::Ok, None) => http::StatusCode::NO_CONTENT,
+        (status, _) => http_status(status),
+    };
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    headers(&answer, dress, status, response.headers_mut());
+    if let Some((content_type, bytes)) = body {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        *response.body_mut() = Full::new(bytes);
+    }
+    response
+}
+
+/// Content is checked against Accept only now that its media type is known; so is a document that was let through
+/// because the path looked like content.
+fn unacceptable(answer: &ResponsePrimitive, dress: &Dress) -> Option<ResponsePrimitive> {
+    let info = match &answer.body {
+        Body::Raw { content_type, .. } if !dress.accept.allows(content_type) => {
+            format!("Accept: the content is {content_type}")
+        }
+        Body::Representation(_) | Body::Attribute { .. } | Body::Message(_)
+            if !dress.acceptable && answer.status == StatusCode::Ok =>
+        {
+            "Accept: neither application/xml nor application/json".to_owned()
+        }
+        _ => return None,
+    };
+    Some(ResponsePrimitive { info, ..ResponsePrimitive::status(StatusCode::NotAcceptable) })
+}
+
+/// The body with its Content-Type: the resource, the content, or for every error an errorInfo.
+fn document(answer: &ResponsePrimitive, format: Format) -> Option<(HeaderValue, Bytes)> {
+    let ours = || HeaderValue::from_static(format.media_type());
+    if let Body::Raw { content_type, bytes } = &answer.body {
+        let stored = HeaderValue::from_str(content_type);
+        // A stored type that is no header value came in by XML, where anything may stand.
+        let content_type = stored.unwrap_or(HeaderValue::from_static("application/octet-stream"));
+        return Some((content_type, bytes.clone()));
+    }
+    if let Some(bytes) = encode_body(format, &answer.body) {
+        return Some((ours(), bytes));
+    }
+    match answer.status {
+        StatusCode::Ok | StatusCode::Created | StatusCode::Accepted | StatusCode::NotModified => None,
+        status => Some((ours(), error_info(format, status, &answer.info))),
+    }
+}
+
+fn headers(answer: &ResponsePrimitive, dress: &Dress, status: http::StatusCode, headers: &mut HeaderMap) {
+    if let Some(uri) = &answer.resource_uri {
+        set(headers, header::LOCATION, absolute(uri, dress));
+    }
+    if let Some(etag) = &answer.etag {
+        set(headers, header::ETAG, format!("\"{etag}\""));
+    }
+    if let Some(date) = answer.last_modified.and_then(http_date) {
+        set(headers, header::LAST_MODIFIED, date);
+    }
+    if status == http::StatusCode::METHOD_NOT_ALLOWED {
+        set(headers, header::ALLOW, allow(&answer.allow));
+    }
+    if let Some(millis) = answer.retry_after_ms {
+        set(headers, header::RETRY_AFTER, millis.div_ceil(1000).max(1).to_string());
+    }
+    if status == http::StatusCode::UNAUTHORIZED
+        && let Some(challenge) = dress.challenge
+    {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if dress.retrieve {
+        // What one entity may read, `From` tells: a shared cache would not know that.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
+    if matches!(answer.body, Body::Raw { .. }) {
+        // Content is anybody's: a browser must not guess a document out of it.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+}
+
+/// The address as the client would write it.
+fn absolute(uri: &str, dress: &Dress) -> String {
+    match &dress.authority {
+        Some(authority) if uri.starts_with('/') => {
+            let scheme = if dress.secure { "https" } else { "http" };
+            format!("{scheme}://{authority}{uri}")
+        }
+        _ => uri.to_owned(),
+    }
+}
+
+/// The verbs of methods, each once.
+fn allow(methods: &[Method]) -> String {
+    let mut verbs: Vec<&str> = Vec::new();
+    for method in methods {
+        let verb = match method {
+            Method::Retrieve => "GET",
+            Method::Create | Method::Execute | Method::Notify => "POST",
+            Method::Update => "PUT",
+            Method::Delete => "DELETE",
+        };
+        if !verbs.contains(&verb) {
+            verbs.push(verb);
+        }
+    }
+    verbs.join(", ")
+}
+
+/// Sets a header made of stored text. One that cannot stand in a header is left out rather than failing the answer.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    match HeaderValue::try_from(value) {
+        Ok(value) => {
+            headers.insert(name, value);
+        }
+        Err(failure) => tracing::warn!(%name, %failure, "a header value could not be written"),
+    }
+}

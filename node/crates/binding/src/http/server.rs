@@ -1,0 +1,286 @@
+//! The listening side: connections, their limits and their end. What a request means is the [`Service`]'s business.
+//!
+//! One watch a connection bounds every way of holding it without asking anything: saying nothing, a slow header, half
+//! a preface, an answer that is not read. Bodies have a deadline of their own ([`super::Config::body_timeout`]).
+
+use super::Response;
+use crate::identity::Peer;
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rustls::ServerConfig as TlsConfig;
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, error, warn};
+
+/// Answers HTTP requests.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one request. Must end: the server waits for it when it stops.
+    fn call(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send;
+}
+
+impl<S: Service> Service for Arc<S> {
+    fn call(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send {
+        S::call(self, request, peer)
+    }
+}
+
+/// Limits of a listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerConfig {
+    /// Connections at once; further ones wait in the kernel's backlog. Default 10,000.
+    pub connections_max: usize,
+    /// Octets of a request's line and headers, at least 8,192; more is answered with 431. Default 16 KiB.
+    pub header_bytes_max: usize,
+    /// Requests at once on one HTTP/2 connection. Default 128.
+    pub streams_max: u32,
+    /// The TLS handshake. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// From the start or the last answer to the whole header of the next request. It ends idle keep-alive
+    /// connections, slow headers and readers that do not read. Default 60 s.
+    pub idle_timeout: Duration,
+    /// How long requests in flight may take once the server stops. Default 10 s.
+    pub drain_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
+            connections_max: 10_000,
+            header_bytes_max: 16 << 10,
+            streams_max: 128,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An HTTP/1.1 and HTTP/2 server.
+#[derive(Clone, Debug, Default)]
+pub struct Server {
+    /// Its limits.
+    pub config: ServerConfig,
+    /// TLS; plain TCP without.
+    pub tls: Option<Arc<TlsConfig>>,
+}
+
+/// How long a connection that was told to end may still linger when nothing is in flight on it.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Server {
+    /// Serves until `stop` resolves, then lets what is in flight end and returns.
+    pub async fn serve<S: Service>(
+        self,
+        listener: TcpListener,
+        service: S,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let drain_timeout = self.config.drain_timeout;
+        let slots = Arc::new(Semaphore::new(self.config.connections_max.min(Semaphore::MAX_PERMITS)));
+        let (stopping, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared { builder: self.builder(), server: self, service, stopped });
+        let mut connections = JoinSet::new();
+        let mut stop = pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                    if let Err(panic) = ended {
+                        error!(%panic, "a connection's task failed");
+                    }
+                    continue;
+                }
+                accepted = accept(&listener, &slots) => accepted,
+            };
+            match accepted {
+                Ok((socket, address, slot)) => {
+                    connections.spawn(connection(Arc::clone(&shared), socket, address, slot));
+                }
+                // Out of file descriptors, or a peer that was gone before it was accepted: not the listener's end.
+                Err(failure) => {
+                    warn!(%failure, "failed to accept a connection");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        let _ = stopping.send(true);
+        let drained = timeout(drain_timeout, async { while connections.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            warn!(connections = connections.len(), "requests were still in flight when the server stopped");
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let config = &self.config;
+        let header_list_max = u32::try_from(config.header_bytes_max).unwrap_or(u32::MAX);
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.idle_timeout)
+            // hyper refuses to go below its own minimum.
+            .max_buf_size(config.header_bytes_max.max(8_192));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.streams_max)
+            .max_header_list_size(header_list_max)
+            .keep_alive_interval(config.idle_timeout)
+            .keep_alive_timeout(config.handshake_timeout);
+        builder
+    }
+}
+
+struct Shared<S> {
+    server: Server,
+    builder: auto::Builder<TokioExecutor>,
+    service: S,
+    stopped: watch::Receiver<bool>,
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (socket, address) = listener.accept().await?;
+    socket.set_nodelay(true)?;
+    Ok((socket, address, slot))
+}
+
+async fn connection<S: Service>(
+    shared: Arc<Shared<S>>,
+    socket: TcpStream,
+    address: SocketAddr,
+    _slot: OwnedSemaphorePermit,
+) {
+    let Some(tls) = shared.server.tls.clone() else {
+        let peer = Peer { address, certificates: Vec::new(), secure: false };
+        return exchange(&shared, socket, peer).await;
+    };
+    let handshake = timeout(shared.server.config.handshake_timeout, TlsAcceptor::from(tls).accept(socket));
+    match handshake.await {
+        Ok(Ok(stream)) => {
+            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let certificates = certificates.iter().map(|one| one.clone().into_owned()).collect();
+            exchange(&shared, stream, Peer { address, certificates, secure: true }).await;
+        }
+        Ok(Err(failure)) => debug!(%address, %failure, "TLS handshake failed"),
+        Err(_) => debug!(%address, "TLS handshake took too long"),
+    }
+}
+
+/// Runs one connection to its end: the peer's, an idle one's, or the server's.
+async fn exchange<S, T>(shared: &Arc<Shared<S>>, stream: T, peer: Peer)
+where
+    S: Service,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::new());
+    let peer = Arc::new(peer);
+    let service = hyper::service::service_fn({
+        let (shared, activity, peer) = (Arc::clone(shared), Arc::clone(&activity), Arc::clone(&peer));
+        move |request| {
+            let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
+            let busy = Activity::begin(&activity);
+            async move {
+                let response = shared.service.call(request, &peer).await;
+                drop(busy);
+                Ok::<_, Infallible>(response)
+            }
+        }
+    });
+    let mut connection = pin!(shared.builder.serve_connection(TokioIo::new(stream), service));
+    let mut stopped = shared.stopped.clone();
+    let mut closing = false;
+    let mut look = Instant::now() + shared.server.config.idle_timeout;
+    loop {
+        tokio::select! {
+            ended = &mut connection => {
+                if let Err(failure) = ended {
+                    debug!(address = %peer.address, %failure, "connection ended");
+                }
+                return;
+            }
+            _ = stopped.wait_for(|stopped| *stopped), if !closing => {}
+            () = sleep_until(look) => {
+                let quiet = activity.quiet_for();
+                let limit = if closing { LINGER } else { shared.server.config.idle_timeout };
+                match quiet {
+                    Some(quiet) if quiet >= limit && closing => return,
+                    Some(quiet) if quiet >= limit => {}
+                    quiet => {
+                        look = Instant::now() + limit.saturating_sub(quiet.unwrap_or_default());
+                        continue;
+                    }
+                }
+            }
+        }
+        closing = true;
+        look = Instant::now() + LINGER;
+        connection.as_mut().graceful_shutdown();
+    }
+}
+
+/// What a connection is doing: requests in the service, and when the last one began or ended.
+struct Activity {
+    born: Instant,
+    open: AtomicUsize,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Activity {
+        Activity { born: Instant::now(), open: AtomicUsize::new(0), last_ms: AtomicU64::new(0) }
+    }
+
+    fn begin(this: &Arc<Activity>) -> Busy {
+        this.open.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(this))
+    }
+
+    fn touch(&self) {
+        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// How long nothing has been in flight; `None` while something is.
+    fn quiet_for(&self) -> Option<Duration> {
+        let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        (self.open.load(Ordering::Relaxed) == 0).then(|| self.born.elapsed().saturating_sub(last))
+    }
+}
+
+/// A request in flight.
+struct Busy(Arc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,101 @@
+//! The address of a request: request-URI, Host, sclBase and what stands below it.
+
+use banyan_model::{Path, Refusal, Scl, StatusCode};
+use http::{HeaderMap, Uri, Version, header, uri::Authority};
+
+/// An address that could be read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Target {
+    /// The authority the client used; `None` only with HTTP/1.0.
+    pub(super) authority: Option<String>,
+    /// Whether the authority and path are this SCL's; `None` when another's.
+    pub(super) path: Option<Path>,
+}
+
+/// Reads the address. An absolute-form request-URI wins over Host (RFC 9112 3.2.2). `Err`: it is no address at all.
+pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Target, Refusal> {
+    let host = host(headers)?;
+    let authority = uri.authority().cloned().or(host);
+    if authority.is_none() && version >= Version::HTTP_11 {
+        return Err(bad("Host: missing"));
+    }
+    if authority.as_ref().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(bad("Host: user information does not belong there"));
+    }
+    let authority = authority.map(|authority| authority.as_str().to_owned());
+    let ours = match &authority {
+        Some(authority) => is_ours(scl, authority),
+        None => true,
+    };
+    let below = uri.path().strip_prefix(scl.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let path = match below {
+        Some(rest) if ours => {
+            let path = Path::parse(rest);
+            Some(path.ok_or_else(|| bad("targetID: a segment is empty, too long or not properly escaped"))?)
+        }
+        _ => None,
+    };
+    Ok(Target { authority, path })
+}
+
+fn is_ours(scl: &Scl, authority: &str) -> bool {
+    scl.authorities.is_empty() || scl.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
+}
+
+fn host(headers: &HeaderMap) -> Result<Option<Authority>, Refusal> {
+    let mut values = headers.get_all(header::HOST).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad("Host: given twice"));
+    }
+    let authority = Authority::try_from(value.as_bytes()).map_err(|_| bad("Host: not host[:port]"))?;
+    Ok(Some(authority))
+}
+
+fn bad(info: &str) -> Refusal {
+    Refusal::new(StatusCode::BadRequest, info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(authorities: &[&str], uri: &str, host: Option<&str>, expected: Result<Option<&str>, &str>) {
+        let scl = Scl {
+            id: "nscl".to_owned(),
+            base: "/m2m".to_owned(),
+            authorities: authorities.iter().map(|&a| a.to_owned()).collect(),
+        };
+        let mut headers = HeaderMap::new();
+        if let Some(host) = host {
+            headers.insert(header::HOST, host.parse().unwrap());
+        }
+        let found = read(&scl, Version::HTTP_11, &uri.parse().unwrap(), &headers);
+        let found = found.map(|target| target.path.map(|path| path.to_string())).map_err(|refusal| refusal.info);
+        let seen = found.as_ref().map(Option::as_deref).map_err(|info| info.split(':').next().unwrap());
+        assert_eq!(seen, expected, "{uri} {host:?}");
+    }
+
+    #[test]
+    fn an_address_is_ours_by_authority_and_base() {
+        check(&[], "/m2m", Some("h"), Ok(Some("")));
+        check(&[], "/m2m/", Some("h"), Ok(Some("")));
+        check(&[], "/m2m/applications/a%20b/", Some("h"), Ok(Some("/applications/a%20b")));
+        check(&[], "/m2mx", Some("h"), Ok(None));
+        check(&[], "/", Some("h"), Ok(None));
+        check(&["nscl:8080"], "/m2m/scls", Some("NSCL:8080"), Ok(Some("/scls")));
+        check(&["nscl:8080"], "/m2m/scls", Some("gw42:8080"), Ok(None));
+        check(&["nscl:8080"], "http://nscl:8080/m2m/scls", Some("gw42"), Ok(Some("/scls")));
+        check(&["nscl:8080"], "http://gw42/m2m/scls", Some("nscl:8080"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_apart_from_what_is_not_ours() {
+        check(&[], "/m2m/scls", None, Err("Host"));
+        check(&[], "/m2m/scls", Some("a b"), Err("Host"));
+        check(&[], "/m2m/scls", Some("user@h"), Err("Host"));
+        for path in ["/m2m/a/../b", "/m2m/./a", "/m2m//a", "/m2m/a%2fb", "/m2m/a%00", "/m2m/a%4", "/m2m/%ff", "/m2m/%zz"] {
+            check(&[], path, Some("h"), Err("targetID"));
+        }
+    }
+}
