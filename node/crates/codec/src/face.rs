@@ -1,10 +1,19 @@
 //! What the other rooms call.
 
+use crate::{
+    json,
+    schema::{self, Root},
+    xml,
+};
 use banyan_model::{
     Body, Refusal, Representation, ResourceType, StatusCode, Value,
+    tables::{self, FieldDef},
     value::Struct,
 };
 use bytes::Bytes;
+
+/// The reader recurses; no configuration may take it past this.
+const DEPTH_MAX: usize = 96;
 
 /// How a representation is written.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -42,7 +51,8 @@ impl Format {
 pub struct Limits {
     /// Octets of the whole body; more is answered with `PayloadTooLarge`. Default 4 MiB.
     pub bytes_max: usize,
-    /// Open elements (XML) or open objects and arrays (JSON) at once. Default 32; the tables need less than 16.
+    /// Open elements (XML) or open objects and arrays (JSON) at once. Default 32, the tables
+    /// need less than 16; more than 96 counts as 96.
     pub depth_max: usize,
     /// Elements (XML) or values (JSON) in all. Default 65,536.
     pub elements_max: usize,
@@ -68,37 +78,139 @@ pub enum Expect {
     Message(&'static str),
 }
 
+impl Expect {
+    /// Whether a root is the expected one.
+    pub(crate) fn admit(self, name: &str, root: Root) -> Result<(), Refusal> {
+        let expected = match (self, root) {
+            (Expect::Any, _) => return Ok(()),
+            (Expect::Resource(expected), Root::Resource(found)) if is_a(found, expected) => return Ok(()),
+            (Expect::Message(expected), Root::Message(found)) if found.root_element == expected => return Ok(()),
+            (Expect::Resource(expected), _) => expected.name(),
+            (Expect::Message(expected), _) => expected,
+        };
+        Err(Refusal::attribute(name, format_args!("{expected} was expected")))
+    }
+}
+
+fn is_a(found: ResourceType, expected: ResourceType) -> bool {
+    found == expected || found.def().specialises == expected.name()
+}
+
+/// What a document turned out to be.
+pub(crate) enum Found {
+    Representation(Representation),
+    Attribute(&'static FieldDef, Value),
+    Message(Struct),
+}
+
 /// Reads a body. Never panics; never an error: what cannot be read is [`Body::Malformed`], whose refusal (BAD_REQUEST,
 /// or `PayloadTooLarge` past `bytes_max`) names the element, attribute or member and says what was expected.
 /// An empty body is [`Body::None`].
 pub fn decode(format: Format, bytes: &[u8], limits: &Limits, expect: Expect) -> Body {
-    let _ = (format, bytes, limits, expect);
-    todo!("codec")
+    if bytes.is_empty() {
+        return Body::None;
+    }
+    match document(format, bytes, limits, expect) {
+        Ok(Found::Representation(representation)) => Body::Representation(representation),
+        Ok(Found::Attribute(field, value)) => Body::Attribute { name: field.name.to_owned(), value },
+        Ok(Found::Message(message)) => Body::Message(message),
+        Err(mut refusal) => {
+            shorten(&mut refusal.info);
+            Body::Malformed(refusal)
+        }
+    }
+}
+
+fn document(format: Format, bytes: &[u8], limits: &Limits, expect: Expect) -> Result<Found, Refusal> {
+    if bytes.len() > limits.bytes_max {
+        let most = limits.bytes_max;
+        return Err(Refusal::new(StatusCode::PayloadTooLarge, format!("the body is larger than {most} octets")));
+    }
+    // A byte order mark is lawful before XML and tolerated before JSON.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes)
+        .map_err(|e| Refusal::new(StatusCode::BadRequest, format!("the body is not UTF-8: {e}")))?;
+    let limits = Limits { depth_max: limits.depth_max.min(DEPTH_MAX), ..*limits };
+    match format {
+        Format::Xml => xml::decode::document(text, &limits, expect),
+        Format::Json => json::decode::document(text, &limits, expect),
+    }
+}
+
+/// A refusal quotes names from the body; a hostile one must not come back at full length.
+fn shorten(info: &mut String) {
+    const INFO_MAX: usize = 512;
+    if info.len() > INFO_MAX {
+        info.truncate(info.floor_char_boundary(INFO_MAX));
+        info.push_str("...");
+    }
+    // It may end up in a header, a log line and an XML document.
+    if info.contains(char::is_control) {
+        *info = info.replace(char::is_control, "\u{FFFD}");
+    }
 }
 
 /// Reads a body by its Content-Type header: XML and JSON as [`decode`] does, any other type as [`Body::Raw`]. A charset
 /// other than UTF-8 on XML or JSON is `Malformed` with UNSUPPORTED_MEDIA_TYPE. An empty body is [`Body::None`].
 pub fn decode_content(content_type: &str, bytes: &Bytes, limits: &Limits, expect: Expect) -> Body {
-    let _ = (content_type, bytes, limits, expect);
-    todo!("codec")
+    if bytes.is_empty() {
+        return Body::None;
+    }
+    let Some(format) = Format::from_media_type(content_type) else {
+        if bytes.len() > limits.bytes_max {
+            let most = limits.bytes_max;
+            let refusal = Refusal::new(StatusCode::PayloadTooLarge, format!("the body is larger than {most} octets"));
+            return Body::Malformed(refusal);
+        }
+        return Body::Raw { content_type: content_type.to_owned(), bytes: bytes.clone() };
+    };
+    match charset(content_type) {
+        Some(charset) if !is_utf8(charset) => Body::Malformed(Refusal::new(
+            StatusCode::UnsupportedMediaType,
+            "Content-Type: only the charset UTF-8 is accepted",
+        )),
+        _ => decode(format, bytes, limits, expect),
+    }
+}
+
+/// The charset parameter of a media type.
+fn charset(content_type: &str) -> Option<&str> {
+    content_type.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    })
+}
+
+/// Charsets whose texts are UTF-8 as they are.
+pub(crate) fn is_utf8(charset: &str) -> bool {
+    ["utf-8", "utf8", "us-ascii", "ascii"].iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
 
 /// Writes a resource as a document.
 pub fn encode_representation(format: Format, representation: &Representation) -> Bytes {
-    let _ = (format, representation);
-    todo!("codec")
+    Bytes::from(match format {
+        Format::Xml => xml::encode::representation(representation),
+        Format::Json => json::encode::representation(representation),
+    })
 }
 
-/// Writes one attribute as a document of its own (partial addressing). `None`: no type has an attribute of this name.
+/// Writes one attribute as a document of its own (partial addressing). `None`: no type has an attribute of this name
+/// (other than the id, which is no element).
 pub fn encode_attribute(format: Format, name: &str, value: &Value) -> Option<Bytes> {
-    let _ = (format, name, value);
-    todo!("codec")
+    let field = schema::attribute(name)?;
+    Some(Bytes::from(match format {
+        Format::Xml => xml::encode::attribute(field, value),
+        Format::Json => json::encode::attribute(field, value),
+    }))
 }
 
 /// Writes a message body (a struct with a root element). `None`: the struct has none.
 pub fn encode_message(format: Format, message: &Struct) -> Option<Bytes> {
-    let _ = (format, message);
-    todo!("codec")
+    let def = tables::struct_def(message.name).filter(|def| !def.root_element.is_empty())?;
+    Some(Bytes::from(match format {
+        Format::Xml => xml::encode::message(def, message),
+        Format::Json => json::encode::message(def, message),
+    }))
 }
 
 /// Writes whatever a primitive carries. `None` for a body that is no document: `None`, `Raw`, `Malformed`.
@@ -109,23 +221,4 @@ pub fn encode_body(format: Format, body: &Body) -> Option<Bytes> {
         Body::Message(message) => encode_message(format, message),
         Body::None | Body::Raw { .. } | Body::Malformed(_) => None,
     }
-}
-
-/// errorInfo: the status and, unless empty, additionalInfo. A status without a name in the schema is written as the
-/// one that stands for it (`StatusCode`'s comments): 304 and 412 have no body and become STATUS_BAD_REQUEST here.
-pub fn error_info(format: Format, status: StatusCode, info: &str) -> Bytes {
-    let _ = (format, status, info);
-    todo!("codec")
-}
-
-/// notify. `document` is what [`encode_representation`] or (in a final notify) [`error_info`] wrote **in the same
-/// format**; it is carried in base64 with the format as xmime:contentType. `None`: noRepresentation.
-pub fn notify(format: Format, status: StatusCode, document: Option<&[u8]>, subscription_reference: &str) -> Bytes {
-    let _ = (format, status, document, subscription_reference);
-    todo!("codec")
-}
-
-#[allow(dead_code)]
-fn malformed(refusal: Refusal) -> Body {
-    Body::Malformed(refusal)
 }

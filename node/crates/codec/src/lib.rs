@@ -11,8 +11,16 @@
 //! Standard: TS 102 921, representations (bindings 5, 6 and 8b); names, order and types: the tables.
 
 mod face;
+mod message;
+
+mod xml;
+mod json;
+
+mod collect;
+mod lexical;
+mod schema;
 
 pub use face::{
     Expect, Format, Limits, decode, decode_content, encode_attribute, encode_body, encode_message, encode_representation,
-    error_info, notify,
 };
+pub use message::{error_info, notify, status_name};

@@ -1,0 +1,264 @@
+//! Values -> text. Members in the order of the tables; lists are always arrays, empty ones included.
+
+use super::{CHILDREN, TEXT};
+use crate::{
+    lexical,
+    schema::{self, Fields},
+};
+use banyan_model::{
+    Content, Representation, Value,
+    tables::{self, FieldDef, FieldKind, StructDef},
+    value::{ContentForm, Element, NamedReference, Struct},
+};
+use std::fmt::Write as _;
+
+/// A whole document for a resource, named after its type.
+pub(crate) fn representation(representation: &Representation) -> String {
+    document(representation.resource_type.name(), |writer| {
+        writer.object(Fields::of(representation.resource_type), &representation.attributes);
+    })
+}
+
+/// A whole document for one attribute.
+pub(crate) fn attribute(field: &'static FieldDef, value: &Value) -> String {
+    document(field.name, |writer| writer.value(field, value))
+}
+
+/// A whole document for a message body.
+pub(crate) fn message(def: &'static StructDef, message: &Struct) -> String {
+    document(def.root_element, |writer| writer.object(Fields::Struct(def.fields), &message.fields))
+}
+
+fn document(root: &str, write: impl FnOnce(&mut Writer)) -> String {
+    let mut writer = Writer { out: String::with_capacity(1024) };
+    writer.out.push('{');
+    writer.name(root);
+    write(&mut writer);
+    writer.out.push('}');
+    writer.out
+}
+
+struct Writer {
+    out: String,
+}
+
+impl Writer {
+    fn object(&mut self, fields: Fields, values: &[(&'static str, Value)]) {
+        self.out.push('{');
+        let ordered = schema::ordered(fields, values);
+        if ordered.is_empty() && schema::is_wrapper(fields) && fields.get(0).kind == FieldKind::Element {
+            self.name(fields.get(0).name);
+            self.out.push_str("[]");
+        }
+        let mut at = 0;
+        while let Some(&(index, value)) = ordered.get(at) {
+            let field = fields.get(index);
+            at += 1;
+            match (field.kind, value) {
+                (FieldKind::Wildcard, Value::Any(holder)) => self.children(&holder.children),
+                (FieldKind::Wildcard, _) => {}
+                (FieldKind::Text, value) => {
+                    self.name(TEXT);
+                    self.value(field, value);
+                }
+                (FieldKind::Element | FieldKind::XmlAttribute, value) if field.max == Some(1) => {
+                    self.name(field.name);
+                    self.value(field, value);
+                }
+                (FieldKind::Element | FieldKind::XmlAttribute, value) => {
+                    self.name(field.name);
+                    self.out.push('[');
+                    self.value(field, value);
+                    while let Some(&(next, value)) = ordered.get(at)
+                        && next == index
+                    {
+                        self.out.push(',');
+                        self.value(field, value);
+                        at += 1;
+                    }
+                    self.out.push(']');
+                }
+            }
+        }
+        self.out.push('}');
+    }
+
+    fn value(&mut self, field: &'static FieldDef, value: &Value) {
+        match value {
+            Value::Text(text) => self.string(text),
+            Value::Bool(_) | Value::Long(_) => lexical::write(&mut self.out, field, value),
+            Value::Datetime(_) | Value::Duration(_) => self.quoted(field, value),
+            Value::Binary { content_type: None, .. } => self.quoted(field, value),
+            Value::Binary { content_type: Some(content_type), .. } => {
+                self.out.push('{');
+                self.name("contentType");
+                self.string(content_type);
+                self.name(TEXT);
+                self.quoted(field, value);
+                self.out.push('}');
+            }
+            Value::List(items) => {
+                let item = schema::list_child(field).map_or(TEXT, |item| item.name);
+                self.wrapped(item, items, |writer, text| writer.string(text));
+            }
+            Value::References(references) => self.wrapped("namedReference", references, Writer::reference),
+            Value::Reference(reference) => self.reference(reference),
+            Value::Content(content) => self.content(content),
+            Value::Struct(inner) => {
+                let fields = tables::struct_def(inner.name).map_or(&[][..], |def| def.fields);
+                self.object(Fields::Struct(fields), &inner.fields);
+            }
+            Value::Resource(inner) => self.object(Fields::of(inner.resource_type), &inner.attributes),
+            Value::Empty => self.out.push_str("{}"),
+            Value::Any(holder) => self.foreign(holder),
+        }
+    }
+
+    fn wrapped<T>(&mut self, item: &str, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.out.push('{');
+        self.name(item);
+        self.out.push('[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                self.out.push(',');
+            }
+            write(self, item);
+        }
+        self.out.push_str("]}");
+    }
+
+    fn reference(&mut self, reference: &NamedReference) {
+        self.out.push('{');
+        self.name("id");
+        self.string(&reference.id);
+        self.name(TEXT);
+        self.string(&reference.uri);
+        self.out.push('}');
+    }
+
+    fn content(&mut self, content: &Content) {
+        self.out.push('{');
+        if let Some(content_type) = &content.content_type {
+            self.name("contentType");
+            self.string(content_type);
+        }
+        // Octets that are no text (a raw text/plain body may hold anything) go as binaryContent instead.
+        match (content.form, std::str::from_utf8(&content.bytes)) {
+            (ContentForm::Text, Ok(text)) => {
+                self.name("textContent");
+                self.string(text);
+            }
+            _ => {
+                self.name("binaryContent");
+                self.out.push('"');
+                lexical::write_base64(&mut self.out, &content.bytes);
+                self.out.push('"');
+            }
+        }
+        self.out.push('}');
+    }
+
+    /// The form of the module's documentation.
+    fn foreign(&mut self, element: &Element) {
+        if element.attributes.is_empty() && element.children.is_empty() {
+            return self.string(&element.text);
+        }
+        self.out.push('{');
+        for (name, value) in &element.attributes {
+            self.name_of("@", "", name);
+            self.string(value);
+        }
+        if !element.text.is_empty() {
+            self.name(TEXT);
+            self.string(&element.text);
+        }
+        self.children(&element.children);
+        self.out.push('}');
+    }
+
+    /// Members for foreign children, within an open object.
+    fn children(&mut self, children: &[Element]) {
+        let is_same = |a: &Element, b: &Element| a.name == b.name && a.namespace == b.namespace;
+        let groups: Vec<&[Element]> = children.chunk_by(is_same).collect();
+        // An object holds a name once: a name that comes again after another one needs the list form.
+        let mut names: Vec<(&str, &str)> = groups.iter().map(|g| (g[0].namespace.as_str(), g[0].name.as_str())).collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            self.name(CHILDREN);
+            self.out.push('[');
+            for (at, child) in children.iter().enumerate() {
+                self.out.push_str(if at > 0 { ",{" } else { "{" });
+                self.name_of("", &child.namespace, &child.name);
+                self.foreign(child);
+                self.out.push('}');
+            }
+            self.out.push(']');
+            return;
+        }
+        for group in groups {
+            self.name_of("", &group[0].namespace, &group[0].name);
+            match group {
+                [one] => self.foreign(one),
+                several => {
+                    for (at, child) in several.iter().enumerate() {
+                        self.out.push(if at > 0 { ',' } else { '[' });
+                        self.foreign(child);
+                    }
+                    self.out.push(']');
+                }
+            }
+        }
+    }
+
+    /// `"name":`, after a comma unless it is the first of its object.
+    fn name(&mut self, name: &str) {
+        self.name_of("", "", name);
+    }
+
+    fn name_of(&mut self, mark: &str, namespace: &str, name: &str) {
+        if !self.out.ends_with('{') {
+            self.out.push(',');
+        }
+        self.out.push('"');
+        self.out.push_str(mark);
+        if !namespace.is_empty() {
+            self.out.push('{');
+            escape(&mut self.out, namespace);
+            self.out.push('}');
+        }
+        escape(&mut self.out, name);
+        self.out.push_str("\":");
+    }
+
+    fn string(&mut self, text: &str) {
+        self.out.push('"');
+        escape(&mut self.out, text);
+        self.out.push('"');
+    }
+
+    fn quoted(&mut self, field: &FieldDef, value: &Value) {
+        self.out.push('"');
+        lexical::write(&mut self.out, field, value);
+        self.out.push('"');
+    }
+}
+
+fn escape(out: &mut String, text: &str) {
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| b < 0x20 || matches!(b, b'"' | b'\\')) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
+                // Writing to a String does not fail.
+                let _ = write!(out, "\\u{control:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+}

@@ -1,0 +1,9 @@
+//! The codec from outside: golden files, the project's samples, generated round trips, liberal and hostile input.
+
+mod golden;
+mod hostile;
+mod reading;
+mod round_trip;
+mod sample;
+mod schema_check;
+mod written;
