@@ -152,7 +152,10 @@ impl Stream for Outgoing {
             return Poll::Pending;
         }
         self.yielded = false;
-        Poll::Ready(Some(state.cut(connection.queue_bytes_max)))
+        let (frame, room) = state.cut(connection.queue_bytes_max);
+        drop(state);
+        room.into_iter().for_each(Waker::wake);
+        Poll::Ready(Some(frame))
     }
 }
 
@@ -251,7 +254,9 @@ impl State {
         self.reader.take()
     }
 
-    fn cut(&mut self, queue_bytes_max: usize) -> v1::RaftFrame {
+    /// The next frame, and who can go on because of it: to be woken when the lock is free, since waking a task of a
+    /// runtime that ends drops the task here and now.
+    fn cut(&mut self, queue_bytes_max: usize) -> (v1::RaftFrame, Vec<Waker>) {
         let mut messages = Vec::with_capacity((self.urgent.len() + self.bulk.len()).min(FRAME_MESSAGES));
         let mut bytes = 0;
         while messages.len() < FRAME_MESSAGES && bytes < FRAME_BYTES {
@@ -268,10 +273,9 @@ impl State {
                 break;
             }
         }
-        if self.bulk_bytes < queue_bytes_max {
-            self.room.drain(..).for_each(Waker::wake);
-        }
-        v1::RaftFrame { hello: None, messages }
+        let room =
+            if self.bulk_bytes < queue_bytes_max { std::mem::take(&mut self.room) } else { Vec::new() };
+        (v1::RaftFrame { hello: None, messages }, room)
     }
 }
 

@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use crate::toy::{Command, Toy};
 
 pub(crate) const GROUP: u64 = 7;
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<u64, Node>,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use banyan_raft::{ChangeError, ProposeError, StartError};
 
-use crate::cluster::{Cluster, GROUP, propose, until};
+use crate::cluster::{Cluster, GROUP, PATIENCE, propose, until};
 use crate::toy::{Command, PANIC, STOP};
 
 fn command(writer: u64, number: u64) -> Command {
@@ -148,6 +148,7 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot_while_writes_go
     let behind = cluster.nodes[&away].group.status();
     assert!(behind.last_index < Some(100), "{behind:?}");
     cluster.link_all();
+    let begun = Instant::now();
     for number in 600.. {
         written.push(command(1, number));
         cluster.write(command(1, number)).await;
@@ -156,7 +157,7 @@ async fn a_follower_behind_the_purged_log_catches_up_by_snapshot_while_writes_go
             assert!(there.purged_index > Some(300), "it came by snapshot: {there:?}");
             break;
         }
-        assert!(number < 100_000, "never caught up: {there:?}");
+        assert!(begun.elapsed() < PATIENCE, "never caught up: {there:?}");
     }
     cluster.agree_on(&written).await;
 
@@ -200,8 +201,11 @@ async fn a_snapshot_that_breaks_off_goes_on_where_it_stopped() {
     let (before, after) = chunks.split_at(4);
     assert_eq!(before[3], after[0], "{chunks:?}");
     assert!(after.is_sorted() && after.len() > 3, "{chunks:?}");
-    let left = std::fs::read_dir(cluster.nodes[&leader].store.snapshot_dir()).unwrap().count();
-    assert_eq!(left, 0, "the copy is removed when it was installed");
+    until("the copy to be removed", || async {
+        let dir = cluster.nodes[&leader].store.snapshot_dir();
+        std::fs::read_dir(dir).unwrap().next().is_none().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
