@@ -14,7 +14,7 @@ use banyan_model::{Entity, Refusal, StatusCode};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, header};
 use rustls::pki_types::CertificateDer;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 /// The other end of a connection, as far as the transport vouches for it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,16 @@ pub trait Identity: Send + Sync + 'static {
     /// What WWW-Authenticate says beside a 401, if authenticating (again) could help.
     fn challenge(&self) -> Option<&'static str> {
         None
+    }
+}
+
+impl<T: Identity + ?Sized> Identity for Arc<T> {
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal> {
+        T::identify(self, peer, headers)
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        T::challenge(self)
     }
 }
 

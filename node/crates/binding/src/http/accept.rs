@@ -50,9 +50,19 @@ impl Accept {
 
     fn format_quality(&self, format: Format) -> u16 {
         match format {
-            Format::Xml => self.quality("application/xml").max(self.quality("text/xml")),
+            // Old clients ask for text/xml by name; a wildcard that would cover it says nothing about XML.
+            Format::Xml => self.quality("application/xml").max(self.named("text", "xml")),
             Format::Json => self.quality("application/json"),
         }
+    }
+
+    fn named(&self, main: &str, sub: &str) -> u16 {
+        let ranges = self.ranges.iter().flatten();
+        ranges
+            .filter(|range| range.main == main && range.sub == sub)
+            .map(|range| range.quality)
+            .max()
+            .unwrap_or(0)
     }
 
     /// The quality of the most specific range that matches.
@@ -122,8 +132,16 @@ mod tests {
             ("application/xml; q=0.8, application/json; q=0.799", Some(Format::Xml), Some(Format::Xml)),
             ("application/json;charset=utf-8", Some(Format::Json), Some(Format::Json)),
             ("*/*;q=0.1, application/json;q=0", Some(Format::Xml), Some(Format::Xml)),
-            ("application/*;q=0.2, */*;q=0.9, application/json;q=0.3", Some(Format::Json), Some(Format::Json)),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Format::Xml), Some(Format::Xml)),
+            (
+                "application/*;q=0.2, */*;q=0.9, application/json;q=0.3",
+                Some(Format::Json),
+                Some(Format::Json),
+            ),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Some(Format::Xml),
+                Some(Format::Xml),
+            ),
             ("image/png", None, None),
             ("application/xml;q=0, application/json;q=0.0", None, None),
             ("application/xml;q=2", None, None),
@@ -131,7 +149,11 @@ mod tests {
         ];
         for (header, with_xml, with_json) in table {
             let accept = accept(header);
-            assert_eq!((accept.choose(Format::Xml), accept.choose(Format::Json)), (with_xml, with_json), "{header}");
+            assert_eq!(
+                (accept.choose(Format::Xml), accept.choose(Format::Json)),
+                (with_xml, with_json),
+                "{header}"
+            );
         }
     }
 

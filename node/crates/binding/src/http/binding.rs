@@ -14,8 +14,8 @@ use crate::{
 };
 use banyan_codec::{Format, Limits};
 use banyan_model::{
-    Body, Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, filter::FilterCriteria,
-    primitive::NotifyMedia,
+    Body, Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
+    filter::FilterCriteria, primitive::NotifyMedia,
 };
 use http::{Request, request::Parts};
 use hyper::body::Incoming;
@@ -62,7 +62,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         Binding { handler, identity, config, budget }
     }
 
-    async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> ResponsePrimitive {
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        peer: &Peer,
+        dress: &mut Dress,
+    ) -> ResponsePrimitive {
         let read = self.read(head, body, peer, dress).await;
         let (request, _share) = match read {
             Ok(read) => read,
@@ -106,8 +112,9 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             Method::Create | Method::Update => {
                 let limits = &self.config.limits;
                 let taken = intake::read(body, limits.bytes_max, self.config.body_timeout, &self.budget);
-                let taken = taken.await.map_err(Box::new)?;
-                primitive.body = intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
+                let taken = taken.await?;
+                primitive.body =
+                    intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
                 share = Some(taken);
                 if intake::format(&head.headers) == Some(Format::Json) {
                     primitive.notify_media = NotifyMedia::Json;
@@ -129,7 +136,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             http::Method::PUT => Ok(Method::Update),
             http::Method::DELETE => Ok(Method::Delete),
             _ => {
-                let mut refusal = Refusal::new(StatusCode::MethodNotAllowed, "method: no primitive is mapped to it");
+                let mut refusal =
+                    Refusal::new(StatusCode::MethodNotAllowed, "method: no primitive is mapped to it");
                 refusal.allow = vec![Method::Retrieve, Method::Create, Method::Update, Method::Delete];
                 Err(refused(refusal))
             }

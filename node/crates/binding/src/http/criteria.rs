@@ -16,7 +16,9 @@ pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
             "ifUnmodifiedSince" => once(&mut criteria.if_unmodified_since, name, time(name, &value)?)?,
             // V1.1.1 spells these createdSince and createdUntil.
             "createdAfter" | "createdSince" => once(&mut criteria.created_after, name, time(name, &value)?)?,
-            "createdBefore" | "createdUntil" => once(&mut criteria.created_before, name, time(name, &value)?)?,
+            "createdBefore" | "createdUntil" => {
+                once(&mut criteria.created_before, name, time(name, &value)?)?
+            }
             "sizeFrom" => once(&mut criteria.size_from, name, long(name, &value)?)?,
             "sizeUntil" => once(&mut criteria.size_until, name, long(name, &value)?)?,
             "metaDataOnly" => once(&mut meta_data_only, name, boolean(name, &value)?)?,
@@ -97,7 +99,10 @@ mod tests {
         for (query, info) in [
             ("metaDataOnly=yes", "metaDataOnly: not an xsd:boolean"),
             ("metaDataOnly=true&metaDataOnly=true", "metaDataOnly: given twice"),
-            ("createdAfter=2013-05-31T12:00:00Z&createdSince=2013-05-31T12:00:00Z", "createdSince: given twice"),
+            (
+                "createdAfter=2013-05-31T12:00:00Z&createdSince=2013-05-31T12:00:00Z",
+                "createdSince: given twice",
+            ),
             ("createdBefore=noon", "createdBefore: not an xsd:dateTime"),
             ("sizeFrom=", "sizeFrom: not an xsd:long"),
             ("sizeUntil=99999999999999999999", "sizeUntil: not an xsd:long"),

@@ -29,13 +29,19 @@ impl Budget {
         Budget(Arc::new(Semaphore::new((bytes_max / KIB).min(Semaphore::MAX_PERMITS))))
     }
 
-    fn grow(&self, share: &mut Option<OwnedSemaphorePermit>, length: usize) -> Result<(), ResponsePrimitive> {
+    fn grow(
+        &self,
+        share: &mut Option<OwnedSemaphorePermit>,
+        length: usize,
+    ) -> Result<(), Box<ResponsePrimitive>> {
         let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = u32::try_from(length.div_ceil(KIB).saturating_sub(held)).unwrap_or(u32::MAX);
-        let granted = Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| ResponsePrimitive {
-            info: "too many request bodies at once".to_owned(),
-            retry_after_ms: Some(1_000),
-            ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
+        let granted = Arc::clone(&self.0).try_acquire_many_owned(more).map_err(|_| {
+            Box::new(ResponsePrimitive {
+                info: "too many request bodies at once".to_owned(),
+                retry_after_ms: Some(1_000),
+                ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
+            })
         })?;
         match share {
             Some(share) => share.merge(granted),
@@ -52,7 +58,7 @@ pub(super) async fn read(
     bytes_max: usize,
     timeout: Duration,
     budget: &Budget,
-) -> Result<Taken, ResponsePrimitive> {
+) -> Result<Taken, Box<ResponsePrimitive>> {
     let too_large = || refuse(StatusCode::PayloadTooLarge, format!("body: more than {bytes_max} octets"));
     if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
         return Err(too_large());
@@ -119,6 +125,6 @@ pub(super) fn post(body: &Body) -> Method {
     }
 }
 
-fn refuse(status: StatusCode, info: impl Into<String>) -> ResponsePrimitive {
-    Refusal::new(status, info).into()
+fn refuse(status: StatusCode, info: impl Into<String>) -> Box<ResponsePrimitive> {
+    Box::new(Refusal::new(status, info).into())
 }

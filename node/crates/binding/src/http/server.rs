@@ -86,7 +86,7 @@ pub struct Server {
 }
 
 /// How long a connection that was told to end may still linger when nothing is in flight on it.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Serves until `stop` resolves, then lets what is in flight end and returns.
@@ -126,7 +126,8 @@ impl Server {
         }
         drop(listener);
         let _ = stopping.send(true);
-        let drained = timeout(drain_timeout, async { while connections.join_next().await.is_some() {} }).await;
+        let drained =
+            timeout(drain_timeout, async { while connections.join_next().await.is_some() {} }).await;
         if drained.is_err() {
             warn!(connections = connections.len(), "requests were still in flight when the server stopped");
             connections.shutdown().await;

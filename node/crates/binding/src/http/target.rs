@@ -27,7 +27,8 @@ pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) 
         Some(authority) => is_ours(scl, authority),
         None => true,
     };
-    let below = uri.path().strip_prefix(scl.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below =
+        uri.path().strip_prefix(scl.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     let path = match below {
         Some(rest) if ours => {
             let path = Path::parse(rest);
@@ -71,7 +72,8 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
         }
         let found = read(&scl, Version::HTTP_11, &uri.parse().unwrap(), &headers);
-        let found = found.map(|target| target.path.map(|path| path.to_string())).map_err(|refusal| refusal.info);
+        let found =
+            found.map(|target| target.path.map(|path| path.to_string())).map_err(|refusal| refusal.info);
         let seen = found.as_ref().map(Option::as_deref).map_err(|info| info.split(':').next().unwrap());
         assert_eq!(seen, expected, "{uri} {host:?}");
     }
@@ -94,7 +96,16 @@ mod tests {
         check(&[], "/m2m/scls", None, Err("Host"));
         check(&[], "/m2m/scls", Some("a b"), Err("Host"));
         check(&[], "/m2m/scls", Some("user@h"), Err("Host"));
-        for path in ["/m2m/a/../b", "/m2m/./a", "/m2m//a", "/m2m/a%2fb", "/m2m/a%00", "/m2m/a%4", "/m2m/%ff", "/m2m/%zz"] {
+        for path in [
+            "/m2m/a/../b",
+            "/m2m/./a",
+            "/m2m//a",
+            "/m2m/a%2fb",
+            "/m2m/a%00",
+            "/m2m/a%4",
+            "/m2m/%ff",
+            "/m2m/%zz",
+        ] {
             check(&[], path, Some("h"), Err("targetID"));
         }
     }

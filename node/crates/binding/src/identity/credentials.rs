@@ -126,7 +126,9 @@ impl Identity for Credentials {
             Some(Authorization::Basic { user, password }) => self.user(&user, &password),
             Some(Authorization::Bearer(token)) => self.token(&token),
             Some(Authorization::Other) => None,
-            None if from.is_none() => return Err(missing("requestingEntity: no Authorization header names one")),
+            None if from.is_none() => {
+                return Err(missing("requestingEntity: no Authorization header names one"));
+            }
             // A From alone proves nothing.
             None => None,
         };

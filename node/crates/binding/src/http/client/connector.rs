@@ -69,7 +69,10 @@ pub(super) struct Connector {
 
 impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connector").field("reach", &self.reach).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("reach", &self.reach)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
@@ -167,7 +170,11 @@ impl Connection for Link {
 }
 
 impl Read for Link {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Link::Plain(io) => Pin::new(io).poll_read(cx, into),
             Link::Tls(io) => Pin::new(io).poll_read(cx, into),
