@@ -23,7 +23,11 @@ pub fn build() -> &'static Binaries {
         // A test binary runs from <target>/<profile>/deps, a program from <target>/<profile>.
         let me = std::env::current_exe().expect("a running program has a path");
         let folder = me.parent().expect("a program stands in a folder");
-        let folder = if folder.ends_with("deps") { folder.parent().expect("deps stands in a profile") } else { folder };
+        let folder = if folder.ends_with("deps") {
+            folder.parent().expect("deps stands in a profile")
+        } else {
+            folder
+        };
         let release = folder.ends_with("release");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);

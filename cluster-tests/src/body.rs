@@ -11,7 +11,8 @@ const XMIME: &str = r#"xmlns:xmime="http://www.w3.org/2005/05/xmlmime""#;
 
 /// An application of this appId; without `access_right` only the application itself has rights on it.
 pub fn application(id: &str, access_right: Option<&str>) -> String {
-    let right = access_right.map_or(String::new(), |uri| format!("<m2m:accessRightID>{uri}</m2m:accessRightID>"));
+    let right =
+        access_right.map_or(String::new(), |uri| format!("<m2m:accessRightID>{uri}</m2m:accessRightID>"));
     format!(r#"{OPEN}<m2m:application {M2M} appId="{id}">{right}</m2m:application>"#)
 }
 
@@ -45,7 +46,9 @@ pub fn content_instance(id: Option<&str>, text: &str) -> String {
 
 /// A subscription that notifies `contact`.
 pub fn subscription(id: &str, contact: &str) -> String {
-    format!(r#"{OPEN}<m2m:subscription {M2M} m2m:id="{id}"><m2m:contact>{contact}</m2m:contact></m2m:subscription>"#)
+    format!(
+        r#"{OPEN}<m2m:subscription {M2M} m2m:id="{id}"><m2m:contact>{contact}</m2m:contact></m2m:subscription>"#
+    )
 }
 
 /// One permission: which flags which holders have.

@@ -64,7 +64,9 @@ impl Default for Config {
 pub fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<TcpListener> =
         (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port")).collect();
-    held.iter().map(|listener| listener.local_addr().expect("a bound listener has an address").port()).collect()
+    held.iter()
+        .map(|listener| listener.local_addr().expect("a bound listener has an address").port())
+        .collect()
 }
 
 /// A program with what it needs to be started again under the same configuration.
@@ -86,7 +88,8 @@ impl Member {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env("RUST_LOG", filter);
         let process = Process::start(&self.name, command, logs);
-        self.process = Some(process.unwrap_or_else(|e| panic!("{} cannot be started: {e}", self.program.display())));
+        self.process =
+            Some(process.unwrap_or_else(|e| panic!("{} cannot be started: {e}", self.program.display())));
     }
 }
 
@@ -116,7 +119,10 @@ impl Cluster {
     /// The folder cannot be written.
     pub fn prepare(binaries: &Binaries, config: Config) -> Cluster {
         let temporary = config.folder.is_none().then(|| {
-            tempfile::Builder::new().prefix("banyan-cluster-").tempdir().expect("the temporary folder can be written")
+            tempfile::Builder::new()
+                .prefix("banyan-cluster-")
+                .tempdir()
+                .expect("the temporary folder can be written")
         });
         let folder = match (&temporary, &config.folder) {
             (Some(temporary), _) => temporary.path().to_owned(),
@@ -129,14 +135,15 @@ impl Cluster {
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
         let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
         let (http, edge_admin) = (take(config.edges), take(config.edges));
-        let member = |name: String, program: &Path, first: &[&str], text: String, admin: &str, serves: &str| {
-            let file = folder.join(format!("{name}.toml"));
-            std::fs::write(&file, text).expect("the cluster's folder can be written");
-            let mut arguments: Vec<String> = first.iter().map(|&argument| argument.to_owned()).collect();
-            arguments.extend(["--config".to_owned(), file.display().to_string()]);
-            let (admin, serves) = (admin.to_owned(), serves.to_owned());
-            Member { name, program: program.to_owned(), arguments, admin, serves, process: None }
-        };
+        let member =
+            |name: String, program: &Path, first: &[&str], text: String, admin: &str, serves: &str| {
+                let file = folder.join(format!("{name}.toml"));
+                std::fs::write(&file, text).expect("the cluster's folder can be written");
+                let mut arguments: Vec<String> = first.iter().map(|&argument| argument.to_owned()).collect();
+                arguments.extend(["--config".to_owned(), file.display().to_string()]);
+                let (admin, serves) = (admin.to_owned(), serves.to_owned());
+                Member { name, program: program.to_owned(), arguments, admin, serves, process: None }
+            };
         let nodes = (0..config.nodes)
             .map(|i| {
                 let name = format!("node-{i}");
@@ -214,7 +221,12 @@ impl Cluster {
 
     /// Process ids of everything that runs.
     pub fn pids(&self) -> Vec<u32> {
-        self.nodes.iter().chain(&self.edges).filter_map(|member| member.process.as_ref()).map(Process::id).collect()
+        self.nodes
+            .iter()
+            .chain(&self.edges)
+            .filter_map(|member| member.process.as_ref())
+            .map(Process::id)
+            .collect()
     }
 
     /// Process ids of the nodes that run.
@@ -234,7 +246,8 @@ impl Cluster {
 
     /// What a node wrote to its log, over all its lives.
     pub fn node_log(&self, node: usize) -> String {
-        std::fs::read_to_string(self.folder.join(format!("{}.log", self.nodes[node].name))).unwrap_or_default()
+        std::fs::read_to_string(self.folder.join(format!("{}.log", self.nodes[node].name)))
+            .unwrap_or_default()
     }
 
     /// A device that may use every edge.
@@ -297,7 +310,11 @@ impl Cluster {
     ///
     /// # Panics
     /// It still runs after `within`.
-    pub fn start_node_to_fail(&mut self, index: usize, within: Duration) -> (std::process::ExitStatus, String) {
+    pub fn start_node_to_fail(
+        &mut self,
+        index: usize,
+        within: Duration,
+    ) -> (std::process::ExitStatus, String) {
         let before = self.node_log(index).len();
         self.start_node(index);
         let mut process = self.nodes[index].process.take().expect("it was just started");
@@ -311,10 +328,11 @@ impl Cluster {
     /// It does not answer within 2 s.
     pub async fn status(&self, index: usize) -> Result<NodeStatus, tonic::Status> {
         let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.nodes[index].serves))
-            .map_err(unavailable)?
-            .connect_timeout(Duration::from_secs(1))
-            .timeout(Duration::from_secs(2));
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(format!("http://{}", self.nodes[index].serves))
+                .map_err(unavailable)?
+                .connect_timeout(Duration::from_secs(1))
+                .timeout(Duration::from_secs(2));
         let channel = endpoint.connect().await.map_err(unavailable)?;
         Ok(AdminClient::new(channel).status(StatusRequest {}).await?.into_inner())
     }
@@ -404,9 +422,10 @@ fn node_config(config: &Config, data: &Path, rpc: &str, admin: &str, founders: &
     );
     if config.snapshot_after_entries.is_some() || config.log_keep_entries.is_some() {
         text.push_str("\n[raft]\n");
-        for (key, value) in
-            [("snapshot_after_entries", config.snapshot_after_entries), ("log_keep_entries", config.log_keep_entries)]
-        {
+        for (key, value) in [
+            ("snapshot_after_entries", config.snapshot_after_entries),
+            ("log_keep_entries", config.log_keep_entries),
+        ] {
             if let Some(value) = value {
                 text.push_str(&format!("{key} = {value}\n"));
             }

@@ -49,7 +49,13 @@ impl Device {
     pub fn new(edges: impl IntoIterator<Item = impl Into<String>>, from: &str) -> Device {
         let edges: Vec<String> = edges.into_iter().map(Into::into).collect();
         assert!(!edges.is_empty(), "a device needs an edge");
-        Device { edges, current: 0, from: from.to_owned(), connection: None, timeout: Duration::from_secs(30) }
+        Device {
+            edges,
+            current: 0,
+            from: from.to_owned(),
+            connection: None,
+            timeout: Duration::from_secs(30),
+        }
     }
 
     /// Waits this long for an answer. Default 30 s: longer than any deadline of the edge, so that "no answer" in a test

@@ -266,16 +266,22 @@ mod tests {
 
     #[tokio::test]
     async fn reads_a_body_of_known_length_and_stays_open() {
-        let mut connection = answer_with(b"HTTP/1.1 201 Created\r\nlocation: /m2m/x\r\nContent-Length: 3\r\n\r\nabc").await;
+        let mut connection =
+            answer_with(b"HTTP/1.1 201 Created\r\nlocation: /m2m/x\r\nContent-Length: 3\r\n\r\nabc").await;
         let answer = connection.send(b"POST / HTTP/1.1\r\n\r\n", false).await.unwrap();
-        assert_eq!((answer.status, answer.body, answer.header("Location")), (201, &b"abc"[..], Some("/m2m/x")));
+        assert_eq!(
+            (answer.status, answer.body, answer.header("Location")),
+            (201, &b"abc"[..], Some("/m2m/x"))
+        );
         assert!(connection.is_open());
     }
 
     #[tokio::test]
     async fn joins_chunks() {
-        let mut connection =
-            answer_with(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n").await;
+        let mut connection = answer_with(
+            b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n",
+        )
+        .await;
         assert_eq!(connection.send(b"GET / HTTP/1.1\r\n\r\n", false).await.unwrap().body, b"abcdefg");
         assert!(connection.is_open());
     }

@@ -4,16 +4,17 @@
 //! sends ETSI requests with a [`device::Device`], breaks something through [`fault`], and asks the [`oracle`] and the
 //! [`invariant`]s whether the promises of the architecture still hold.
 
-pub mod http;
-pub mod process;
-pub mod fault;
 pub mod binaries;
+pub mod body;
+pub mod catch_up;
 pub mod cluster;
 pub mod device;
-pub mod body;
-pub mod subscriber;
+pub mod fault;
+pub mod http;
+pub mod invariant;
+pub mod load;
 pub mod metrics;
 pub mod oracle;
-pub mod invariant;
+pub mod process;
 pub mod repeat;
-pub mod load;
+pub mod subscriber;

@@ -5,10 +5,10 @@
 //! a fixed schedule whose latencies count from when a request was due, not from when it could be sent
 //! ([`pace::Pace::Fixed`]): a stalled server cannot hide its stall (no coordinated omission).
 
-pub mod pace;
-pub mod work;
+pub mod compare;
 pub mod etcd;
 pub mod nothing;
 pub mod observe;
+pub mod pace;
 pub mod report;
-pub mod compare;
+pub mod work;

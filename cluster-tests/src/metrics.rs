@@ -40,7 +40,9 @@ impl Metrics {
         let mut matching = self
             .0
             .iter()
-            .filter(|(name, _)| name.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('{')))
+            .filter(|(name, _)| {
+                name.strip_prefix(metric).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+            })
             .map(|(_, value)| *value)
             .peekable();
         matching.peek()?;
@@ -67,7 +69,8 @@ mod tests {
 
     #[test]
     fn samples_are_summed_over_their_labels() {
-        let metrics = Metrics::parse("# HELP x\nx{shard=\"1\",role=\"a\"} 2\nx{shard=\"2\",role=\"a\"} 3\nxy 7\n");
+        let metrics =
+            Metrics::parse("# HELP x\nx{shard=\"1\",role=\"a\"} 2\nx{shard=\"2\",role=\"a\"} 3\nxy 7\n");
         assert_eq!(metrics.sum("x"), Some(5.0));
         assert_eq!(metrics.sum("xy"), Some(7.0));
         assert_eq!(metrics.sum("z"), None);

@@ -108,7 +108,9 @@ pub async fn stored_within(device: &mut Device, collection: &str, within: Durati
     loop {
         match stored(device, collection).await {
             Ok(contents) => return contents,
-            Err(why) => assert!(Instant::now() < until, "{collection} cannot be read within {within:?}: {why}"),
+            Err(why) => {
+                assert!(Instant::now() < until, "{collection} cannot be read within {within:?}: {why}")
+            }
         }
         device.switch_edge();
         tokio::time::sleep(Duration::from_millis(50)).await;

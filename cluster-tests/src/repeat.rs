@@ -47,7 +47,9 @@ impl Drop for Seed {
 /// The variable is set and no number.
 pub fn value_of(variable: &str, short: u64) -> u64 {
     match std::env::var(variable) {
-        Ok(text) => text.replace('_', "").parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")),
+        Ok(text) => {
+            text.replace('_', "").parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}"))
+        }
         Err(_) => short,
     }
 }

@@ -164,7 +164,8 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
         let state = Arc::clone(&state);
         connections.spawn(async move {
             let service = service_fn(move |request| record(request, Arc::clone(&state)));
-            let mut builder = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let mut builder =
+                hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
             builder.http1().keep_alive(true);
             // A client that goes away is no event here.
             let _ = builder.serve_connection(TokioIo::new(stream), service).await;
@@ -225,9 +226,13 @@ mod tests {
         subscriber.answer_with(503);
         let mut sender = Device::new([subscriber.address.clone()], "");
         assert_eq!(sender.create("/notify", &notify).await.unwrap().status, 503);
-        let received = subscriber.wait("/notify", Duration::from_secs(1), |all| all.len() == 1).await.unwrap();
+        let received =
+            subscriber.wait("/notify", Duration::from_secs(1), |all| all.len() == 1).await.unwrap();
         assert_eq!(received[0].contents(), ["a", "b"]);
-        assert_eq!((received[0].status_code.as_str(), received[0].subscription.as_str()), ("STATUS_OK", "/m2m/s"));
+        assert_eq!(
+            (received[0].status_code.as_str(), received[0].subscription.as_str()),
+            ("STATUS_OK", "/m2m/s")
+        );
         assert_eq!(received[0].answered, 503);
     }
 }

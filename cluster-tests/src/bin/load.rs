@@ -144,7 +144,9 @@ async fn send(run: Run) -> Result<(), String> {
     let (work, name) = match run.what {
         What::Create => (Work::Create, "create".to_owned()),
         What::Latest => (Work::Latest, "latest".to_owned()),
-        What::Mix => (Work::Mix { reads_percent: run.reads_percent }, format!("mix {}% reads", run.reads_percent)),
+        What::Mix => {
+            (Work::Mix { reads_percent: run.reads_percent }, format!("mix {}% reads", run.reads_percent))
+        }
     };
     let containers: Rc<[Container]> = if run.no_set_up {
         Rc::from([Container::new(&run.edges[0], "/m2m/nothing", "/m2m/nothing", run.paced.bytes)])
@@ -158,7 +160,8 @@ async fn send(run: Run) -> Result<(), String> {
 async fn put(options: Etcd) -> Result<(), String> {
     let paced = options.paced;
     rows(&paced, "etcd put", |count| {
-        etcd::workers(&options.endpoints, count, options.channels, paced.bytes, paced.seed).map_err(|e| e.to_string())
+        etcd::workers(&options.endpoints, count, options.channels, paced.bytes, paced.seed)
+            .map_err(|e| e.to_string())
     })
     .await
 }

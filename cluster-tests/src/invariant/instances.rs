@@ -39,7 +39,8 @@ pub fn check(histories: &[Vec<Write>], stored: &[String]) -> Result<Summary, Str
                 (Answer::Acknowledged, Some(&place)) => {
                     summary.acknowledged += 1;
                     if last_place.is_some_and(|last| place < last) {
-                        violations.push(format!("{} stands before an earlier one of its writer", write.content));
+                        violations
+                            .push(format!("{} stands before an earlier one of its writer", write.content));
                     }
                     last_place = Some(place);
                 }
@@ -64,7 +65,13 @@ mod tests {
     use std::time::Instant;
 
     fn write(content: &str, answer: Answer) -> Write {
-        Write { sequence: 0, content: content.to_owned(), sent: Instant::now(), answered: Instant::now(), answer }
+        Write {
+            sequence: 0,
+            content: content.to_owned(),
+            sent: Instant::now(),
+            answered: Instant::now(),
+            answer,
+        }
     }
 
     /// `sent`: writers divided by `|`, writes by blanks; `a?` had no answer, `a!` was refused.

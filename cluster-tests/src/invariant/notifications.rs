@@ -31,7 +31,9 @@ fn check_contents(received: &[String], stored: &[String]) -> Result<usize, Strin
     violations.extend(invented.map(|content| format!("{content} was notified and is not stored")));
     let arrived = firsts.iter().filter(|content| wanted.contains(content.as_str()));
     let expected = stored.iter().filter(|content| seen.contains(content.as_str()));
-    if let Some((arrived, expected)) = arrived.zip(expected).find(|(arrived, expected)| **arrived != *expected) {
+    if let Some((arrived, expected)) =
+        arrived.zip(expected).find(|(arrived, expected)| **arrived != *expected)
+    {
         violations.push(format!("{arrived} was notified before {expected}"));
     }
     if violations.is_empty() { Ok(received.len() - firsts.len()) } else { Err(violations.join("\n")) }

@@ -61,7 +61,8 @@ pub fn table(rows: &[Row]) -> String {
         "|--------------------------|-----:|-------:|-------:|-------:|--------:|-------:|-------:|--------:|---------:|"
             .to_owned(),
     ];
-    let optional = |value: Option<f64>, decimals: usize| value.map_or("-".to_owned(), |v| format!("{v:.decimals$}"));
+    let optional =
+        |value: Option<f64>, decimals: usize| value.map_or("-".to_owned(), |v| format!("{v:.decimals$}"));
     for row in rows {
         lines.push(format!(
             "| {:<24} | {:>4} | {:>6.0} | {:>6.2} | {:>6.2} | {:>7.1} | {:>6} | {:>6} | {:>7} | {:>8} |",

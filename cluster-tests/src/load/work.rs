@@ -59,19 +59,45 @@ impl Container {
 ///
 /// # Errors
 /// What the cluster answered.
-pub async fn set_up(edge: &str, run: &str, count: usize, content_bytes: usize) -> Result<Vec<Container>, String> {
+pub async fn set_up(
+    edge: &str,
+    run: &str,
+    count: usize,
+    content_bytes: usize,
+) -> Result<Vec<Container>, String> {
     let mut containers = Vec::with_capacity(count);
     for index in 0..count {
-        let application = format!("load-{run}-{index}");
-        let from = format!("/m2m/applications/{application}");
-        let mut device = Device::new([edge], &from);
-        create(&mut device, "/m2m/applications", &body::application(&application, None)).await?;
-        create(&mut device, &format!("{from}/containers"), &body::container("data", None, None)).await?;
-        let path = format!("{from}/containers/data");
-        create(&mut device, &format!("{path}/contentInstances"), &body::content_instance(None, "first")).await?;
-        containers.push(Container::new(edge, &path, &from, content_bytes));
+        containers.push(make(edge, &format!("load-{run}-{index}"), None, content_bytes).await?);
     }
     Ok(containers)
+}
+
+/// One container in an application of its own that keeps at most `instances`.
+///
+/// # Errors
+/// What the cluster answered.
+pub async fn limited(
+    edge: &str,
+    name: &str,
+    instances: u64,
+    content_bytes: usize,
+) -> Result<Container, String> {
+    make(edge, &format!("load-{name}"), Some(instances), content_bytes).await
+}
+
+async fn make(
+    edge: &str,
+    application: &str,
+    limit: Option<u64>,
+    content_bytes: usize,
+) -> Result<Container, String> {
+    let from = format!("/m2m/applications/{application}");
+    let mut device = Device::new([edge], &from);
+    create(&mut device, "/m2m/applications", &body::application(application, None)).await?;
+    create(&mut device, &format!("{from}/containers"), &body::container("data", None, limit)).await?;
+    let path = format!("{from}/containers/data");
+    create(&mut device, &format!("{path}/contentInstances"), &body::content_instance(None, "first")).await?;
+    Ok(Container::new(edge, &path, &from, content_bytes))
 }
 
 async fn create(device: &mut Device, path: &str, xml: &str) -> Result<(), String> {

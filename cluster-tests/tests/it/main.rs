@@ -1,0 +1,19 @@
+//! The cluster tests: real processes on loopback, broken on purpose. One binary, and one test at a time, for each
+//! wants the machine for itself.
+//!
+//! Short by default. The long variants are chosen by environment variables; `docs/testing.md` lists them. A failure
+//! prints its seed, the command that repeats it, the ends of all logs and where the data was kept.
+
+mod support;
+
+mod bad_folder;
+mod bad_input;
+mod catch_up;
+mod flow;
+mod kill_all;
+mod kill_leader;
+mod no_majority;
+mod notify_across_kill;
+mod pause_leader;
+mod slow_subscriber;
+mod stop_leader;
