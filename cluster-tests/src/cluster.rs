@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use banyan_proto::v1::admin_client::AdminClient;
-use banyan_proto::v1::{NodeStatus, StatusRequest};
+use banyan_proto::v1::{GroupStatus, NodeStatus, StatusRequest};
 use tempfile::TempDir;
 
 use crate::binaries::Binaries;
@@ -353,10 +353,9 @@ impl Cluster {
                 let Some(node) = &status.node else { continue };
                 ids.insert(node.node, index);
                 let shard = shard_of(path, &status);
-                if let Some(group) = status.groups.iter().find(|group| Some(group.group) == shard) {
-                    if group.role == "Leader" {
-                        leader = Some((group.term, index)).max(leader);
-                    }
+                let leads = |group: &&GroupStatus| Some(group.group) == shard && group.role == "Leader";
+                if let Some(group) = status.groups.iter().find(leads) {
+                    leader = Some((group.term, index)).max(leader);
                 }
                 seen = format!("{status:?}");
             }

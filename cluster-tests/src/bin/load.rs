@@ -105,7 +105,7 @@ struct Etcd {
     #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
     endpoints: Vec<String>,
     /// HTTP/2 connections at most; the puts in flight share them.
-    #[arg(long, default_value_t = usize::MAX)]
+    #[arg(long, default_value_t = 3)]
     channels: usize,
     #[command(flatten)]
     paced: Paced,

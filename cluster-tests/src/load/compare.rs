@@ -75,9 +75,13 @@ pub struct Options {
     /// Writes that the node of `catch-up` misses.
     #[arg(long, default_value_t = 100_000)]
     missed: u64,
-    /// HTTP/2 connections to etcd at most; the puts in flight share them.
-    #[arg(long, default_value_t = usize::MAX)]
+    /// HTTP/2 connections to etcd at most; the puts in flight share them. One to each member suits etcd best: with one
+    /// for each put it reached half as many puts a second at 256.
+    #[arg(long, default_value_t = 3)]
     etcd_channels: usize,
+    /// Only etcd and the idle server, to learn how fast the machine is today.
+    #[arg(long)]
+    yardsticks_only: bool,
     /// Without etcd (it need not be installed then).
     #[arg(long)]
     no_etcd: bool,
@@ -113,6 +117,9 @@ pub async fn run(options: Options) -> Result<(), String> {
         (None, Some(temporary)) => temporary.path().to_owned(),
         (None, None) => return Err("no folder".to_owned()),
     };
+    if options.yardsticks_only {
+        return rates(&options, None, &folder).await.map(drop);
+    }
     let config = Config {
         edges: 1,
         shards: options.shards,
@@ -124,7 +131,7 @@ pub async fn run(options: Options) -> Result<(), String> {
     println!("nodes and edge: {:?}; data in {}", cluster.pids(), folder.display());
     let mut all = Vec::new();
     if options.wants(Table::Rates) {
-        all.extend(rates(&options, &cluster, &folder).await?);
+        all.extend(rates(&options, Some(&cluster), &folder).await?);
     }
     if options.wants(Table::Flat) {
         all.extend(flat(&options, &cluster).await?);
@@ -166,12 +173,14 @@ async fn row<W: Worker>(
     Ok((row, measured))
 }
 
-async fn rates(options: &Options, cluster: &Cluster, folder: &Path) -> Result<Vec<Row>, String> {
-    let duration = options.duration();
-    let edges = cluster.edges();
-    let containers: Rc<[Container]> =
-        set_up(&edges[0], "rates", options.containers, options.bytes).await?.into();
-    let banyan = all_of(cluster);
+/// The rows of every number of connections, yardsticks and cluster in turn. Without a cluster: the yardsticks.
+async fn rates(options: &Options, cluster: Option<&Cluster>, folder: &Path) -> Result<Vec<Row>, String> {
+    let containers: Rc<[Container]> = match cluster {
+        Some(cluster) => {
+            set_up(&cluster.edges()[0], "rates", options.containers, options.bytes).await?.into()
+        }
+        None => Rc::from([Container::new("localhost", "/m2m/idle", "/m2m/idle", options.bytes)]),
+    };
     let etcd = if options.no_etcd {
         None
     } else {
@@ -179,42 +188,43 @@ async fn rates(options: &Options, cluster: &Cluster, folder: &Path) -> Result<Ve
         std::fs::create_dir_all(&folder).map_err(text)?;
         Some(EtcdCluster::start(&folder).await.map_err(text)?)
     };
-    let (nothing, address) = do_nothing(folder).await?;
-    let nothing_seen = Observed { pids: vec![nothing.id()], admins: Vec::new() };
+    let (idle, address) = do_nothing(folder).await?;
+    let idle_seen = Observed { pids: vec![idle.id()], admins: Vec::new() };
+    let duration = options.duration();
     let mut rows = Vec::new();
     let mut ratios = Vec::new();
     for (seed, &count) in options.connections.iter().enumerate() {
         let seed = seed as u64 * 1_000;
         let http = |to: &[String], work| HttpWorker::many(to, &containers, work, count, seed);
-        let nothing_address = [address.clone()];
-        let (idle_post, _) =
-            row("do-nothing POST", &mut http(&nothing_address, Work::Create), &nothing_seen, duration)
-                .await?;
-        let (idle_get, _) =
-            row("do-nothing GET", &mut http(&nothing_address, Work::Latest), &nothing_seen, duration).await?;
-        let put = match &etcd {
-            Some(etcd) => {
-                let seen = Observed { pids: etcd.pids(), admins: Vec::new() };
-                let mut workers =
-                    etcd.workers(count, options.etcd_channels, options.bytes, seed).map_err(text)?;
-                Some(row("etcd put", &mut workers, &seen, duration).await?.0)
+        let to_idle = |work| http(std::slice::from_ref(&address), work);
+        rows.push(row("do-nothing POST", &mut to_idle(Work::Create), &idle_seen, duration).await?.0);
+        let (get, _) = row("do-nothing GET", &mut to_idle(Work::Latest), &idle_seen, duration).await?;
+        let mut ratio = format!("c={count}:");
+        let mut put_rate = None;
+        if let Some(etcd) = &etcd {
+            let seen = Observed { pids: etcd.pids(), admins: Vec::new() };
+            let mut workers =
+                etcd.workers(count, options.etcd_channels, options.bytes, seed).map_err(text)?;
+            let (put, _) = row("etcd put", &mut workers, &seen, duration).await?;
+            put_rate = Some(put.per_second);
+            rows.push(put);
+        }
+        if let Some(cluster) = cluster {
+            let (banyan, edges) = (all_of(cluster), cluster.edges());
+            let (create, _) =
+                row("banyan create", &mut http(&edges, Work::Create), &banyan, duration).await?;
+            let (latest, _) =
+                row("banyan latest", &mut http(&edges, Work::Latest), &banyan, duration).await?;
+            let mixed = Work::Mix { reads_percent: 80 };
+            let (mix, _) = row("banyan 80% latest", &mut http(&edges, mixed), &banyan, duration).await?;
+            if let Some(put_rate) = put_rate {
+                ratio.push_str(&format!(" creates / etcd puts {:.2},", create.per_second / put_rate));
             }
-            None => None,
-        };
-        let (create, _) = row("banyan create", &mut http(&edges, Work::Create), &banyan, duration).await?;
-        let (latest, _) = row("banyan latest", &mut http(&edges, Work::Latest), &banyan, duration).await?;
-        let (mix, _) =
-            row("banyan 80% latest", &mut http(&edges, Work::Mix { reads_percent: 80 }), &banyan, duration)
-                .await?;
-        let to_etcd =
-            put.as_ref().map_or("-".to_owned(), |put| format!("{:.2}", create.per_second / put.per_second));
-        ratios.push(format!(
-            "c={count}: creates / etcd puts {to_etcd}, latest / do-nothing GET {:.2}",
-            latest.per_second / idle_get.per_second
-        ));
-        rows.extend([idle_post, idle_get]);
-        rows.extend(put);
-        rows.extend([create, latest, mix]);
+            ratio.push_str(&format!(" latest / do-nothing GET {:.2}", latest.per_second / get.per_second));
+            rows.extend([create, latest, mix]);
+            ratios.push(ratio);
+        }
+        rows.push(get);
     }
     println!("\n{}\n\n{}", table(&rows), ratios.join("\n"));
     Ok(rows)

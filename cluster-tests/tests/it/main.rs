@@ -6,6 +6,8 @@
 
 mod support;
 
+mod harness;
+
 mod bad_folder;
 mod bad_input;
 mod catch_up;
