@@ -1,0 +1,292 @@
+//! The client: what is shared by all requests of a process.
+
+use crate::{
+    Config, ConfigError, RequestError, TransportError, connect,
+    link::{Link, Question},
+    map::{self, Map},
+    request::{self, Place},
+    route,
+    session::{Sessions, Ticket},
+};
+use banyan_model::{
+    Body, Method, Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
+    StatusCode,
+    path::SubtreeRoot,
+    placement::{NodeId, ShardId},
+    value::NamedReference,
+};
+use banyan_proto::{
+    convert::{self, Malformed},
+    v1::{self, answer, submission},
+};
+use parking_lot::{Mutex, RwLock};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, TryAcquireError, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+use tonic::transport::Channel;
+
+/// An encoded request may not be larger: one frame holds it with room to spare.
+const REQUEST_BYTES_MAX: usize = 32 << 20;
+/// What a request costs besides its bytes.
+const REQUEST_BYTES_MIN: usize = 256;
+/// What is told when too much is under way here.
+const BUSY_RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The way into the cluster; cheap to clone, one a process. Its streams close when the last clone is gone.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    follower: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.follower.abort();
+    }
+}
+
+/// What requests, links and the map's watch share.
+pub(crate) struct Shared {
+    config: Config,
+    map: watch::Sender<Option<Arc<Map>>>,
+    links: RwLock<HashMap<NodeId, Arc<Link>>>,
+    leaders: Mutex<HashMap<ShardId, NodeId>>,
+    sessions: Sessions,
+    requests: Semaphore,
+    bytes: Semaphore,
+}
+
+impl Client {
+    /// Begins to look for the cluster; does not wait for it. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn new(config: Config) -> Result<Client, ConfigError> {
+        config.validate()?;
+        let shared = Arc::new(Shared {
+            map: watch::Sender::new(None),
+            links: RwLock::default(),
+            leaders: Mutex::default(),
+            sessions: Sessions::default(),
+            requests: Semaphore::new(config.in_flight_max),
+            bytes: Semaphore::new(config.in_flight_bytes_max),
+            config,
+        });
+        let (seeds, tls) = (shared.config.nodes.clone(), shared.config.tls.clone());
+        let publisher = shared.clone();
+        let publish = move |map| publisher.publish(map);
+        let follower = tokio::spawn(map::follow(seeds, tls, publish, shared.map.subscribe())).abort_handle();
+        Ok(Client { inner: Arc::new(Inner { shared, follower }) })
+    }
+
+    /// Asks the cluster for `request` and waits for the answer, at most until `deadline`. If the future is dropped
+    /// the request may still be carried out.
+    ///
+    /// # Errors
+    /// [`RequestError`]; `response()` of it is what to tell the issuer.
+    pub async fn submit(
+        &self,
+        mut request: RequestPrimitive,
+        deadline: Instant,
+    ) -> Result<ResponsePrimitive, RequestError> {
+        let place = Place::Slot(route::subtree(&mut request).slot());
+        let mutating = request.method != Method::Retrieve;
+        let bytes = convert::request_to_bytes(&request);
+        drop(request);
+        let size = bytes.len();
+        let what = submission::What::Request(bytes);
+        response(self.ask(place, what, size, mutating, deadline).await?)
+    }
+
+    /// The members of a root collection that live in `shard`, in name order, after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn members(
+        &self,
+        shard: ShardId,
+        collection: &str,
+        after: Option<&str>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<Vec<(ResourceType, NamedReference)>, RequestError> {
+        let list =
+            v1::ListMembers { collection: collection.to_owned(), after: after.map(str::to_owned), limit };
+        match self.internal(Place::Shard(shard), v1::internal::Kind::ListMembers(list), deadline).await? {
+            answer::What::Members(members) => Ok(convert::members(members)?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The accessRight at `path`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn access_right(
+        &self,
+        path: &Path,
+        deadline: Instant,
+    ) -> Result<Option<Representation>, RequestError> {
+        let place = Place::Slot(path.subtree().slot());
+        let answer = self.internal(place, v1::internal::Kind::AccessRight(path.into()), deadline).await?;
+        let response = response(answer)?;
+        match (response.status, response.body) {
+            (StatusCode::Ok, Body::Representation(representation)) => Ok(Some(representation)),
+            (StatusCode::NotFound, _) => Ok(None),
+            (status, _) => Err(RequestError::Refused(format!("accessRight: {status:?}"))),
+        }
+    }
+
+    /// Has an operation applied in the subtree `at`. It must be idempotent by its own content: it has no request id,
+    /// and may be sent more than once.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn operate(
+        &self,
+        at: &SubtreeRoot,
+        operation: &Operation,
+        deadline: Instant,
+    ) -> Result<ResponsePrimitive, RequestError> {
+        let command = v1::Command { operation: Some(operation.into()), ..v1::Command::default() };
+        let place = Place::Slot(at.slot());
+        response(self.internal(place, v1::internal::Kind::Command(command), deadline).await?)
+    }
+
+    /// Whether there is a map and a stream to at least one node.
+    pub fn ready(&self) -> bool {
+        self.inner.shared.map().is_some() && self.inner.shared.links.read().values().any(|link| link.is_up())
+    }
+
+    /// The newest map, and every newer one; `None` until the cluster was found.
+    pub fn map(&self) -> watch::Receiver<Option<Arc<Map>>> {
+        self.inner.shared.map.subscribe()
+    }
+
+    /// A connection of its own to a member, for another service than requests.
+    ///
+    /// # Errors
+    /// [`TransportError`]; [`TransportError::Address`] for a node that the map does not have.
+    pub async fn connect(&self, node: NodeId) -> Result<Channel, TransportError> {
+        let shared = &self.inner.shared;
+        let member = shared.map().and_then(|map| map.members.get(&node).cloned());
+        let Some(member) = member else {
+            return Err(TransportError::Address(format!("node {:016x}", node.0)));
+        };
+        connect(&member.address, shared.config.tls.as_ref()).await
+    }
+
+    async fn internal(
+        &self,
+        place: Place,
+        kind: v1::internal::Kind,
+        deadline: Instant,
+    ) -> Result<answer::What, RequestError> {
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        self.ask(place, what, 0, false, deadline).await
+    }
+
+    async fn ask(
+        &self,
+        place: Place,
+        what: submission::What,
+        bytes: usize,
+        mutating: bool,
+        deadline: Instant,
+    ) -> Result<answer::What, RequestError> {
+        let shared = &*self.inner.shared;
+        if bytes > REQUEST_BYTES_MAX {
+            return Err(RequestError::Refused(format!("{bytes} bytes are more than {REQUEST_BYTES_MAX}")));
+        }
+        let weight = bytes.max(REQUEST_BYTES_MIN).min(shared.config.in_flight_bytes_max);
+        let weight = u32::try_from(weight).expect("the limit of bytes is below 4 GiB");
+        let _request = shared.requests.try_acquire().map_err(busy)?;
+        let _bytes = shared.bytes.try_acquire_many(weight).map_err(busy)?;
+
+        let shard = shared.shard(place, deadline).await?;
+        let ticket: Option<Ticket> = mutating.then(|| shared.sessions.ticket(shard));
+        request::ask(shared, place, Question { shard: shard.0, deadline, ticket, what, bytes }).await
+    }
+}
+
+impl Shared {
+    pub(crate) fn map(&self) -> Option<Arc<Map>> {
+        self.map.borrow().clone()
+    }
+
+    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.links.read().get(&node).cloned()
+    }
+
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.links.read().get(&node).is_some_and(|link| link.is_up())
+    }
+
+    pub(crate) fn leader(&self, shard: ShardId) -> Option<NodeId> {
+        self.leaders.lock().get(&shard).copied()
+    }
+
+    pub(crate) fn leads(&self, shard: ShardId, node: NodeId) {
+        self.leaders.lock().insert(shard, node);
+    }
+
+    pub(crate) fn does_not_lead(&self, shard: ShardId, node: NodeId) {
+        let mut leaders = self.leaders.lock();
+        if leaders.get(&shard) == Some(&node) {
+            leaders.remove(&shard);
+        }
+    }
+
+    /// Takes a newer map: opens streams to new members, closes those of members that left or moved.
+    fn publish(&self, map: Map) {
+        let mut links = self.links.write();
+        links.retain(|node, link| map.members.get(node).is_some_and(|member| member.address == link.address));
+        for (node, member) in &map.members {
+            links.entry(*node).or_insert_with(|| {
+                // Room for what was given up and stands here until the stream moves on.
+                let queue_max = 2 * self.config.in_flight_max;
+                Arc::new(Link::new(member.address.clone(), self.config.tls.clone(), queue_max))
+            });
+        }
+        drop(links);
+        tracing::info!(epoch = map.shards.epoch, members = map.members.len(), "cluster map");
+        self.map.send_replace(Some(Arc::new(map)));
+    }
+
+    /// The shard of a place; waits for the first map.
+    async fn shard(&self, place: Place, deadline: Instant) -> Result<ShardId, RequestError> {
+        let unavailable = |why| RequestError::Unavailable { why, retry_after: request::RETRY_AFTER };
+        let mut maps = self.map.subscribe();
+        let first = request::prerequisite(deadline, maps.wait_for(Option::is_some)).await;
+        let map =
+            first.and_then(Result::ok).and_then(|map| map.clone()).ok_or(unavailable("no cluster map"))?;
+        place.shard(&map).map(|shard| shard.id).ok_or(unavailable("no such shard"))
+    }
+}
+
+fn response(answer: answer::What) -> Result<ResponsePrimitive, RequestError> {
+    match answer {
+        answer::What::Response(bytes) => Ok(convert::response_from_bytes(bytes)?),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn unexpected(answer: &answer::What) -> RequestError {
+    let kind = match answer {
+        answer::What::Response(_) => "response",
+        answer::What::Members(_) => "members",
+        _ => "answer",
+    };
+    RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })
+}
+
+fn busy(_: TryAcquireError) -> RequestError {
+    RequestError::Busy { retry_after: BUSY_RETRY_AFTER }
+}
