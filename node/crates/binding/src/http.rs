@@ -31,7 +31,7 @@ use http_body_util::Full;
 pub type Response = http::Response<Full<Bytes>>;
 
 use crate::{Handler, identity::Identity};
-use std::{io, sync::Arc};
+use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Serves the mapping on a listener until `stop` resolves and what is in flight has ended (bounded by
@@ -41,6 +41,6 @@ pub async fn serve<H: Handler, I: Identity>(
     server: Server,
     binding: Arc<Binding<H, I>>,
     stop: impl Future<Output = ()>,
-) -> io::Result<()> {
-    server.serve(listener, binding, stop).await
+) {
+    server.serve(listener, binding, stop).await;
 }

@@ -1,7 +1,9 @@
 //! TLS from PEM files, by rustls. Every error names the file it is about.
 
+pub use rustls::{ClientConfig, ServerConfig};
+
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    RootCertStore,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
     server::WebPkiClientVerifier,

@@ -1,1 +1,19 @@
-//! placeholder
+//! The mId/mIa tier: what faces the outside. It terminates HTTP, says who asks, forwards primitives to the cluster and
+//! carries notifications out. It holds no state that could be lost: any edge may answer any request, and more of them
+//! carry more.
+//!
+//! In reading order: [`config`] is what an operator writes, [`run`] starts and stops the parts, `forward` is the way of
+//! a request into the cluster, `egress` the way of a notification out of it, `admin` tells whether all is well.
+//!
+//! What never happens here: a decision about the tree. Nothing of Raft, actors or storage is linked in.
+
+pub mod config;
+
+mod admin;
+mod egress;
+mod forward;
+mod metrics;
+mod run;
+
+pub use config::{Config, ConfigError};
+pub use run::{Addresses, Edge, StartError, run};

@@ -90,12 +90,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Serves until `stop` resolves, then lets what is in flight end and returns.
-    pub async fn serve<S: Service>(
-        self,
-        listener: TcpListener,
-        service: S,
-        stop: impl Future<Output = ()>,
-    ) -> io::Result<()> {
+    pub async fn serve<S: Service>(self, listener: TcpListener, service: S, stop: impl Future<Output = ()>) {
         let drain_timeout = self.config.drain_timeout;
         let slots = Arc::new(Semaphore::new(self.config.connections_max.min(Semaphore::MAX_PERMITS)));
         let (stopping, stopped) = watch::channel(false);
@@ -132,7 +127,6 @@ impl Server {
             warn!(connections = connections.len(), "requests were still in flight when the server stopped");
             connections.shutdown().await;
         }
-        Ok(())
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {

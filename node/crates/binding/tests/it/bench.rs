@@ -126,7 +126,7 @@ pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     pub(crate) fake: Fake,
     pub(crate) stop: Option<oneshot::Sender<()>>,
-    pub(crate) served: JoinHandle<std::io::Result<()>>,
+    pub(crate) served: JoinHandle<()>,
 }
 
 impl Bench {

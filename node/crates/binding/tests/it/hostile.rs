@@ -175,7 +175,7 @@ async fn a_stop_lets_what_is_in_flight_end() {
     assert!(TcpStream::connect(bench.address).await.is_err(), "still listening");
     bench.fake.gate.0.add_permits(1);
     assert_eq!(Answer::read(read_to_end(&mut socket).await).status, 200);
-    bench.served.await.unwrap().unwrap();
+    bench.served.await.unwrap();
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn a_stop_is_bounded() {
     socket.write_all(&wire("GET /m2m/groups/slow HTTP/1.1\nHost: h\nFrom: a")).await.unwrap();
     until(|| !bench.fake.seen.lock().unwrap().is_empty()).await;
     bench.stop.take().unwrap().send(()).unwrap();
-    bench.served.await.unwrap().unwrap();
+    bench.served.await.unwrap();
     assert_eq!(read_to_end(&mut socket).await, b"");
 }
 

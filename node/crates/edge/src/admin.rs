@@ -1,0 +1,55 @@
+//! The operator's listener: `/healthz` (the process runs), `/readyz` (it can answer requests), `/metrics`.
+
+use crate::metrics::Metrics;
+use banyan_binding::{
+    http::{Response, Service},
+    identity::Peer,
+};
+use banyan_client::Client;
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+pub(crate) struct Admin {
+    pub(crate) client: Client,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Admin {
+    /// Why requests cannot be answered now, if so.
+    fn not_ready(&self) -> Option<&'static str> {
+        if *self.stopping.borrow() {
+            return Some("stopping");
+        }
+        (!self.client.ready()).then_some("no shard map yet")
+    }
+}
+
+impl Service for Admin {
+    async fn call(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        if request.method() != http::Method::GET {
+            return page(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+        }
+        match request.uri().path() {
+            "/healthz" => page(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.not_ready() {
+                None => page(StatusCode::OK, "ready\n"),
+                Some(why) => page(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
+            "/metrics" => page(StatusCode::OK, self.metrics.text(self.not_ready().is_none())),
+            _ => page(StatusCode::NOT_FOUND, "/healthz, /readyz or /metrics\n"),
+        }
+    }
+}
+
+fn page(status: StatusCode, text: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}

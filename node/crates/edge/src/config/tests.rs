@@ -1,0 +1,60 @@
+//! Settings as an operator writes them, and what is said about wrong ones.
+
+use super::*;
+
+const SOUND: &str = "listen = \"127.0.0.1:0\"\nnodes = [\"127.0.0.1:7000\"]\nplaintext = true\n";
+
+fn check(text: &str) -> Result<(), String> {
+    let config: Config = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    config.validate().map_err(|error| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    })
+}
+
+#[test]
+fn the_smallest_configurations_that_work() {
+    assert_eq!(check(&format!("{SOUND}open = true")), Ok(()));
+    let credentials = "[[credentials]]\nuser = \"u\"\npassword = \"p\"\nentity = \"/m2m/applications/a\"\n\
+                       [[credentials]]\ntoken = \"t\"\nentity = \"/m2m/scls/s\"";
+    assert_eq!(check(&format!("{SOUND}{credentials}")), Ok(()));
+}
+
+#[test]
+fn a_wrong_setting_is_named() {
+    for (text, said) in [
+        ("nodes = [\"127.0.0.1:7000\"]\nplaintext = true\nopen = true", "listen: "),
+        ("listen = \"127.0.0.1:0\"\nplaintext = true\nopen = true", "nodes"),
+        ("listen = \"127.0.0.1:0\"\nnodes = [\"h:1\"]\nopen = true", "node_tls: either"),
+        ("listen = \"nowhere\"", "invalid socket address"),
+        (SOUND, "credentials: either"),
+        (&format!("{SOUND}open = true\ncolour = \"red\""), "unknown field `colour`"),
+        (&format!("{SOUND}open = true\n[limits]\ncolour = 1"), "unknown field `colour`"),
+        (&format!("{SOUND}open = true\n[limits]\nheader_bytes_max = 100"), "limits.header_bytes_max"),
+        (&format!("{SOUND}open = true\n[limits]\nbodies_bytes_max = 100"), "limits.bodies_bytes_max"),
+        (&format!("{SOUND}open = true\nrequest_timeout_ms = 0"), "request_timeout_ms: must be more than 0"),
+        (&format!("{SOUND}open = true\npublic_uri = \"nscl.example.com\""), "public_uri"),
+        (&format!("{SOUND}open = true\npublic_uri = \"http://h/m2m\""), "public_uri"),
+        (&format!("{SOUND}open = true\nlisten_tls = \"127.0.0.1:0\""), "tls: listen_tls and [tls]"),
+        (&format!("{SOUND}open = true\n[egress]\nreach = \"far\""), "unknown variant `far`"),
+        (
+            &format!("{SOUND}open = true\n[egress]\ntrusted = \"/absent.pem\""),
+            "egress.trusted: failed to read /absent.pem",
+        ),
+        (&format!("{SOUND}[[credentials]]\nuser = \"u\"\nentity = \"e\""), "credentials: each has"),
+        (
+            &format!("{SOUND}[[credentials]]\ntoken = \"\"\nentity = \"e\""),
+            "credentials: credential 1: token is empty",
+        ),
+    ] {
+        let seen = check(text).unwrap_err();
+        assert!(seen.contains(said), "{text}\nsays {seen:?}, not {said:?}");
+    }
+}
+
+#[test]
+fn a_configuration_shows_no_secret() {
+    let text = format!("{SOUND}[[credentials]]\nuser = \"u\"\npassword = \"hush\"\nentity = \"e\"");
+    let config: Config = toml::from_str(&text).unwrap();
+    assert!(!format!("{config:?}").contains("hush"));
+}

@@ -1,0 +1,137 @@
+//! What goes out for a job, and what is told about what came back.
+
+use super::*;
+use banyan_binding::{
+    http::{Response, Server, Service},
+    identity::Peer,
+};
+use banyan_codec::{Expect, Limits, decode};
+use banyan_model::{Body, ResourceType, Value};
+use banyan_proto::v1;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use std::sync::Mutex;
+use tokio::net::TcpListener;
+
+/// Answers with the status in its path and remembers the last request.
+#[derive(Default)]
+struct Subscriber {
+    last: Mutex<Option<(HeaderMap, Bytes)>>,
+}
+
+impl Service for Subscriber {
+    async fn call(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        let status: u16 = request.uri().path().trim_start_matches('/').parse().expect("a status");
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        *self.last.lock().expect("no panic") = Some((head.headers, body));
+        let mut response = Response::new(Full::new(Bytes::from_static(b"thanks")));
+        *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
+        response.headers_mut().insert(header::RETRY_AFTER, "7".parse().expect("a value"));
+        response
+    }
+}
+
+async fn subscriber() -> (String, Arc<Subscriber>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let uri = format!("http://{}", listener.local_addr().expect("bound"));
+    let subscriber = Arc::new(Subscriber::default());
+    tokio::spawn(Server::default().serve(listener, Arc::clone(&subscriber), std::future::pending()));
+    (uri, subscriber)
+}
+
+fn courier() -> Courier {
+    Courier::new(&Egress::default(), None, "http://nscl.example.com:8080", "/m2m")
+}
+
+fn job(contact: String, what: What) -> DeliveryJob {
+    DeliveryJob {
+        job: 7,
+        contact,
+        media: v1::NotifyMedia::Xml.into(),
+        subscription: "/m2m/containers/c/subscriptions/s".to_owned(),
+        status: convert::number(StatusCode::Ok),
+        what: Some(what),
+        timeout_ms: 5_000,
+    }
+}
+
+fn representation() -> What {
+    let mut application = Representation::new(ResourceType::Application);
+    application.set("appId", Value::Text("meterReader".to_owned()));
+    What::Representation((&application).into())
+}
+
+/// statusCode, subscriptionReference and the decoded representation of a notify.
+fn read(format: Format, body: &[u8]) -> (String, String, Option<String>) {
+    let Body::Message(notify) = decode(format, body, &Limits::default(), Expect::Message("notify")) else {
+        panic!("no notify: {}", String::from_utf8_lossy(body));
+    };
+    let text = |name| match notify.get(name) {
+        Some(Value::Text(text)) => text.clone(),
+        other => panic!("{name}: {other:?}"),
+    };
+    let representation = notify.get("representation").map(|value| match value {
+        Value::Binary { content_type, bytes } => {
+            assert_eq!(content_type.as_deref(), Some(format.media_type()));
+            String::from_utf8(bytes.to_vec()).expect("a document")
+        }
+        other => panic!("{other:?}"),
+    });
+    (text("statusCode"), text("subscriptionReference"), representation)
+}
+
+#[tokio::test]
+async fn a_job_becomes_a_notify() {
+    let (uri, subscriber) = subscriber().await;
+    let reference = "http://nscl.example.com:8080/m2m/containers/c/subscriptions/s";
+    for (media, format) in [(v1::NotifyMedia::Xml, Format::Xml), (v1::NotifyMedia::Json, Format::Json)] {
+        let job = DeliveryJob { media: media.into(), ..job(format!("{uri}/204"), representation()) };
+        let (result, label) = courier().deliver(job).await;
+        assert_eq!((result.job, result.http_status, label), (7, 204, "confirmed"));
+        let (headers, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+        assert_eq!(headers["content-type"], format.media_type());
+        assert_eq!(headers["from"], "http://nscl.example.com:8080/m2m");
+        let (status, subscription, document) = read(format, &body);
+        assert_eq!((status.as_str(), subscription.as_str()), ("STATUS_OK", reference));
+        assert!(document.is_some_and(|document| document.contains("meterReader")));
+    }
+}
+
+#[tokio::test]
+async fn a_bare_and_a_final_notify() {
+    let (uri, subscriber) = subscriber().await;
+    courier().deliver(job(format!("{uri}/200"), What::Bare(true))).await;
+    let (_, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+    assert_eq!(read(Format::Xml, &body).2, None);
+    let last = What::ErrorInfo("the resource is gone".to_owned());
+    let last =
+        DeliveryJob { status: convert::number(StatusCode::Deleted), ..job(format!("{uri}/200"), last) };
+    courier().deliver(last).await;
+    let (_, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+    let (status, _, document) = read(Format::Xml, &body);
+    assert_eq!(status, "STATUS_DELETED");
+    assert!(document.is_some_and(|text| text.contains("errorInfo") && text.contains("the resource is gone")));
+}
+
+#[tokio::test]
+async fn what_came_back_is_told() {
+    let (uri, _) = subscriber().await;
+    for (status, label) in [(200, "confirmed"), (302, "failed"), (404, "refused"), (503, "failed")] {
+        let (result, seen) = courier().deliver(job(format!("{uri}/{status}"), representation())).await;
+        assert_eq!((result.http_status, seen), (status, label));
+        assert_eq!((result.retry_after_ms, result.transport_error.as_str()), (Some(7_000), ""));
+    }
+    for (contact, label) in [
+        ("http://127.0.0.1:1/x", "unanswered"),
+        ("coap://h/x", "undeliverable"),
+        ("/m2m/containers/c", "undeliverable"),
+        ("not a uri", "undeliverable"),
+    ] {
+        let (result, seen) = courier().deliver(job(contact.to_owned(), representation())).await;
+        assert_eq!((result.job, result.http_status, seen), (7, 0, label), "{contact}");
+        assert!(!result.transport_error.is_empty());
+    }
+    let strange = DeliveryJob { status: 9_999, ..job(uri, representation()) };
+    assert_eq!(courier().deliver(strange).await.1, "undeliverable");
+}

@@ -1,0 +1,69 @@
+//! The way of a request: from the binding to the shard's leader and back.
+
+use crate::metrics::Metrics;
+use banyan_binding::{
+    Handler,
+    http::{Response, Service},
+    identity::Peer,
+};
+use banyan_client::{Client, RequestError};
+use banyan_model::{RequestPrimitive, ResponsePrimitive};
+use http::Request;
+use hyper::body::Incoming;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time;
+use tracing::{debug, error};
+
+/// Hands requests to the cluster. Retries, leaders and the limit of requests in flight are the client's.
+pub(crate) struct Forwarder {
+    pub(crate) client: Client,
+    /// How long a request may take in all.
+    pub(crate) timeout: Duration,
+}
+
+impl Handler for Forwarder {
+    async fn handle(&self, request: RequestPrimitive) -> ResponsePrimitive {
+        let method = request.method;
+        let answer = self.client.submit(request, time::Instant::now() + self.timeout).await;
+        answer.unwrap_or_else(|failure| {
+            match &failure {
+                RequestError::Refused(_) | RequestError::Answer(_) => {
+                    error!(?method, %failure, "a node did not understand a request, or its answer was not understood");
+                }
+                _ => debug!(?method, %failure, "no answer from the cluster"),
+            }
+            failure.response()
+        })
+    }
+}
+
+/// Counts what another service answers.
+pub(crate) struct Counted<S> {
+    pub(crate) service: S,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl<S: Service> Service for Counted<S> {
+    async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response {
+        let began = Instant::now();
+        let verb = verb(request.method());
+        let _in_flight = self.metrics.request_begins();
+        let response = self.service.call(request, peer).await;
+        self.metrics.request_ended(verb, response.status().as_u16(), began.elapsed());
+        response
+    }
+}
+
+/// A verb from a closed list: what a peer invents must not become a label.
+fn verb(method: &http::Method) -> &'static str {
+    match *method {
+        http::Method::GET => "GET",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}

@@ -1,0 +1,253 @@
+//! Starting and stopping an edge: ports are bound once everything was checked, doors open when the cluster is found.
+
+use crate::{
+    Config, ConfigError,
+    admin::Admin,
+    config::{Checked, millis},
+    egress::{self, Courier},
+    forward::{Counted, Forwarder},
+    metrics::Metrics,
+};
+use banyan_binding::{
+    http::{self as binding, Binding, Response, Server, ServerConfig, Service},
+    identity::{Identity, Peer},
+};
+use banyan_client::Client;
+use banyan_codec::Format;
+use banyan_model::{Scl, StatusCode};
+use http::{HeaderValue, Request, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
+use tracing::{error, info, warn};
+
+/// Why an edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings.
+    #[error("configuration")]
+    Config(#[from] ConfigError),
+    /// A port.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Where an edge listens, ports as they were given out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Addresses {
+    pub http: Option<SocketAddr>,
+    pub https: Option<SocketAddr>,
+    pub admin: Option<SocketAddr>,
+}
+
+/// An edge whose ports are bound; nothing is accepted before [`Edge::serve`].
+pub struct Edge {
+    config: Config,
+    checked: Checked,
+    addresses: Addresses,
+    http: Option<TcpListener>,
+    https: Option<TcpListener>,
+    admin: Option<TcpListener>,
+}
+
+/// Checks the settings, binds the ports and serves until `shutdown` resolves and what was in flight has ended.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    Edge::bind(config).await?.serve(shutdown).await
+}
+
+impl Edge {
+    /// Checks the settings, then binds the ports.
+    pub async fn bind(config: Config) -> Result<Edge, StartError> {
+        let checked = config.check()?;
+        let http = listen(config.listen).await?;
+        let https = listen(config.listen_tls).await?;
+        let admin = listen(config.admin).await?;
+        let address =
+            |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
+        let addresses = Addresses { http: address(&http), https: address(&https), admin: address(&admin) };
+        Ok(Edge { config, checked, addresses, http, https, admin })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Serves until `shutdown` resolves. Then it accepts nothing more, lets requests and deliveries in flight end
+    /// (for at most `drain_timeout_ms`), closes the egress streams and last the admin port.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+        let Edge { config, checked, addresses, http, https, admin } = self;
+        if config.open {
+            warn!("OPEN MODE: every client is believed to be whoever it says it is");
+        }
+        let client = Client::new(checked.client).map_err(ConfigError::from)?;
+        let metrics = Arc::new(Metrics::default());
+        let door = Arc::new(Counted { service: Door::default(), metrics: Arc::clone(&metrics) });
+        let (stop, stopping) = watch::channel(false);
+        let config = Arc::new(config);
+
+        let mut tasks = JoinSet::new();
+        for (listener, tls) in [(http, None), (https, checked.server_tls)] {
+            let Some(listener) = listener else { continue };
+            let server = Server { config: server_config(&config), tls };
+            tasks.spawn(server.serve(listener, Arc::clone(&door), stopped(stopping.clone())));
+        }
+        tasks.spawn(found(Found {
+            client: client.clone(),
+            config: Arc::clone(&config),
+            contact_tls: checked.contact_tls,
+            addresses,
+            door,
+            metrics: Arc::clone(&metrics),
+            stopping: stopping.clone(),
+        }));
+        let (end, ended) = watch::channel(false);
+        let mut operator = JoinSet::new();
+        if let Some(listener) = admin {
+            let service = Arc::new(Admin { client, metrics, stopping });
+            operator.spawn(Server::default().serve(listener, service, stopped(ended)));
+        }
+        info!(?addresses, "edge started");
+
+        shutdown.await;
+        info!("edge stopping");
+        let _ = stop.send(true);
+        join(&mut tasks).await;
+        let _ = end.send(true);
+        // A scraper's open connection must not hold the process.
+        if timeout(millis(config.drain_timeout_ms), join(&mut operator)).await.is_err() {
+            operator.shutdown().await;
+        }
+        info!("edge stopped");
+        Ok(())
+    }
+}
+
+async fn join(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(failure) = ended {
+            error!(%failure, "a part of the edge failed");
+        }
+    }
+}
+
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(source) => Err(StartError::Listen { address, source }),
+    }
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    ServerConfig {
+        connections_max: config.limits.connections_max,
+        header_bytes_max: config.limits.header_bytes_max,
+        idle_timeout: millis(config.limits.idle_timeout_ms),
+        drain_timeout: millis(config.drain_timeout_ms),
+        ..ServerConfig::default()
+    }
+}
+
+/// Resolves once `true` was said, or nobody can say it any more.
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// What waits for the cluster.
+struct Found {
+    client: Client,
+    config: Arc<Config>,
+    contact_tls: Option<Arc<banyan_binding::tls::ClientConfig>>,
+    addresses: Addresses,
+    door: Arc<Counted<Door>>,
+    metrics: Arc<Metrics>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Waits for the first map, which says what the SCL calls itself; then opens the door and the egress streams.
+async fn found(parts: Found) {
+    let Found { client, config, contact_tls, addresses, door, metrics, stopping } = parts;
+    let mut maps = client.map();
+    let scl = tokio::select! {
+        () = stopped(stopping.clone()) => return,
+        map = maps.wait_for(Option::is_some) => match map.ok().and_then(|map| map.clone()) {
+            Some(map) => map.scl.clone(),
+            None => return,
+        },
+    };
+    let identity = match config.identity(scl.clone()) {
+        Ok(identity) => identity,
+        // Two names that this SCL's authorities make one: only now can that be known.
+        Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
+    };
+    let forwarder = Forwarder { client: client.clone(), timeout: millis(config.request_timeout_ms) };
+    let public_uri = public_uri(&config, &scl, addresses);
+    let courier = Courier::new(&config.egress, contact_tls, &public_uri, &scl.base);
+    info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
+    if door.service.0.set(Binding::new(binding_config(&config, scl), identity, forwarder)).is_err() {
+        error!("the door was open already");
+    }
+    if config.egress.slots > 0 {
+        egress::run(client, courier, metrics, &config, stopping).await;
+    }
+}
+
+fn binding_config(config: &Config, scl: Scl) -> binding::Config {
+    let mut made = binding::Config::new(scl);
+    made.limits.bytes_max = config.limits.body_bytes_max;
+    made.body_timeout = millis(config.limits.body_timeout_ms);
+    made.bodies_bytes_max = config.limits.bodies_bytes_max;
+    made
+}
+
+fn public_uri(config: &Config, scl: &Scl, addresses: Addresses) -> String {
+    if let Some(uri) = &config.public_uri {
+        return uri.clone();
+    }
+    if let Some(authority) = scl.authorities.first() {
+        return format!("http://{authority}");
+    }
+    match (addresses.http, addresses.https) {
+        (Some(http), _) => format!("http://{http}"),
+        (None, Some(https)) => format!("https://{https}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// The binding, once the cluster was found.
+#[derive(Default)]
+struct Door(OnceLock<Binding<Forwarder, Arc<dyn Identity>>>);
+
+impl Service for Door {
+    async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response {
+        match self.0.get() {
+            Some(binding) => binding.call(request, peer).await,
+            None => not_found_yet(),
+        }
+    }
+}
+
+fn not_found_yet() -> Response {
+    let format = Format::Xml;
+    let body =
+        banyan_codec::error_info(format, StatusCode::ServiceUnavailable, "the cluster is not found yet");
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
