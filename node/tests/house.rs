@@ -20,10 +20,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("node/crates/raft", &["storage", "proto"]),
     ("node/crates/edge", &["model", "codec", "binding", "client", "proto"]),
     ("node/crates/ctl", &["proto", "client"]),
-    (
-        "node",
-        &["model", "proto", "codec", "binding", "client", "storage", "raft", "edge", "ctl"],
-    ),
+    ("node", &["model", "proto", "codec", "binding", "client", "storage", "raft", "edge", "ctl"]),
 ];
 
 /// Foreign libraries with one room: the crates (folders) that may name them.
@@ -33,9 +30,17 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("openraft", &["node/crates/raft"]),
     ("ractor", &["node"]),
     ("quick-xml", &["node/crates/codec"]),
-    ("tokio", &[
-        "node", "node/crates/raft", "node/crates/binding", "node/crates/client", "node/crates/edge", "node/crates/ctl",
-    ]),
+    (
+        "tokio",
+        &[
+            "node",
+            "node/crates/raft",
+            "node/crates/binding",
+            "node/crates/client",
+            "node/crates/edge",
+            "node/crates/ctl",
+        ],
+    ),
 ];
 
 /// Room of the node, and the rooms it may use. `config`, `clock` and `telemetry` are open to all.
@@ -138,7 +143,8 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     files
         .into_iter()
         .map(|file| {
-            let first = file.strip_prefix(&src).expect("walked below src").iter().next().expect("a file has a name");
+            let first =
+                file.strip_prefix(&src).expect("walked below src").iter().next().expect("a file has a name");
             let room = first.to_string_lossy().trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&file).expect("readable");
             let production = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
@@ -194,6 +200,10 @@ fn names_stay_in_their_room() {
 #[test]
 fn no_module_files_named_mod() {
     for (_, file, _) in sources() {
-        assert!(file.file_name().is_some_and(|name| name != "mod.rs"), "{} should stand beside its folder", file.display());
+        assert!(
+            file.file_name().is_some_and(|name| name != "mod.rs"),
+            "{} should stand beside its folder",
+            file.display()
+        );
     }
 }

@@ -34,10 +34,13 @@ fn types(code: &mut String) {
     for t in &types {
         writeln!(code, "    {},", camel(&t["type"])).expect("a string takes all");
     }
-    code.push_str("}\n\n/// Every resource type, in the order of types.csv.\npub static TYPES: &[TypeDef] = &[\n");
+    code.push_str(
+        "}\n\n/// Every resource type, in the order of types.csv.\npub static TYPES: &[TypeDef] = &[\n",
+    );
     for t in &types {
         let name = &t["type"];
-        let method = methods.iter().find(|m| &m["type"] == name).unwrap_or_else(|| panic!("methods.csv: no {name}"));
+        let method =
+            methods.iter().find(|m| &m["type"] == name).unwrap_or_else(|| panic!("methods.csv: no {name}"));
         writeln!(
             code,
             "TypeDef {{ resource_type: ResourceType::{}, name: {name:?}, category: Category::{}, root_element: {:?}, \
@@ -58,7 +61,8 @@ fn types(code: &mut String) {
             method["subscribable"] == "yes",
         )
         .expect("a string takes all");
-        let mut own: Vec<&Row> = attributes.iter().filter(|a| &a["type"] == name && a["edition"] != "v1").collect();
+        let mut own: Vec<&Row> =
+            attributes.iter().filter(|a| &a["type"] == name && a["edition"] != "v1").collect();
         own.sort_by_key(|a| a["position"].parse::<u32>().expect("a position is a number"));
         for a in own {
             writeln!(
@@ -91,7 +95,9 @@ fn structs(code: &mut String) {
     for row in rows("structs").into_iter().filter(|r| r["edition"] != "v1") {
         by_name.entry(row["struct"].clone()).or_default().push(row);
     }
-    code.push_str("/// Every nested complex type and message body, by name.\npub static STRUCTS: &[StructDef] = &[\n");
+    code.push_str(
+        "/// Every nested complex type and message body, by name.\npub static STRUCTS: &[StructDef] = &[\n",
+    );
     for (name, mut fields) in by_name {
         fields.sort_by_key(|f| f["position"].parse::<u32>().expect("a position is a number"));
         writeln!(
@@ -115,8 +121,10 @@ fn enums(code: &mut String) {
     }
     code.push_str("/// Every enumeration, by name: the V2.1.1 spelling and, where it differs, the V1 one.\npub static ENUMS: &[EnumDef] = &[\n");
     for (name, values) in by_name {
-        let values: Vec<String> = values.iter().map(|v| format!("({:?}, {:?})", v["value"], v["value_v1"])).collect();
-        writeln!(code, "EnumDef {{ name: {name:?}, values: &[{}] }},", values.join(", ")).expect("a string takes all");
+        let values: Vec<String> =
+            values.iter().map(|v| format!("({:?}, {:?})", v["value"], v["value_v1"])).collect();
+        writeln!(code, "EnumDef {{ name: {name:?}, values: &[{}] }},", values.join(", "))
+            .expect("a string takes all");
     }
     code.push_str("];\n");
 }

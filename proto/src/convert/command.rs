@@ -3,7 +3,7 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Operation, RequestId, Timestamp, path::SubtreeRoot, primitive::Conditions,
+    Command, Entity, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -75,19 +75,17 @@ impl From<&Operation> for v1::command::Operation {
                 Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
             }
             Operation::Expire => Wire::Expire(true),
-            Operation::Acknowledge { subtree, queue, up_to } => Wire::Acknowledge(v1::Acknowledge {
-                subtree: Some((&subtree.path()).into()),
-                queue: Some(queue.into()),
-                up_to: *up_to,
-            }),
+            Operation::Acknowledge { queue, up_to } => {
+                Wire::Acknowledge(v1::Acknowledge { queue: Some(queue.into()), up_to: *up_to })
+            }
             Operation::EndSubscription { path, final_status } => Wire::EndSubscription(v1::EndSubscription {
                 path: Some(path.into()),
                 final_status: final_status.map(number),
             }),
-            Operation::CollectionChanged { collection, origin, sequence, at } => {
+            Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
-                    origin: Some((&origin.path()).into()),
+                    shard: shard.0,
                     sequence: *sequence,
                     at_ms: at.0,
                 })
@@ -133,19 +131,17 @@ impl TryFrom<v1::command::Operation> for Operation {
                 conditions: conditions.unwrap_or_default().into(),
             },
             Wire::Expire(_) => Operation::Expire,
-            Wire::Acknowledge(v1::Acknowledge { subtree, queue, up_to }) => Operation::Acknowledge {
-                subtree: subtree_root(subtree)?,
-                queue: required("queue", queue)?.into(),
-                up_to,
-            },
+            Wire::Acknowledge(v1::Acknowledge { queue, up_to }) => {
+                Operation::Acknowledge { queue: required("queue", queue)?.into(), up_to }
+            }
             Wire::EndSubscription(v1::EndSubscription { path, final_status }) => Operation::EndSubscription {
                 path: required("path", path)?.into(),
                 final_status: final_status.map(status).transpose()?,
             },
-            Wire::CollectionChanged(v1::CollectionChanged { collection, origin, sequence, at_ms }) => {
+            Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,
-                    origin: subtree_root(origin)?,
+                    shard: ShardId(shard),
                     sequence,
                     at: Timestamp(at_ms),
                 }
@@ -174,11 +170,4 @@ impl From<v1::Conditions> for Conditions {
             if_unmodified_since: conditions.if_unmodified_since_ms.map(Timestamp),
         }
     }
-}
-
-/// A subtree travels as the path of its root; a path that is not one is refused.
-fn subtree_root(path: Option<v1::Path>) -> Result<SubtreeRoot, Malformed> {
-    let path: banyan_model::Path = required("subtree", path)?.into();
-    let root = path.subtree();
-    if root.path() == path { Ok(root) } else { Err(Malformed::unknown("subtree", path)) }
 }

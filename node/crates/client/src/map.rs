@@ -57,6 +57,7 @@ impl TryFrom<&v1::DirectoryState> for Map {
                 id: settings.scl_id.clone(),
                 base: settings.scl_base.clone(),
                 authorities: settings.authorities.clone(),
+                founded_at: banyan_model::Timestamp(settings.founded_at_ms),
             },
         })
     }

@@ -16,18 +16,25 @@ fn bodies() -> Vec<(&'static str, Format, String)> {
         )
     };
     let text: String = "21.5 degrees at the north side of the house; ".chars().cycle().take(256).collect();
-    let post = xml("contentInstance", &format!(
-        "<m2m:content xmime:contentType=\"text/plain\"><m2m:textContent>{text}</m2m:textContent></m2m:content>"
-    ));
-    let instance = xml("contentInstance", &format!(
-        "<m2m:creationTime>2013-05-31T12:02:00.123Z</m2m:creationTime>\
+    let post = xml(
+        "contentInstance",
+        &format!(
+            "<m2m:content xmime:contentType=\"text/plain\"><m2m:textContent>{text}</m2m:textContent></m2m:content>"
+        ),
+    );
+    let instance = xml(
+        "contentInstance",
+        &format!(
+            "<m2m:creationTime>2013-05-31T12:02:00.123Z</m2m:creationTime>\
          <m2m:lastModifiedTime>2013-05-31T12:02:00.123Z</m2m:lastModifiedTime>\
          <m2m:searchStrings><m2m:searchString>unit/celsius</m2m:searchString></m2m:searchStrings>\
          <m2m:contentTypes><m2m:contentType>application/xml</m2m:contentType></m2m:contentTypes>\
          <m2m:contentSize>11</m2m:contentSize><m2m:content xmime:contentType=\"application/xml\">\
          <m2m:binaryContent>{DATA}</m2m:binaryContent></m2m:content>"
-    ));
-    let container = xml("container",
+        ),
+    );
+    let container = xml(
+        "container",
         "<m2m:expirationTime>2013-06-01T12:00:00Z</m2m:expirationTime>\
          <m2m:searchStrings><m2m:searchString>type/temperature</m2m:searchString></m2m:searchStrings>\
          <m2m:creationTime>2013-05-31T12:01:00Z</m2m:creationTime>\
@@ -57,7 +64,9 @@ fn read(format: Format, text: &str) -> Body {
 
 fn codec(criterion: &mut Criterion) {
     for (name, format, text) in bodies() {
-        criterion.bench_function(&format!("decode/{name}/{format:?}"), |b| b.iter(|| read(format, black_box(&text))));
+        criterion.bench_function(&format!("decode/{name}/{format:?}"), |b| {
+            b.iter(|| read(format, black_box(&text)))
+        });
         let body = read(format, &text);
         criterion.bench_function(&format!("encode/{name}/{format:?}"), |b| {
             b.iter(|| encode_body(format, black_box(&body)));

@@ -57,7 +57,8 @@ impl Collector {
                 _ => {}
             }
         } else if !field.choice.is_empty()
-            && let Some((other, _)) = self.values.iter().find(|(at, _)| self.fields.get(*at).choice == field.choice)
+            && let Some((other, _)) =
+                self.values.iter().find(|(at, _)| self.fields.get(*at).choice == field.choice)
         {
             return Err(format!("excludes {}", self.fields.get(*other).name).into());
         }
@@ -121,7 +122,9 @@ impl Collector {
             }
             let value = match field.shape {
                 Shape::UriList | Shape::StringList => Value::List(Vec::new()),
-                _ if !schema::absent_in_v1(owner, field.name) => return Err((field.name, "is missing".into())),
+                _ if !schema::absent_in_v1(owner, field.name) => {
+                    return Err((field.name, "is missing".into()));
+                }
                 Shape::Uri => Value::Text(String::new()),
                 _ => Value::Text(ordinal.to_string()),
             };
@@ -131,7 +134,8 @@ impl Collector {
     }
 
     fn alternative_seen(&self, field: &FieldDef) -> bool {
-        !field.choice.is_empty() && self.values.iter().any(|(at, _)| self.fields.get(*at).choice == field.choice)
+        !field.choice.is_empty()
+            && self.values.iter().any(|(at, _)| self.fields.get(*at).choice == field.choice)
     }
 }
 

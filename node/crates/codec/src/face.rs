@@ -84,7 +84,9 @@ impl Expect {
         let expected = match (self, root) {
             (Expect::Any, _) => return Ok(()),
             (Expect::Resource(expected), Root::Resource(found)) if is_a(found, expected) => return Ok(()),
-            (Expect::Message(expected), Root::Message(found)) if found.root_element == expected => return Ok(()),
+            (Expect::Message(expected), Root::Message(found)) if found.root_element == expected => {
+                return Ok(());
+            }
             (Expect::Resource(expected), _) => expected.name(),
             (Expect::Message(expected), _) => expected,
         };
@@ -124,7 +126,10 @@ pub fn decode(format: Format, bytes: &[u8], limits: &Limits, expect: Expect) -> 
 fn document(format: Format, bytes: &[u8], limits: &Limits, expect: Expect) -> Result<Found, Refusal> {
     if bytes.len() > limits.bytes_max {
         let most = limits.bytes_max;
-        return Err(Refusal::new(StatusCode::PayloadTooLarge, format!("the body is larger than {most} octets")));
+        return Err(Refusal::new(
+            StatusCode::PayloadTooLarge,
+            format!("the body is larger than {most} octets"),
+        ));
     }
     // A byte order mark is lawful before XML and tolerated before JSON.
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -159,7 +164,8 @@ pub fn decode_content(content_type: &str, bytes: &Bytes, limits: &Limits, expect
     let Some(format) = Format::from_media_type(content_type) else {
         if bytes.len() > limits.bytes_max {
             let most = limits.bytes_max;
-            let refusal = Refusal::new(StatusCode::PayloadTooLarge, format!("the body is larger than {most} octets"));
+            let refusal =
+                Refusal::new(StatusCode::PayloadTooLarge, format!("the body is larger than {most} octets"));
             return Body::Malformed(refusal);
         }
         return Body::Raw { content_type: content_type.to_owned(), bytes: bytes.clone() };

@@ -56,7 +56,9 @@ pub(crate) fn write(out: &mut String, field: &FieldDef, value: &Value) {
         Value::Bool(false) => out.write_str("false"),
         Value::Long(n) if field.xsd_type == "xs:unsignedLong" => write!(out, "{}", n.cast_unsigned()),
         Value::Long(n) => write!(out, "{n}"),
-        Value::Binary { bytes, .. } if field.shape == Shape::Hex => bytes.iter().try_for_each(|b| write!(out, "{b:02X}")),
+        Value::Binary { bytes, .. } if field.shape == Shape::Hex => {
+            bytes.iter().try_for_each(|b| write!(out, "{b:02X}"))
+        }
         Value::Binary { bytes, .. } => {
             write_base64(out, bytes);
             Ok(())
@@ -170,7 +172,8 @@ fn hex(text: &str) -> Option<Vec<u8>> {
 /// (tables/README.md, doubt 6).
 fn facets(field: &FieldDef, value: &Value) -> Result<(), Why> {
     for facet in field.facet.split(';').filter(|f| !f.is_empty()) {
-        let Some((name, Ok(bound))) = facet.split_once('=').map(|(name, bound)| (name, bound.parse::<i64>())) else {
+        let Some((name, Ok(bound))) = facet.split_once('=').map(|(name, bound)| (name, bound.parse::<i64>()))
+        else {
             continue;
         };
         let length = match value {
@@ -207,7 +210,9 @@ fn datetime(text: &str) -> Option<Timestamp> {
 
 /// `hh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?` by form; Timestamp::parse or the reader of a dateTime checks the numbers.
 fn is_time(text: &str) -> bool {
-    let pair = |text: &str, max: u8| text.len() == 2 && is_digits(text) && text.parse::<u8>().is_ok_and(|n| n <= max);
+    let pair = |text: &str, max: u8| {
+        text.len() == 2 && is_digits(text) && text.parse::<u8>().is_ok_and(|n| n <= max)
+    };
     let (clock, zone) = match text.find(['Z', '+', '-']) {
         Some(at) => text.split_at(at),
         None => (text, "Z"),
@@ -217,7 +222,10 @@ fn is_time(text: &str) -> bool {
     let mut next = |max| parts.next().is_some_and(|p| pair(p, max));
     let is_clock = next(24) && next(59) && next(60) && parts.next().is_none();
     let is_zone = zone == "Z"
-        || zone.strip_prefix(['+', '-']).and_then(|z| z.split_once(':')).is_some_and(|(h, m)| pair(h, 14) && pair(m, 59));
+        || zone
+            .strip_prefix(['+', '-'])
+            .and_then(|z| z.split_once(':'))
+            .is_some_and(|(h, m)| pair(h, 14) && pair(m, 59));
     is_clock && is_zone && !fraction.is_empty() && is_digits(fraction)
 }
 
@@ -247,9 +255,13 @@ fn write_datetime(out: &mut String, at: Timestamp) -> std::fmt::Result {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
 
     digits(out, year, 1000);
-    for (separator, number) in
-        [('-', month), ('-', day), ('T', millis / 3_600_000), (':', millis / 60_000 % 60), (':', millis / 1000 % 60)]
-    {
+    for (separator, number) in [
+        ('-', month),
+        ('-', day),
+        ('T', millis / 3_600_000),
+        (':', millis / 60_000 % 60),
+        (':', millis / 1000 % 60),
+    ] {
         out.push(separator);
         digits(out, number, 10);
     }
@@ -336,7 +348,11 @@ fn write_duration(out: &mut String, duration: XsdDuration) -> std::fmt::Result {
     }
     out.push_str(if duration.negative { "-P" } else { "P" });
     let seconds = duration.millis / 1000;
-    let date = [(u64::from(duration.months / 12), 'Y'), (u64::from(duration.months % 12), 'M'), (seconds / 86_400, 'D')];
+    let date = [
+        (u64::from(duration.months / 12), 'Y'),
+        (u64::from(duration.months % 12), 'M'),
+        (seconds / 86_400, 'D'),
+    ];
     for (amount, unit) in date.into_iter().filter(|(amount, _)| *amount > 0) {
         write!(out, "{amount}{unit}")?;
     }

@@ -13,14 +13,15 @@
 mod face;
 mod message;
 
-mod xml;
 mod json;
+mod xml;
 
 mod collect;
 mod lexical;
 mod schema;
 
 pub use face::{
-    Expect, Format, Limits, decode, decode_content, encode_attribute, encode_body, encode_message, encode_representation,
+    Expect, Format, Limits, decode, decode_content, encode_attribute, encode_body, encode_message,
+    encode_representation,
 };
 pub use message::{error_info, notify, status_name};

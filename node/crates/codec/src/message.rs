@@ -44,7 +44,12 @@ pub fn error_info(format: Format, status: StatusCode, info: &str) -> Bytes {
 
 /// notify. `document` is what [`crate::encode_representation`] or (in a final notify) [`error_info`] wrote **in the
 /// same format**; it is carried in base64 with the format as xmime:contentType. `None`: noRepresentation.
-pub fn notify(format: Format, status: StatusCode, document: Option<Bytes>, subscription_reference: &str) -> Bytes {
+pub fn notify(
+    format: Format,
+    status: StatusCode,
+    document: Option<Bytes>,
+    subscription_reference: &str,
+) -> Bytes {
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
     if let Some(bytes) = document {
         let content_type = Some(format.media_type().to_owned());
@@ -69,10 +74,29 @@ mod tests {
         use StatusCode::*;
         let schema = banyan_model::tables::enum_def("StatusCode").unwrap();
         for status in [
-            Ok, Created, Accepted, BadRequest, PermissionDenied, Forbidden, NotFound, MethodNotAllowed, NotAcceptable,
-            RequestTimeout, Conflict, UnsupportedMediaType, InternalServerError, NotImplemented, BadGateway,
-            ServiceUnavailable, GatewayTimeout, Deleted, Expired, NotModified, PreconditionFailed,
-            RequestingEntityMissing, PayloadTooLarge,
+            Ok,
+            Created,
+            Accepted,
+            BadRequest,
+            PermissionDenied,
+            Forbidden,
+            NotFound,
+            MethodNotAllowed,
+            NotAcceptable,
+            RequestTimeout,
+            Conflict,
+            UnsupportedMediaType,
+            InternalServerError,
+            NotImplemented,
+            BadGateway,
+            ServiceUnavailable,
+            GatewayTimeout,
+            Deleted,
+            Expired,
+            NotModified,
+            PreconditionFailed,
+            RequestingEntityMissing,
+            PayloadTooLarge,
         ] {
             assert!(schema.values.iter().any(|(v2, _)| *v2 == status_name(status)), "{status:?}");
         }
@@ -82,8 +106,14 @@ mod tests {
     fn a_final_notify_carries_an_error_info_in_its_own_format() {
         for format in [Format::Xml, Format::Json] {
             let inner = error_info(format, StatusCode::Deleted, "subscribed-to resource deleted");
-            let outer = notify(format, StatusCode::Deleted, Some(inner.clone()), "/m2m/applications/subscriptions/s1");
-            let Body::Message(read) = decode(format, &outer, &Limits::default(), Expect::Message("notify")) else {
+            let outer = notify(
+                format,
+                StatusCode::Deleted,
+                Some(inner.clone()),
+                "/m2m/applications/subscriptions/s1",
+            );
+            let Body::Message(read) = decode(format, &outer, &Limits::default(), Expect::Message("notify"))
+            else {
                 panic!("{}", String::from_utf8_lossy(&outer));
             };
             assert_eq!(read.get("statusCode"), Some(&Value::Text("STATUS_DELETED".into())));

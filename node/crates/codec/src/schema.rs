@@ -89,7 +89,8 @@ pub(crate) enum Root {
 pub(crate) fn root(name: &str) -> Option<Root> {
     static ROOTS: LazyLock<HashMap<&'static str, Root>> = LazyLock::new(|| {
         let attributes = tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| &a.field);
-        let attributes = attributes.filter(|f| f.kind == FieldKind::Element).map(|f| (f.name, Root::Attribute(f)));
+        let attributes =
+            attributes.filter(|f| f.kind == FieldKind::Element).map(|f| (f.name, Root::Attribute(f)));
         let messages = tables::STRUCTS.iter().filter(|s| !s.root_element.is_empty());
         let messages = messages.map(|s| (s.root_element, Root::Message(s)));
         let types = tables::TYPES.iter().filter(|t| t.category != Category::Virtual);
@@ -119,7 +120,8 @@ pub(crate) fn element_name(def: &'static TypeDef) -> &'static str {
 
 /// The type that `xsi:type` names (without its prefix) where the element says `base`.
 pub(crate) fn specialised(base: ResourceType, xsi_type: &str) -> Option<ResourceType> {
-    let is_named = |t: &&TypeDef| t.specialises == base.name() && t.xsi_type.rsplit(':').next() == Some(xsi_type);
+    let is_named =
+        |t: &&TypeDef| t.specialises == base.name() && t.xsi_type.rsplit(':').next() == Some(xsi_type);
     tables::TYPES.iter().find(is_named).map(|t| t.resource_type)
 }
 
@@ -164,7 +166,9 @@ mod tests {
             match field.shape {
                 Shape::Struct(name) => assert!(tables::struct_def(name).is_some(), "{name}"),
                 Shape::Enum(name) => assert!(tables::enum_def(name).is_some(), "{name}"),
-                Shape::UriList | Shape::StringList => assert!(list_child(field).is_some(), "{}", field.xsd_type),
+                Shape::UriList | Shape::StringList => {
+                    assert!(list_child(field).is_some(), "{}", field.xsd_type)
+                }
                 _ => {}
             }
         }
@@ -174,7 +178,8 @@ mod tests {
     fn an_attribute_has_the_same_shape_in_every_type() {
         for field in tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| &a.field) {
             if field.kind == FieldKind::Element {
-                let found = attribute(field.name).unwrap_or_else(|| panic!("{} is hidden by a root", field.name));
+                let found =
+                    attribute(field.name).unwrap_or_else(|| panic!("{} is hidden by a root", field.name));
                 assert_eq!((found.shape, found.xsd_type), (field.shape, field.xsd_type), "{}", field.name);
             }
         }

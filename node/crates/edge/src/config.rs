@@ -292,7 +292,12 @@ impl Config {
         self.check_limits()?;
 
         // Any SCL shows whether the list is sound; the one that counts comes with the map.
-        self.identity(Scl { id: String::new(), base: "/m2m".to_owned(), authorities: Vec::new() })?;
+        self.identity(Scl {
+            id: String::new(),
+            base: "/m2m".to_owned(),
+            authorities: Vec::new(),
+            founded_at: banyan_model::Timestamp(0),
+        })?;
         let server_tls = match &self.tls {
             None => None,
             Some(files) => {

@@ -34,7 +34,14 @@ pub enum Governing {
         /// Consulted for everyone else.
         otherwise: Box<Governing>,
     },
-    /// Registration: everybody may (procedures.md 2.1, 3.2), unless a collection's accessRightID says otherwise.
+    /// CREATE in a root collection, which is another subtree: the accessRightID of the collection decides, if it has one.
+    RootCollection {
+        /// The collection's path.
+        collection: Path,
+        /// What applies when it has none.
+        otherwise: Box<Governing>,
+    },
+    /// Registration: everybody may (procedures.md 2.1, 3.2).
     Everybody,
 }
 
@@ -46,9 +53,33 @@ pub struct DefaultRight {
 }
 
 impl Governing {
+    /// The root collection whose representation has to be looked up first.
+    pub fn root_collection(&self) -> Option<&Path> {
+        match self {
+            Governing::RootCollection { collection, .. } => Some(collection),
+            _ => None,
+        }
+    }
+
+    /// What governs once the root collection's representation is known (`None`: it could not be had).
+    #[must_use]
+    pub fn with_collection(self, representation: Option<&Representation>) -> Governing {
+        let Governing::RootCollection { otherwise, .. } = self else { return self };
+        match representation.and_then(|collection| collection.text("accessRightID")) {
+            Some(uri) => {
+                Governing::AccessRight { uri: uri.to_owned(), otherwise: DefaultRight { owners: Vec::new() } }
+            }
+            None => *otherwise,
+        }
+    }
+
     /// The accessRight that has to be looked up before `decide`.
     pub fn access_right_uri(&self) -> Option<&str> {
-        todo!("model helper")
+        match self {
+            Governing::AccessRight { uri, .. } => Some(uri),
+            Governing::Creator { otherwise, .. } => otherwise.access_right_uri(),
+            _ => None,
+        }
     }
 }
 

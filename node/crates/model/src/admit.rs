@@ -1,6 +1,9 @@
 //! Steps 4 and 5 of procedures.md 1.2: does the addressed resource exist, and does the method exist on its type.
 
-use crate::{Path, Refusal, RequestPrimitive, ResourceType, Scl, TreeView, access::{Flag, Governing}};
+use crate::{
+    Path, Refusal, RequestPrimitive, ResourceType, Scl, TreeView,
+    access::{Flag, Governing},
+};
 
 /// An existing addressed thing and what must be asked before touching it.
 #[derive(Clone, PartialEq, Debug)]

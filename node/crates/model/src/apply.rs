@@ -49,7 +49,12 @@ pub enum Effect {
 }
 
 /// Applies one command. `scl` is configuration that all replicas share.
-pub fn apply<V: TreeView>(view: &V, scl: &Scl, at: Timestamp, command: &Command) -> Result<Outcome, V::Error> {
+pub fn apply<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    at: Timestamp,
+    command: &Command,
+) -> Result<Outcome, V::Error> {
     let _ = (view, scl, at, command);
     todo!("model helper")
 }

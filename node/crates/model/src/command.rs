@@ -1,6 +1,10 @@
 //! What goes into the log: a request that passed every check the leader can make, with all uncertainty decided.
 
-use crate::{Entity, Path, Representation, Timestamp, Value, path::SubtreeRoot, primitive::{Conditions, NotifyMedia}};
+use crate::{
+    Entity, Path, Representation, Timestamp, Value,
+    placement::ShardId,
+    primitive::{Conditions, NotifyMedia},
+};
 
 /// Names a request for ever: the same id is applied once, however often it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -78,9 +82,7 @@ pub enum Operation {
     Expire,
     /// The subscriber (or the other subtree) has everything of this queue up to this sequence.
     Acknowledge {
-        /// The subtree whose outbox it is.
-        subtree: SubtreeRoot,
-        /// The queue: a subscription's path, or the internal destination.
+        /// The queue: a subscription's path, or a root collection's.
         queue: Path,
         /// Inclusive.
         up_to: u64,
@@ -92,13 +94,13 @@ pub enum Operation {
         /// `None` when the contact itself refused: nobody is told.
         final_status: Option<crate::StatusCode>,
     },
-    /// A named child of a root collection came or went in another subtree; applied once by `origin` and `sequence`.
+    /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {
         /// Root collection (`applications`).
         collection: &'static str,
-        /// The subtree that changed.
-        origin: SubtreeRoot,
-        /// Its outbox sequence.
+        /// The child's shard.
+        shard: ShardId,
+        /// The entry of that shard's outbox.
         sequence: u64,
         /// When.
         at: Timestamp,

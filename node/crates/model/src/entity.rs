@@ -14,6 +14,8 @@ pub struct Scl {
     pub base: String,
     /// `host[:port]` values that mean this SCL. Empty: every authority (the open mode of `dev`).
     pub authorities: Vec<String>,
+    /// When the cluster was founded: creationTime of sclBase and its collections.
+    pub founded_at: crate::Timestamp,
 }
 
 impl Scl {

@@ -1,9 +1,19 @@
 //! Keys of stored records: byte strings whose order is the order of the tree.
 //!
-//! `Space::Slot` keys belong to a subtree and move with its slot; the replica prefixes them with nothing but the slot,
-//! so a shard is one contiguous range. `Space::Shard` keys (reply table, expiry index, sessions) belong to the Raft group.
+//! `Space::Slot` keys belong to a subtree and move with its slot; `Space::Shard` keys (reply table, sessions, expiry
+//! index, outbox, listing of root collections) belong to the Raft group. The replica puts the group's number or the slot
+//! before the bytes, so a shard is one contiguous range of slots beside one small range of its own.
+//!
+//! The first byte is the kind. A path is its segments, each ended by a zero byte (no segment holds one), so everything
+//! below a path begins with the path's bytes. A resource stands under `parent 0x01 name`: the children of a
+//! collection are one range that holds nothing deeper (a deeper key goes on with a segment, which begins above 0x1f).
+//! Numbers are big endian. Nothing here changes once it was released.
 
-use crate::path::Slot;
+use crate::{
+    Path, Timestamp,
+    path::{Slot, SubtreeRoot},
+    placement::ShardId,
+};
 
 /// Where a key lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -14,10 +24,263 @@ pub enum Space {
     Slot(Slot),
 }
 
-/// A key. Constructors live beside the records they address.
+/// A key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[allow(missing_docs)]
 pub struct Key {
     pub space: Space,
     pub bytes: Vec<u8>,
+}
+
+/// Keys `from <= bytes < to` of one space.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)]
+pub struct Range {
+    pub space: Space,
+    pub from: Vec<u8>,
+    pub to: Vec<u8>,
+}
+
+const RESOURCE: u8 = b'r';
+const INSTANCES: u8 = b's';
+const INSTANCE: u8 = b'i';
+const INSTANCE_ID: u8 = b'n';
+
+const DUE: u8 = b'd';
+const LISTED: u8 = b'l';
+const OUTBOX: u8 = b'o';
+const OUTBOX_NEXT: u8 = b'p';
+const REPLY: u8 = b'a';
+const SESSION: u8 = b'b';
+const CHANGED: u8 = b'c';
+
+/// Between a parent and its child's name; below every byte that a segment may begin with.
+const CHILD: u8 = 1;
+
+impl Key {
+    /// `Record::Resource`: a resource or collection other than contentInstances and contentInstance.
+    pub fn resource(path: &Path) -> Key {
+        let mut bytes = vec![RESOURCE];
+        let (name, parent) = match path.segments().split_last() {
+            Some((name, parent)) => (name.as_str(), parent),
+            None => ("", &[][..]),
+        };
+        push_segments(&mut bytes, parent);
+        bytes.push(CHILD);
+        bytes.extend_from_slice(name.as_bytes());
+        of_subtree(path, bytes)
+    }
+
+    /// `Record::Instances` of a container.
+    pub fn instances(container: &Path) -> Key {
+        of_subtree(container, path_bytes(INSTANCES, container))
+    }
+
+    /// `Record::Instance` of a container, by its sequence.
+    pub fn instance(container: &Path, sequence: u64) -> Key {
+        let mut bytes = path_bytes(INSTANCE, container);
+        bytes.push(CHILD);
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        of_subtree(container, bytes)
+    }
+
+    /// `Record::Pointer`: the sequence of the instance to which a client gave this id.
+    pub fn instance_id(container: &Path, id: &str) -> Key {
+        let mut bytes = path_bytes(INSTANCE_ID, container);
+        bytes.push(CHILD);
+        bytes.extend_from_slice(id.as_bytes());
+        of_subtree(container, bytes)
+    }
+
+    /// `Record::Due`: `path` falls due at `at`.
+    pub fn due(at: Timestamp, path: &Path) -> Key {
+        let mut bytes = due_prefix(at);
+        push_segments(&mut bytes, path.segments());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// `Record::Listed`: a named child of a root collection lives in this shard.
+    pub fn listed(collection: &str, name: &str) -> Key {
+        let mut bytes = listed_prefix(collection);
+        bytes.extend_from_slice(name.as_bytes());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// `Record::Outbox`: an undelivered promise.
+    pub fn outbox(queue: &Path, sequence: u64) -> Key {
+        let mut bytes = queue_bytes(OUTBOX, queue);
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// `Record::Pointer`: the sequence that the next entry of a queue gets. Absent: 1.
+    pub fn outbox_next(queue: &Path) -> Key {
+        Key { space: Space::Shard, bytes: queue_bytes(OUTBOX_NEXT, queue) }
+    }
+
+    /// `Record::Reply`: the recorded answer of a request.
+    pub fn reply(session: u64, sequence: u64) -> Key {
+        let mut bytes = vec![REPLY];
+        bytes.extend_from_slice(&session.to_be_bytes());
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// `Record::Session`: a client's session.
+    pub fn session(session: u64) -> Key {
+        let mut bytes = vec![SESSION];
+        bytes.extend_from_slice(&session.to_be_bytes());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// `Record::Pointer` in sclBase's subtree: the newest change of a root collection that came from this shard.
+    pub fn changed(collection: &str, shard: ShardId) -> Key {
+        let mut bytes = vec![CHANGED];
+        bytes.extend_from_slice(collection.as_bytes());
+        bytes.push(0);
+        bytes.extend_from_slice(&shard.0.to_be_bytes());
+        Key { space: Space::Slot(SubtreeRoot::SclBase.slot()), bytes }
+    }
+
+    /// The name a resource, listing or instance-id key ends with; `None` for other kinds or broken bytes.
+    pub fn name(bytes: &[u8]) -> Option<&str> {
+        let at = match bytes.first()? {
+            &RESOURCE | &INSTANCE_ID => bytes.iter().rposition(|byte| *byte == CHILD)?,
+            &LISTED => bytes.iter().position(|byte| *byte == 0)?,
+            _ => return None,
+        };
+        std::str::from_utf8(&bytes[at + 1..]).ok()
+    }
+
+    /// The number a reply, session or outbox key ends with.
+    pub fn number(bytes: &[u8]) -> Option<u64> {
+        let last = bytes.last_chunk::<8>()?;
+        Some(u64::from_be_bytes(*last))
+    }
+}
+
+impl Range {
+    /// The resources directly below a path, in the order of their names.
+    pub fn children(parent: &Path) -> Range {
+        let mut from = path_bytes(RESOURCE, parent);
+        from.push(CHILD);
+        Range::prefix(space(parent), from)
+    }
+
+    /// Everything stored below or about a path, itself included, in as many ranges as there are kinds. Not for sclBase
+    /// or its collections.
+    pub fn subtree(path: &Path) -> [Range; 4] {
+        [RESOURCE, INSTANCES, INSTANCE, INSTANCE_ID]
+            .map(|kind| Range::prefix(space(path), path_bytes(kind, path)))
+    }
+
+    /// The instances of a container with `from <= sequence < to`.
+    pub fn instances(container: &Path, from: u64, to: u64) -> Range {
+        let key = |sequence| Key::instance(container, sequence).bytes;
+        Range { space: space(container), from: key(from), to: key(to) }
+    }
+
+    /// What falls due at or before `at`.
+    pub fn due_until(at: Timestamp) -> Range {
+        Range { space: Space::Shard, from: vec![DUE], to: due_prefix(Timestamp(at.0.saturating_add(1))) }
+    }
+
+    /// The members of a root collection in this shard, after a name.
+    pub fn listed(collection: &str, after: Option<&str>) -> Range {
+        let mut range = Range::prefix(Space::Shard, listed_prefix(collection));
+        if let Some(after) = after {
+            range.from.extend_from_slice(after.as_bytes());
+            range.from.push(0);
+        }
+        range
+    }
+
+    /// Everything undelivered of a queue.
+    pub fn outbox(queue: &Path) -> Range {
+        Range::prefix(Space::Shard, queue_bytes(OUTBOX, queue))
+    }
+
+    /// Everything undelivered of this shard, queue by queue.
+    pub fn outboxes() -> Range {
+        Range::prefix(Space::Shard, vec![OUTBOX])
+    }
+
+    /// The queues of what stands at or below a path: their counters.
+    pub fn outbox_nexts_below(path: &Path) -> Range {
+        let mut from = vec![OUTBOX_NEXT];
+        from.extend_from_slice(&path.subtree().slot().0.to_be_bytes());
+        push_segments(&mut from, path.segments());
+        Range::prefix(Space::Shard, from)
+    }
+
+    /// The recorded answers of a session with `from <= sequence < to`.
+    pub fn replies(session: u64, from: u64, to: u64) -> Range {
+        Range {
+            space: Space::Shard,
+            from: Key::reply(session, from).bytes,
+            to: Key::reply(session, to).bytes,
+        }
+    }
+
+    /// All sessions of this shard.
+    pub fn sessions() -> Range {
+        Range::prefix(Space::Shard, vec![SESSION])
+    }
+
+    /// Everything that begins with `prefix`, which is not all 0xff.
+    fn prefix(space: Space, prefix: Vec<u8>) -> Range {
+        let mut to = prefix.clone();
+        while to.last() == Some(&0xff) {
+            to.pop();
+        }
+        if let Some(last) = to.last_mut() {
+            *last += 1;
+        }
+        Range { space, from: prefix, to }
+    }
+}
+
+fn space(path: &Path) -> Space {
+    Space::Slot(path.subtree().slot())
+}
+
+fn of_subtree(path: &Path, bytes: Vec<u8>) -> Key {
+    Key { space: space(path), bytes }
+}
+
+fn path_bytes(kind: u8, path: &Path) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    push_segments(&mut bytes, path.segments());
+    bytes
+}
+
+fn push_segments(bytes: &mut Vec<u8>, segments: &[String]) {
+    for segment in segments {
+        bytes.extend_from_slice(segment.as_bytes());
+        bytes.push(0);
+    }
+}
+
+/// A queue's slot comes first, so that its entries go with it when a shard is split; then its path, ended by the byte
+/// that no longer path has there.
+fn queue_bytes(kind: u8, queue: &Path) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&queue.subtree().slot().0.to_be_bytes());
+    push_segments(&mut bytes, queue.segments());
+    bytes.push(CHILD);
+    bytes
+}
+
+fn due_prefix(at: Timestamp) -> Vec<u8> {
+    let mut bytes = vec![DUE];
+    // Flipping the sign bit makes the order of signed numbers that of their bytes.
+    bytes.extend_from_slice(&(at.0 ^ i64::MIN).to_be_bytes());
+    bytes
+}
+
+fn listed_prefix(collection: &str) -> Vec<u8> {
+    let mut bytes = vec![LISTED];
+    bytes.extend_from_slice(collection.as_bytes());
+    bytes.push(0);
+    bytes
 }

@@ -4,26 +4,27 @@
 //! then what happens to a request: `admit` (does it exist, is the method there), `access` (may this entity),
 //! `validate` (is the body in order), `command` (what goes into the log), `apply` and `query`.
 
+pub mod entity;
+pub mod filter;
+pub mod path;
+pub mod primitive;
+pub mod status;
 pub mod tables;
 pub mod time;
 pub mod value;
-pub mod path;
-pub mod entity;
-pub mod status;
-pub mod filter;
-pub mod primitive;
 
 pub mod key;
 pub mod record;
+pub mod tree;
 pub mod view;
 
-pub mod admit;
 pub mod access;
-pub mod validate;
-pub mod command;
+pub mod admit;
 pub mod apply;
-pub mod query;
+pub mod command;
 pub mod outbox;
+pub mod query;
+pub mod validate;
 
 pub mod placement;
 

@@ -14,14 +14,15 @@ pub const SEGMENTS_MAX: usize = 64;
 /// How long one segment may be, in octets.
 pub const SEGMENT_BYTES_MAX: usize = 256;
 
-/// The unit of ownership: sclBase with its collections (`None`), or a named child of one of its collections.
+/// The unit of ownership: sclBase with its collections, or a named child of one of its collections.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum SubtreeRoot {
-    /// sclBase, its six collections and what hangs directly on those (`applications/subscriptions/<s>`).
+    /// sclBase, its collections and the subscriptions on these (`subscriptions/<s>`, `applications/subscriptions/<s>`):
+    /// a subscription belongs to the subtree of what it watches.
     SclBase,
     /// `<collection>/<name>`
     Named {
-        /// scls, applications, containers, groups, accessRights or subscriptions.
+        /// scls, applications, containers, groups or accessRights.
         collection: &'static str,
         /// The id of the resource.
         name: String,
@@ -33,8 +34,7 @@ pub enum SubtreeRoot {
 pub struct Slot(pub u64);
 
 /// The collections of sclBase whose named children are subtrees of their own.
-pub const ROOT_COLLECTIONS: [&str; 6] =
-    ["scls", "applications", "containers", "groups", "accessRights", "subscriptions"];
+pub const ROOT_COLLECTIONS: [&str; 5] = ["scls", "applications", "containers", "groups", "accessRights"];
 
 /// Segments below a root collection that are not names: they belong to sclBase's own subtree.
 const RESERVED_IN_ROOT: [&str; 2] = ["subscriptions", "mgmtObjs"];
@@ -171,8 +171,26 @@ fn is_sound(segment: &str) -> bool {
 fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for byte in segment.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
-            | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => write!(f, "{}", char::from(byte))?,
+            b'A'..=b'Z'
+            | b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'!'
+            | b'$'
+            | b'&'
+            | b'\''
+            | b'('
+            | b')'
+            | b'*'
+            | b'+'
+            | b','
+            | b';'
+            | b'='
+            | b':'
+            | b'@' => write!(f, "{}", char::from(byte))?,
             other => write!(f, "%{other:02X}")?,
         }
     }

@@ -1,6 +1,8 @@
 //! Request and response primitives, the same whatever protocol carried them.
 
-use crate::{Entity, Path, Refusal, Representation, StatusCode, Timestamp, filter::FilterCriteria, value::Struct};
+use crate::{
+    Entity, Path, Refusal, Representation, StatusCode, Timestamp, filter::FilterCriteria, value::Struct,
+};
 use bytes::Bytes;
 
 /// The methods of the standard.

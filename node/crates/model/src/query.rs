@@ -1,6 +1,8 @@
 //! RETRIEVE: pure, over a read view. Listings of root collections come in parts, one from each shard.
 
-use crate::{RequestPrimitive, ResponsePrimitive, Scl, TreeView, admit::Admission, value::NamedReference, ResourceType};
+use crate::{
+    RequestPrimitive, ResourceType, ResponsePrimitive, Scl, TreeView, admit::Admission, value::NamedReference,
+};
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
 /// in the answer; `merge_members` puts the parts together.

@@ -184,10 +184,9 @@ impl ResourceType {
 
     /// The attribute that names the resource (`id`, `appId`, `sclId`), if the type has one.
     pub fn id_attribute(self) -> Option<&'static AttributeDef> {
-        self.def()
-            .attributes
-            .iter()
-            .find(|a| a.field.kind == FieldKind::XmlAttribute && matches!(a.field.name, "id" | "appId" | "sclId"))
+        self.def().attributes.iter().find(|a| {
+            a.field.kind == FieldKind::XmlAttribute && matches!(a.field.name, "id" | "appId" | "sclId")
+        })
     }
 }
 

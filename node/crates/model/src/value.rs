@@ -3,7 +3,10 @@
 //! A representation is data, not a Rust struct a type: codec, validation and storage walk the tables. Rules that
 //! need one attribute ask for it by its ETSI name (`representation.text("accessRightID")`).
 
-use crate::{tables::ResourceType, time::{Timestamp, XsdDuration}};
+use crate::{
+    tables::ResourceType,
+    time::{Timestamp, XsdDuration},
+};
 use bytes::Bytes;
 
 /// One value, by the shape of its field (`tables::Shape`).
@@ -158,7 +161,8 @@ impl Representation {
             Some(at) => self.attributes[at].1 = value,
             None => {
                 let mine = rank(name);
-                let at = self.attributes.iter().position(|(n, _)| rank(n) > mine).unwrap_or(self.attributes.len());
+                let at =
+                    self.attributes.iter().position(|(n, _)| rank(n) > mine).unwrap_or(self.attributes.len());
                 self.attributes.insert(at, (name, value));
             }
         }

@@ -1,6 +1,9 @@
 //! What `apply` and `query` read through: an in-memory map in tests, overlay and sled on a replica.
 
-use crate::{key::{Key, Space}, record::Record};
+use crate::{
+    key::{Key, Range},
+    record::Record,
+};
 use std::ops::ControlFlow;
 
 /// A consistent view of one shard's state: nothing changes while it is borrowed.
@@ -11,14 +14,14 @@ pub trait TreeView {
     /// The record under a key.
     fn get(&self, key: &Key) -> Result<Option<Record>, Self::Error>;
 
-    /// Visits records with `from <= key < to` inside one space, in key order (backwards when `reverse`),
-    /// until `visit` breaks.
+    /// Visits the records of a range in key order (backwards when `reverse`), until `visit` breaks.
     fn scan(
         &self,
-        space: Space,
-        from: &[u8],
-        to: &[u8],
+        range: &Range,
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Record) -> ControlFlow<()>,
     ) -> Result<(), Self::Error>;
+
+    /// The error for a key that holds another kind of record than it must.
+    fn corrupt(&self, key: &[u8]) -> Self::Error;
 }

@@ -1,6 +1,7 @@
 //! One group's replica on this node, as the rest of the node sees it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures_util::FutureExt;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{ChangeMembers, Instant};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::machine::Machine;
 use crate::proposal::{Answer, outcome};
@@ -20,6 +21,9 @@ use crate::types::{Command, Types};
 use crate::{ChangeError, Config, NotLeader, ProposeError};
 
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
+
+/// Long enough for a batch that is being applied or a snapshot's next chunk.
+const LET_GO: Duration = Duration::from_secs(5);
 
 /// A handle on one group's replica; cheap to clone.
 #[derive(Clone)]
@@ -33,13 +37,21 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     pub(crate) config: Arc<Config>,
     leadership: watch::Sender<Leadership>,
+    /// Ends when nothing of this group holds the store any more.
+    handles: tokio::sync::Mutex<mpsc::Receiver<Infallible>>,
 }
 
 impl Group {
-    pub(crate) fn new(raft: Raft, shared: Arc<Shared>, config: Arc<Config>) -> Group {
+    pub(crate) fn new(
+        raft: Raft,
+        shared: Arc<Shared>,
+        config: Arc<Config>,
+        handles: mpsc::Receiver<Infallible>,
+    ) -> Group {
         let server = Server::new(raft.clone(), shared.clone());
         let (leadership, _) = watch::channel(Leadership::default());
-        let group = Group { inner: Arc::new(Inner { raft, shared, server, config, leadership }) };
+        let handles = tokio::sync::Mutex::new(handles);
+        let group = Group { inner: Arc::new(Inner { raft, shared, server, config, leadership, handles }) };
         tokio::spawn(group.clone().follow());
         group
     }
@@ -189,6 +201,18 @@ impl Group {
             if metrics.changed().await.is_err() {
                 return;
             }
+        }
+    }
+
+    /// Stops the replica and waits until it has let go of the store.
+    pub(crate) async fn shut_down(&self) {
+        let Inner { raft, shared, handles, .. } = &*self.inner;
+        if let Err(error) = raft.shutdown().await {
+            tracing::warn!(group = shared.group, %error, "raft core did not end well");
+        }
+        let mut handles = handles.lock().await;
+        if tokio::time::timeout(LET_GO, handles.recv()).await.is_err() {
+            tracing::warn!(group = shared.group, "a task of a raft group still holds the store");
         }
     }
 

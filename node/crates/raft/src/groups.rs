@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::group::Raft;
 use crate::link::{Connection, Owner};
@@ -21,6 +21,7 @@ use crate::log::Log;
 use crate::machine::Machine;
 use crate::network::Network;
 use crate::shared::Shared;
+use crate::snapshot::Source;
 use crate::{Config, Group, Links, Replica, StartError};
 
 /// All groups of this node.
@@ -87,7 +88,7 @@ impl Groups {
         if let Ok(late) = &opened
             && self.closed.load(Ordering::Acquire)
         {
-            shut_down(late).await;
+            late.shut_down().await;
             opened = Err(StartError::ShuttingDown);
         }
         let mut groups = self.groups.write();
@@ -106,19 +107,20 @@ impl Groups {
             return Err(storage(format!("snapshot folder {}: {error}", dir.display())));
         }
 
-        let log = Log::open(self.store.log(group)).map_err(|error| storage(error.to_string()))?;
+        let (held, handles) = mpsc::channel(1);
+        let log =
+            Log::open(self.store.log(group), held.clone()).map_err(|error| storage(error.to_string()))?;
         let silent_for = if log.has_vote() { self.config.election_timeout_max } else { Duration::ZERO };
         let permits = self.snapshot_permits.clone();
         let shared = Arc::new(Shared::new((self.node, group), &self.config, dir, permits, silent_for));
-        let state = self.store.state(group);
-        let machine = Machine::open(group, state, replica, shared.clone())
-            .await
-            .map_err(|error| storage(error.to_string()))?;
+        let source = Source { group, state: self.store.state(group), replica, _held: held };
+        let machine =
+            Machine::open(source, shared.clone()).await.map_err(|error| storage(error.to_string()))?;
         let network = Network { links: self.links.clone(), shared: shared.clone() };
         let raft = Raft::new(self.node, Arc::new(config), network, log, machine)
             .await
             .map_err(|fatal| storage(fatal.to_string()))?;
-        let group = Group::new(raft, shared, self.config.clone());
+        let group = Group::new(raft, shared, self.config.clone(), handles);
         self.end_silence(&group, silent_for);
         Ok(group)
     }
@@ -155,7 +157,7 @@ impl Groups {
     /// Stops the replica of `group` on this node and leaves its data. Nothing happens if it does not run.
     pub async fn stop(&self, group: u64) {
         let Some(running) = self.get(group) else { return };
-        shut_down(&running).await;
+        running.shut_down().await;
         self.groups.write().remove(&group);
     }
 
@@ -169,18 +171,22 @@ impl Groups {
         gone.into_iter().filter(|gone| !gone).count()
     }
 
-    /// Stops all groups. The store may be closed afterwards.
+    /// Stops all groups. The store may be closed afterwards; its folder is free when these groups and the replicas are
+    /// dropped, too.
     pub async fn shutdown(&self) {
         self.closed.store(true, Ordering::Release);
-        join_all(self.running().iter().map(shut_down)).await;
+        join_all(self.running().iter().map(Group::shut_down)).await;
         self.groups.write().clear();
     }
 
     /// The link to `peer` has ended. If it does not come back within a lease, the groups that it led need a leader:
     /// the others refuse their votes until the lease is over, and then wait for a random time-out. One of them,
     /// by turns, goes at once instead.
-    async fn campaign(self: Arc<Self>, peer: u64) {
-        let led: Vec<(Group, u64)> = self
+    ///
+    /// Holds the groups only while it does something: a node that leaves is not kept open by this.
+    async fn campaign(groups: Weak<Groups>, peer: u64) {
+        let Some(this) = groups.upgrade() else { return };
+        let led: Vec<(Group, u64)> = this
             .running()
             .into_iter()
             .filter_map(|group| {
@@ -192,13 +198,16 @@ impl Groups {
             return;
         }
         tracing::info!(peer, groups = led.len(), "link to a leader ended");
-        tokio::time::sleep(self.config.election_timeout_max).await;
+        let lease = this.config.election_timeout_max;
+        drop(this);
+        tokio::time::sleep(lease).await;
         for turn in 0.. {
+            let Some(this) = groups.upgrade() else { return };
             let mut waiting = false;
             for (group, term) in &led {
                 let leadership = *group.leadership().borrow();
                 let orphaned = leadership.leader == Some(peer) && leadership.term == *term;
-                if !orphaned || self.links.is_up(peer) || group.inner.shared.is_silent() {
+                if !orphaned || this.links.is_up(peer) || group.inner.shared.is_silent() {
                     continue;
                 }
                 match my_turn(group, peer) {
@@ -210,6 +219,7 @@ impl Groups {
                     None => {}
                 }
             }
+            drop(this);
             if !waiting {
                 return;
             }
@@ -227,12 +237,6 @@ fn my_turn(group: &Group, gone: u64) -> Option<usize> {
     let me = left.iter().position(|voter| *voter == group.inner.shared.node)?;
     let first = usize::try_from(group.id() % left.len() as u64).expect("less than a length");
     Some((me + left.len() - first) % left.len())
-}
-
-async fn shut_down(group: &Group) {
-    if let Err(error) = group.inner.raft.shutdown().await {
-        tracing::warn!(group = group.id(), %error, "raft core did not end well");
-    }
 }
 
 /// Makes the folder; snapshots on their way do not outlive the process.
@@ -271,10 +275,8 @@ impl Owner for Groups {
         for group in self.running() {
             group.inner.server.link_ended(connection);
         }
-        if let Some(me) = self.me.upgrade()
-            && !self.closed.load(Ordering::Acquire)
-        {
-            self.runtime.spawn(me.campaign(peer));
+        if !self.closed.load(Ordering::Acquire) {
+            self.runtime.spawn(Groups::campaign(self.me.clone(), peer));
         }
     }
 }

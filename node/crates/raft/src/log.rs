@@ -13,6 +13,7 @@ use openraft::{LogState, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use prost::Message;
 
+use crate::shared::Held;
 use crate::types::{Entry, LogId, Types, Vote};
 use crate::wire;
 
@@ -26,6 +27,7 @@ const READ_BYTES: usize = 512 << 10;
 #[derive(Clone)]
 pub(crate) struct Log {
     log: GroupLog,
+    _held: Held,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -36,7 +38,7 @@ struct Kept {
 }
 
 impl Log {
-    pub(crate) fn open(log: GroupLog) -> io::Result<Log> {
+    pub(crate) fn open(log: GroupLog, held: Held) -> io::Result<Log> {
         let vote = match log.get_meta(VOTE) {
             Some(bytes) => Some(wire::vote_from(Some(decode::<v1::Vote>(&bytes)?))?),
             None => None,
@@ -51,7 +53,7 @@ impl Log {
         {
             log.purge(purged.index);
         }
-        Ok(Log { log, kept: Arc::new(Mutex::new(Kept { vote, purged })) })
+        Ok(Log { log, _held: held, kept: Arc::new(Mutex::new(Kept { vote, purged })) })
     }
 
     /// Whether this replica has ever voted or followed: then it may have promised a lease before it stopped.

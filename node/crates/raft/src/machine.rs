@@ -18,7 +18,7 @@ use prost::Message;
 use crate::shared::Shared;
 use crate::snapshot::{Content, Source};
 use crate::types::{Committed, LogId, Reply, StoredMembership, Types};
-use crate::{Replica, wire};
+use crate::wire;
 
 pub(crate) type Meta = SnapshotMeta<Committed, u64, ()>;
 pub(crate) type Snapshot = openraft::Snapshot<Committed, u64, (), Content>;
@@ -84,9 +84,7 @@ impl Applied {
 
 /// The state machine of one group.
 pub(crate) struct Machine {
-    group: u64,
-    state: GroupState,
-    replica: Arc<dyn Replica>,
+    source: Source,
     shared: Arc<Shared>,
     applied: Applied,
 }
@@ -103,22 +101,13 @@ struct Pending {
 }
 
 impl Machine {
-    pub(crate) async fn open(
-        group: u64,
-        state: GroupState,
-        replica: Arc<dyn Replica>,
-        shared: Arc<Shared>,
-    ) -> io::Result<Machine> {
-        let applied = Applied::read(group, &state.view())?;
+    pub(crate) async fn open(source: Source, shared: Arc<Shared>) -> io::Result<Machine> {
+        let applied = Applied::read(source.group, &source.state.view())?;
         // openraft takes what it finds here for a snapshot, up to which it may purge. After a crash of the process
         // alone, what was read may be in the system's cache only.
-        make_durable(&state).await?;
+        make_durable(&source.state).await?;
         shared.set_applied(applied.last);
-        Ok(Machine { group, state, replica, shared, applied })
-    }
-
-    fn source(&self) -> Source {
-        Source { group: self.group, state: self.state.clone(), replica: self.replica.clone() }
+        Ok(Machine { source, shared, applied })
     }
 
     /// Applies what was collected as one batch, then answers.
@@ -129,16 +118,16 @@ impl Machine {
         let mut batch = Batch::default();
         let replies = self.apply_commands(&pending, &mut batch)?;
 
-        batch.put(applied_key(self.group), wire::log_id_to(last).encode_to_vec().into(), false);
+        batch.put(applied_key(self.source.group), wire::log_id_to(last).encode_to_vec().into(), false);
         if let Some(membership) = pending.membership {
             let bytes = wire::stored_membership_to(&membership).encode_to_vec().into();
-            batch.put(membership_key(self.group), bytes, false);
+            batch.put(membership_key(self.source.group), bytes, false);
             self.applied.membership = membership;
         }
-        self.state.commit(batch);
+        self.source.state.commit(batch);
         self.applied.last = Some(last);
         self.shared.set_applied(Some(last));
-        self.replica.applied();
+        self.source.replica.applied();
 
         let mut replies = replies.into_iter();
         for (_, is_command, responder) in pending.entries {
@@ -155,7 +144,7 @@ impl Machine {
             return Ok(Vec::new());
         }
         // The replica's caches may be torn after a panic; nothing looks at them again, this replica stops.
-        let applied = catch_unwind(AssertUnwindSafe(|| self.replica.apply(&pending.commands, batch)));
+        let applied = catch_unwind(AssertUnwindSafe(|| self.source.replica.apply(&pending.commands, batch)));
         let indices: Vec<u64> = pending
             .entries
             .iter()
@@ -240,17 +229,17 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Fence {
-        Fence { applied: self.applied.clone(), source: self.source() }
+        Fence { applied: self.applied.clone(), source: self.source.clone() }
     }
 
     /// Replaces the state and says exactly where it stands afterwards; durable when it returns.
     async fn install_snapshot(&mut self, meta: &Meta, content: Content) -> io::Result<()> {
-        let source = self.source();
+        let source = self.source.clone();
         let dir = self.shared.snapshot_dir.clone();
         let installed = tokio::task::spawn_blocking(move || content.install(&source, &dir))
             .await
             .map_err(io::Error::other)?
-            .and_then(|()| Applied::read(self.group, &self.state.view()));
+            .and_then(|()| Applied::read(self.source.group, &self.source.state.view()));
         let applied = installed.map_err(|error| self.stop(format!("cannot install a snapshot: {error}")))?;
         if applied.meta() != *meta {
             return Err(self.stop(format!(
@@ -261,7 +250,7 @@ impl RaftStateMachine<Types> for Machine {
         }
         self.applied = applied;
         self.shared.set_applied(self.applied.last);
-        self.replica.restored();
+        self.source.replica.restored();
         Ok(())
     }
 
@@ -272,7 +261,7 @@ impl RaftStateMachine<Types> for Machine {
             .applied
             .last
             .is_some()
-            .then(|| Snapshot { meta: self.applied.meta(), snapshot: Content::Live(self.source()) }))
+            .then(|| Snapshot { meta: self.applied.meta(), snapshot: Content::Live(self.source.clone()) }))
     }
 }
 

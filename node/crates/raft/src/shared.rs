@@ -1,17 +1,22 @@
 //! What the parts of one group's replica share, and may look at without asking openraft's core.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::Config;
 use crate::proposal::InFlight;
 use crate::snapshot::Outbound;
 use crate::types::LogId;
+
+/// Held by whatever holds a handle of the store. openraft's tasks go a moment after its core; a folder can be opened
+/// again only when they have let go.
+pub(crate) type Held = mpsc::Sender<Infallible>;
 
 pub(crate) struct Shared {
     pub(crate) node: u64,

@@ -19,7 +19,7 @@ use crate::group::Raft;
 use crate::link::Connection;
 use crate::machine::{Applied, Meta, Snapshot, meta_range};
 use crate::serve::{CHUNK_LIMIT, INSTALL_LIMIT};
-use crate::shared::Shared;
+use crate::shared::{Held, Shared};
 use crate::types::Vote;
 use crate::wire;
 
@@ -32,6 +32,7 @@ pub(crate) struct Source {
     pub(crate) group: u64,
     pub(crate) state: GroupState,
     pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) _held: Held,
 }
 
 /// What openraft hands around as a snapshot.

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::shared::Shared;
+use crate::snapshot::Source;
 use crate::types::Types;
 use crate::{Config, Replica, Stop};
 
@@ -40,9 +41,11 @@ impl StoreBuilder<Types, Log, Machine, (TempDir, Store)> for Builder {
         let permits = Arc::new(Semaphore::new(1));
         let shared =
             Shared::new((0, GROUP), &Config::default(), store.snapshot_dir(), permits, Duration::ZERO);
-        let log = Log::open(store.log(GROUP)).unwrap();
-        let machine =
-            Machine::open(GROUP, store.state(GROUP), Arc::new(Nothing), Arc::new(shared)).await.unwrap();
+        let (held, _) = mpsc::channel(1);
+        let log = Log::open(store.log(GROUP), held.clone()).unwrap();
+        let source =
+            Source { group: GROUP, state: store.state(GROUP), replica: Arc::new(Nothing), _held: held };
+        let machine = Machine::open(source, Arc::new(shared)).await.unwrap();
         Ok(((dir, store), log, machine))
     }
 }

@@ -16,12 +16,15 @@
 //! sled and raft-engine are named nowhere outside this crate, and only below `engine/` inside it.
 
 mod config;
+mod engine;
 mod error;
+mod header;
 mod log;
 mod snapshot;
 mod state;
 mod stats;
 mod store;
+mod trust;
 
 pub use config::{Config, ConfigError};
 pub use error::{Fatal, OpenError, SnapshotError};

@@ -1,65 +1,88 @@
 //! One group's part of the state.
 
-use std::marker::PhantomData;
-use std::ops::ControlFlow;
+mod overlay;
+mod view;
+mod writer;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::snapshot::Export;
+use crate::snapshot::{self, Export};
+use crate::store::Shared;
 use crate::{Fatal, SnapshotError};
+pub(crate) use overlay::{Capture, Overlay};
+pub use view::ReadView;
+pub(crate) use writer::{Budget, run};
 
 /// Keys from the first, included, to the second, excluded; ordered by their bytes.
 pub type KeyRange = (Vec<u8>, Vec<u8>);
 
 /// The state that one group writes; cheap to clone. Keys of different groups must not overlap.
 #[derive(Clone)]
-pub struct GroupState {}
+pub struct GroupState {
+    shared: Arc<Shared>,
+    overlay: Arc<Overlay>,
+}
 
 /// Changes that become visible, and reach the disk, together. A later change of a key replaces an earlier one.
 #[derive(Debug, Default)]
-pub struct Batch {}
+pub struct Batch {
+    changes: Vec<BatchChange>,
+}
+
+#[derive(Debug)]
+struct BatchChange {
+    key: Vec<u8>,
+    value: Option<Bytes>,
+    new: bool,
+}
 
 impl Batch {
-    /// Sets `key`. `new` promises that the key does not exist now (before this batch, or deleted in it); if it is
-    /// deleted again soon, neither reaches the disk.
+    /// Sets `key`. `new` promises that the key does not exist now (not before this batch, or deleted in it); if it
+    /// is deleted again soon, neither reaches the disk. A promise that is not kept leaves the old value on disk.
     pub fn put(&mut self, key: Vec<u8>, value: Bytes, new: bool) {
-        let _ = (key, value, new);
-        todo!()
+        self.changes.push(BatchChange { key, value: Some(value), new });
     }
 
     /// Removes `key`; it need not exist.
     pub fn delete(&mut self, key: Vec<u8>) {
-        let _ = key;
-        todo!()
+        self.changes.push(BatchChange { key, value: None, new: false });
     }
 
     /// Changes in the batch.
     pub fn len(&self) -> usize {
-        todo!()
+        self.changes.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.changes.is_empty()
     }
 }
 
 impl GroupState {
+    pub(crate) fn new(shared: Arc<Shared>, overlay: Arc<Overlay>) -> GroupState {
+        GroupState { shared, overlay }
+    }
+
     /// Makes the batch visible, all of it at once. It reaches the disk later ([`GroupState::make_durable`]).
     ///
     /// Blocks while a [`ReadView`] of this group lives, and while more than [`crate::Config::overlay_bytes_max`]
     /// bytes wait for the disk (a batch is never split, so one batch a committer may come on top). When storage has
-    /// ended trust it no longer waits for the disk.
+    /// ended trust, or is closed, it no longer waits for the disk.
     pub fn commit(&self, batch: Batch) {
-        let _ = batch;
-        todo!()
+        let budget = &self.shared.budget;
+        budget.admit();
+        let change = self.overlay.commit(batch);
+        budget.changed(change);
     }
 
     /// A view of the state as it is now. While it lives nothing is committed to this group: keep it short, never
     /// across an await, and never take a second one of the same group in the same thread.
     pub fn view(&self) -> ReadView<'_> {
-        todo!()
+        ReadView::new(&self.overlay, &*self.shared.state_engine, &self.shared.trust)
     }
 
     /// Returns when everything that was committed before the call, by all groups, is on disk. Blocks for a write
@@ -68,13 +91,12 @@ impl GroupState {
     /// # Errors
     /// [`Fatal`].
     pub fn make_durable(&self) -> Result<(), Fatal> {
-        todo!()
+        self.shared.budget.make_durable()
     }
 
     /// Prepares a copy of `ranges`, to be made by [`Export::write`].
     pub fn export(&self, ranges: Vec<KeyRange>) -> Export {
-        let _ = ranges;
-        todo!()
+        Export::new(self.clone(), ranges)
     }
 
     /// Replaces everything in `ranges` by the contents of `file`, written by [`Export::write`] with the same ranges.
@@ -84,39 +106,14 @@ impl GroupState {
     /// # Errors
     /// [`SnapshotError`]; unless it is `Fatal` the state is untouched.
     pub fn import(&self, ranges: Vec<KeyRange>, file: &Path) -> Result<(), SnapshotError> {
-        let _ = (ranges, file);
-        todo!()
-    }
-}
-
-/// The state of one group at one moment.
-pub struct ReadView<'a> {
-    gate: PhantomData<(&'a (), *const ())>,
-}
-
-impl ReadView<'_> {
-    /// The value of `key`.
-    ///
-    /// # Errors
-    /// [`Fatal`].
-    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fatal> {
-        let _ = key;
-        todo!()
+        snapshot::import(&self.shared, &self.overlay, ranges, file)
     }
 
-    /// Visits the keys from `from`, included, to `to`, excluded, in order, or from the last to the first with
-    /// `reverse`, until `visit` breaks.
-    ///
-    /// # Errors
-    /// [`Fatal`].
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Fatal> {
-        let _ = (from, to, reverse, visit);
-        todo!()
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(crate) fn overlay(&self) -> &Overlay {
+        &self.overlay
     }
 }

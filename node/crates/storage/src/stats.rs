@@ -1,5 +1,6 @@
 //! What an operator and a benchmark want to know.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Counters since the folder was opened, and sizes now.
@@ -48,4 +49,29 @@ pub struct Timing {
     pub total: Duration,
     /// The longest.
     pub max: Duration,
+}
+
+/// A [`Timing`] that several threads add to.
+#[derive(Default)]
+pub(crate) struct Clock {
+    count: AtomicU64,
+    total_ns: AtomicU64,
+    max_ns: AtomicU64,
+}
+
+impl Clock {
+    pub(crate) fn add(&self, took: Duration) {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.total_ns.fetch_add(ns, Ordering::Relaxed);
+        self.max_ns.fetch_max(ns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            count: self.count.load(Ordering::Relaxed),
+            total: Duration::from_nanos(self.total_ns.load(Ordering::Relaxed)),
+            max: Duration::from_nanos(self.max_ns.load(Ordering::Relaxed)),
+        }
+    }
 }

@@ -66,6 +66,7 @@ mod tests {
             id: "nscl".to_owned(),
             base: "/m2m".to_owned(),
             authorities: authorities.iter().map(|&a| a.to_owned()).collect(),
+            founded_at: banyan_model::Timestamp(0),
         };
         let mut headers = HeaderMap::new();
         if let Some(host) = host {

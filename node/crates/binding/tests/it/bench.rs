@@ -24,7 +24,12 @@ use tokio::{
 
 /// The SCL of the tests: every authority is ours.
 pub(crate) fn scl() -> Scl {
-    Scl { id: "nscl".to_owned(), base: "/m2m".to_owned(), authorities: Vec::new() }
+    Scl {
+        id: "nscl".to_owned(),
+        base: "/m2m".to_owned(),
+        authorities: Vec::new(),
+        founded_at: banyan_model::Timestamp(0),
+    }
 }
 
 /// A tree that answers by the last segment of the target and remembers what it was asked.

@@ -24,7 +24,8 @@ type Members<'a> = Vec<(Cow<'a, str>, Node<'a>)>;
 
 /// Reads a whole document.
 pub(crate) fn document(text: &str, limits: &Limits, expect: Expect) -> Result<Found, Refusal> {
-    let one_member = || Refusal::new(StatusCode::BadRequest, "not an object with one member, named after its type");
+    let one_member =
+        || Refusal::new(StatusCode::BadRequest, "not an object with one member, named after its type");
     let Node::Object(members) = reader::read(text, limits)? else { return Err(one_member()) };
     let [(name, node)] = <[_; 1]>::try_from(members).map_err(|_| one_member())?;
     let Some(root) = schema::root(&name) else {
@@ -32,19 +33,30 @@ pub(crate) fn document(text: &str, limits: &Limits, expect: Expect) -> Result<Fo
     };
     expect.admit(&name, root)?;
     match root {
-        Root::Resource(resource_type) => Ok(Found::Representation(representation(&name, node, resource_type)?)),
+        Root::Resource(resource_type) => {
+            Ok(Found::Representation(representation(&name, node, resource_type)?))
+        }
         Root::Attribute(field) => Ok(Found::Attribute(field, value(&name, node, field, 1)?)),
         Root::Message(def) => Ok(Found::Message(structure(&name, node, def, 1)?)),
     }
 }
 
-fn representation(name: &str, node: Node<'_>, resource_type: ResourceType) -> Result<Representation, Refusal> {
+fn representation(
+    name: &str,
+    node: Node<'_>,
+    resource_type: ResourceType,
+) -> Result<Representation, Refusal> {
     let fields = fields(name, object(name, node)?, Fields::of(resource_type))?;
     Ok(Representation { resource_type, attributes: fields.finish_resource() })
 }
 
 /// A struct, or the one derived from it if it needs that one's fields. A struct with text may be a bare text (V1).
-fn structure(name: &str, node: Node<'_>, declared: &'static StructDef, ordinal: usize) -> Result<Struct, Refusal> {
+fn structure(
+    name: &str,
+    node: Node<'_>,
+    declared: &'static StructDef,
+    ordinal: usize,
+) -> Result<Struct, Refusal> {
     let def = schema::derived(declared.name).map_or(declared, |(derived, _)| derived);
     let has_text = def.fields.iter().any(|f| f.kind == FieldKind::Text);
     let members = match node {
@@ -80,9 +92,11 @@ fn fields(owner: &str, members: Members<'_>, fields: Fields) -> Result<Collector
             }
             continue;
         }
-        let wildcard =
-            collector.find(|f| f.kind == FieldKind::Wildcard && (f.name == "##any" || name.starts_with(['{', '$'])));
-        let Some(index) = wildcard else { return Err(refuse(&name, format_args!("unknown member of {owner}"))) };
+        let wildcard = collector
+            .find(|f| f.kind == FieldKind::Wildcard && (f.name == "##any" || name.starts_with(['{', '$'])));
+        let Some(index) = wildcard else {
+            return Err(refuse(&name, format_args!("unknown member of {owner}")));
+        };
         let other_only = collector.field(index).name == "##other";
         for child in children(&name, node)? {
             if other_only && matches!(&*child.namespace, "" | schema::M2M) {
@@ -110,7 +124,8 @@ fn value(name: &str, node: Node<'_>, field: &'static FieldDef, ordinal: usize) -
         Shape::UriList | Shape::StringList => list(name, node, field),
         Shape::NamedReferenceCollection => {
             let items = wrapped(name, node, "namedReference")?;
-            let items: Result<_, _> = items.into_iter().map(|item| reference("namedReference", item)).collect();
+            let items: Result<_, _> =
+                items.into_iter().map(|item| reference("namedReference", item)).collect();
             items.map(Value::References)
         }
         Shape::NamedReference => reference(name, node).map(Value::Reference),
@@ -147,7 +162,9 @@ fn simple(name: &str, node: Node<'_>, field: &FieldDef) -> Result<Value, Refusal
         Node::Text(text) => xml_text(name, text)?,
         Node::Integer(number) if numeric => number.to_string().into(),
         Node::Bool(truth) if field.shape == Shape::Bool => truth.to_string().into(),
-        Node::Float(_) if field.shape == Shape::Long => return Err(refuse(name, "not an integer of 64 bits")),
+        Node::Float(_) if field.shape == Shape::Long => {
+            return Err(refuse(name, "not an integer of 64 bits"));
+        }
         Node::Integer(_) | Node::Float(_) => return Err(refuse(name, "a string was expected, not a number")),
         Node::Bool(_) => return Err(refuse(name, "a boolean was not expected")),
         Node::Null => return Err(refuse(name, "is null; leave it out instead")),
@@ -175,7 +192,8 @@ fn wrapped<'a>(name: &str, node: Node<'a>, item: &str) -> Result<Vec<Node<'a>>, 
         (Some((only, Node::Array(items))), true) if only == item => Ok(items),
         (Some((only, bare)), true) if only == item => Ok(vec![bare]),
         (Some((last, _)), _) => {
-            let unknown = members.first().map_or(&last, |(first, _)| if first == item { &last } else { first });
+            let unknown =
+                members.first().map_or(&last, |(first, _)| if first == item { &last } else { first });
             Err(refuse(unknown, format_args!("unknown member of {name}")))
         }
     }
@@ -210,11 +228,15 @@ fn content(name: &str, node: Node<'_>) -> Result<Content, Refusal> {
             bytes.map(Bytes::from).map_err(|why| refuse(&member, why))
         };
         match (&*member, v2.is_some()) {
-            ("contentType", _) => content_type = Some(xml_text(&member, string(&member, node)?)?.into_owned()),
+            ("contentType", _) => {
+                content_type = Some(xml_text(&member, string(&member, node)?)?.into_owned())
+            }
             (TEXT, _) => v1 = Some(base64(node)?),
             ("binaryContent", false) => v2 = Some((ContentForm::Binary, base64(node)?)),
             // Not held to XML's characters: the XML encoder falls back to binaryContent.
-            ("textContent", false) => v2 = Some((ContentForm::Text, string(&member, node)?.into_owned().into())),
+            ("textContent", false) => {
+                v2 = Some((ContentForm::Text, string(&member, node)?.into_owned().into()))
+            }
             ("binaryContent" | "textContent", true) => {
                 return Err(refuse(&member, "content holds one of binaryContent and textContent"));
             }
@@ -281,7 +303,9 @@ fn element(name: &str, node: Node<'_>) -> Result<Element, Refusal> {
 /// The elements a member of a foreign object stands for: itself, several of its name, or those listed under `$c`.
 fn children(name: &str, node: Node<'_>) -> Result<Vec<Element>, Refusal> {
     if name == CHILDREN {
-        let Node::Array(items) = node else { return Err(refuse(name, "must be an array of one-member objects")) };
+        let Node::Array(items) = node else {
+            return Err(refuse(name, "must be an array of one-member objects"));
+        };
         let mut all = Vec::new();
         for item in items {
             for (name, node) in object(CHILDREN, item)? {

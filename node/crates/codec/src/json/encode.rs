@@ -181,7 +181,8 @@ impl Writer {
         let is_same = |a: &Element, b: &Element| a.name == b.name && a.namespace == b.namespace;
         let groups: Vec<&[Element]> = children.chunk_by(is_same).collect();
         // An object holds a name once: a name that comes again after another one needs the list form.
-        let mut names: Vec<(&str, &str)> = groups.iter().map(|g| (g[0].namespace.as_str(), g[0].name.as_str())).collect();
+        let mut names: Vec<(&str, &str)> =
+            groups.iter().map(|g| (g[0].namespace.as_str(), g[0].name.as_str())).collect();
         names.sort_unstable();
         if names.windows(2).any(|pair| pair[0] == pair[1]) {
             self.name(CHILDREN);

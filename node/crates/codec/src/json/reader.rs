@@ -20,7 +20,8 @@ pub(super) enum Node<'a> {
 
 /// Reads a whole JSON text.
 pub(super) fn read<'a>(text: &'a str, limits: &Limits) -> Result<Node<'a>, Refusal> {
-    let ill_formed = |e: serde_json::Error| Refusal::new(StatusCode::BadRequest, format!("not acceptable JSON: {e}"));
+    let ill_formed =
+        |e: serde_json::Error| Refusal::new(StatusCode::BadRequest, format!("not acceptable JSON: {e}"));
     let values = Cell::new(0);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let seed = Seed { limits, values: &values, depth: 0 };

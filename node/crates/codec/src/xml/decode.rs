@@ -46,7 +46,12 @@ impl<'a> Decoder<'a> {
         let name = tag.name();
         let root = match tag.space {
             Space::None | Space::M2m => schema::root(name),
-            _ => return Err(refuse(&shown(&tag.space, name), format_args!("not in the namespace {}", schema::M2M))),
+            _ => {
+                return Err(refuse(
+                    &shown(&tag.space, name),
+                    format_args!("not in the namespace {}", schema::M2M),
+                ));
+            }
         };
         let root = match root {
             Some(Root::Resource(base)) => Root::Resource(self.specialised(tag, base)?),
@@ -55,7 +60,9 @@ impl<'a> Decoder<'a> {
         };
         expect.admit(name, root)?;
         match root {
-            Root::Resource(resource_type) => Ok(Found::Representation(self.representation(tag, resource_type)?)),
+            Root::Resource(resource_type) => {
+                Ok(Found::Representation(self.representation(tag, resource_type)?))
+            }
             Root::Attribute(field) => Ok(Found::Attribute(field, self.value(tag, field, 1)?)),
             Root::Message(def) => Ok(Found::Message(self.structure(tag, def.name, 1)?)),
         }
@@ -71,7 +78,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn representation(&mut self, tag: &Tag<'a>, resource_type: ResourceType) -> Result<Representation, Refusal> {
+    fn representation(
+        &mut self,
+        tag: &Tag<'a>,
+        resource_type: ResourceType,
+    ) -> Result<Representation, Refusal> {
         let fields = self.fields(tag, Fields::of(resource_type), resource_type.name())?;
         Ok(Representation { resource_type, attributes: fields.finish_resource() })
     }
@@ -83,7 +94,9 @@ impl<'a> Decoder<'a> {
             (None, _) => (declared, true),
             (Some((derived, _)), None) => (derived, false),
             (Some(_), Some(named)) if named == name => (declared, true),
-            (Some((derived, v1)), Some(named)) if named == derived.name || (named == v1 && !v1.is_empty()) => {
+            (Some((derived, v1)), Some(named))
+                if named == derived.name || (named == v1 && !v1.is_empty()) =>
+            {
                 (derived, true)
             }
             (Some(_), Some(named)) => {
@@ -127,7 +140,8 @@ impl<'a> Decoder<'a> {
             }
         }
         if let Some(index) = text_field {
-            let value = lexical::read(collector.field(index), text.as_str()).map_err(|why| refuse(owner, why))?;
+            let value =
+                lexical::read(collector.field(index), text.as_str()).map_err(|why| refuse(owner, why))?;
             collector.push(index, value);
         }
         Ok(collector)
@@ -174,7 +188,11 @@ impl<'a> Decoder<'a> {
             Shape::Empty => {
                 self.no_attributes(tag)?;
                 let text = self.text(tag)?;
-                if is_blank(text.as_str()) { Ok(Value::Empty) } else { Err(refuse(tag.name(), "must be empty")) }
+                if is_blank(text.as_str()) {
+                    Ok(Value::Empty)
+                } else {
+                    Err(refuse(tag.name(), "must be empty"))
+                }
             }
             Shape::Any => {
                 let mut holder = self.element(tag)?;
@@ -241,7 +259,10 @@ impl<'a> Decoder<'a> {
                         return Err(refuse(&shown(&child.space, child.name()), "unknown element in content"));
                     }
                     if v2.is_some() {
-                        return Err(refuse(child.name(), "content holds one of binaryContent and textContent, once"));
+                        return Err(refuse(
+                            child.name(),
+                            "content holds one of binaryContent and textContent, once",
+                        ));
                     }
                     self.no_attributes(&child)?;
                     v2 = Some(match child.name() {

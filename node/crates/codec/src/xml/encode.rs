@@ -54,7 +54,9 @@ impl Writer {
 
     fn end(mut self) -> String {
         let mut declarations = String::with_capacity(160);
-        for (needed, prefix, uri) in [(true, "m2m", M2M), (self.xmime, "xmime", XMIME), (self.xsi, "xsi", XSI)] {
+        for (needed, prefix, uri) in
+            [(true, "m2m", M2M), (self.xmime, "xmime", XMIME), (self.xsi, "xsi", XSI)]
+        {
             if needed {
                 declare(&mut declarations, prefix, uri);
             }
@@ -95,10 +97,12 @@ impl Writer {
                     writer.text(prefix, item.name, text);
                 });
             }
-            Value::References(references) => self.children(prefix, field.name, references, |writer, reference| {
-                writer.out.push_str("<m2m:namedReference");
-                writer.reference("m2m:", "namedReference", reference);
-            }),
+            Value::References(references) => {
+                self.children(prefix, field.name, references, |writer, reference| {
+                    writer.out.push_str("<m2m:namedReference");
+                    writer.reference("m2m:", "namedReference", reference);
+                })
+            }
             Value::Reference(reference) => self.reference(prefix, field.name, reference),
             Value::Content(content) => self.content(prefix, field.name, content),
             Value::Struct(inner) => {
@@ -198,7 +202,9 @@ impl Writer {
         self.out.push('>');
         // Octets that are no XML text (a raw text/plain body may hold anything) go as binaryContent instead.
         let text = match content.form {
-            ContentForm::Text => std::str::from_utf8(&content.bytes).ok().filter(|text| lexical::is_xml_text(text)),
+            ContentForm::Text => {
+                std::str::from_utf8(&content.bytes).ok().filter(|text| lexical::is_xml_text(text))
+            }
             ContentForm::Binary => None,
         };
         match text {
@@ -279,7 +285,8 @@ impl Writer {
     /// Attributes in a namespace (`{namespace}name`) get a prefix of their own each, declared where it is used.
     fn foreign_attributes(&mut self, element: &Element) {
         for (number, (name, value)) in element.attributes.iter().enumerate() {
-            let (namespace, local) = name.strip_prefix('{').and_then(|n| n.split_once('}')).unwrap_or(("", name));
+            let (namespace, local) =
+                name.strip_prefix('{').and_then(|n| n.split_once('}')).unwrap_or(("", name));
             let prefix = match namespace {
                 "" => String::new(),
                 XML => "xml:".into(),

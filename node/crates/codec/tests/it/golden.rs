@@ -35,10 +35,16 @@ fn bodies() -> Vec<(String, Body)> {
     let mut bodies = Vec::new();
     for (extent, suffix) in [(Extent::Full, "full"), (Extent::Minimal, "minimal")] {
         for &t in TYPES {
-            bodies.push((format!("{}.{suffix}", t.name()), Body::Representation(sample::representation(t, extent))));
+            bodies.push((
+                format!("{}.{suffix}", t.name()),
+                Body::Representation(sample::representation(t, extent)),
+            ));
         }
         for def in sample::messages() {
-            bodies.push((format!("{}.{suffix}", def.root_element), Body::Message(sample::message(def, extent))));
+            bodies.push((
+                format!("{}.{suffix}", def.root_element),
+                Body::Message(sample::message(def, extent)),
+            ));
         }
     }
     bodies
@@ -58,7 +64,12 @@ fn golden_files_are_written_and_read_byte_for_byte() {
                 fs::write(&file, &written).expect("the golden folder is writable");
             }
             let golden = fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&golden), "{}", file.display());
+            assert_eq!(
+                String::from_utf8_lossy(&written),
+                String::from_utf8_lossy(&golden),
+                "{}",
+                file.display()
+            );
             assert_eq!(decode(format, &golden, &Limits::default(), Expect::Any), body, "{}", file.display());
             expected_files.insert(file.file_name().expect("a file").to_owned());
         }
@@ -73,7 +84,12 @@ fn golden_xml_is_valid_by_the_schemas() {
     let files = fs::read_dir(folder()).expect("readable").map(|f| f.expect("readable").path());
     let mut documents: Vec<(String, Vec<u8>)> = files
         .filter(|path| path.extension().is_some_and(|e| e == "xml"))
-        .map(|path| (path.file_stem().expect("a file").to_string_lossy().into_owned(), fs::read(&path).expect("readable")))
+        .map(|path| {
+            (
+                path.file_stem().expect("a file").to_string_lossy().into_owned(),
+                fs::read(&path).expect("readable"),
+            )
+        })
         .collect();
     documents.sort();
     validate(documents.iter().map(|(name, text)| (name.clone(), text.as_slice())));
@@ -85,7 +101,10 @@ fn full_and_minimal_xml_of_every_type_is_valid_by_the_schemas() {
     for (extent, suffix) in [(Extent::Full, "full"), (Extent::Minimal, "minimal")] {
         for t in sample::types() {
             let body = Body::Representation(sample::representation(t, extent));
-            documents.push((format!("{}-{suffix}", t.name()), encode_body(Format::Xml, &body).expect("a document")));
+            documents.push((
+                format!("{}-{suffix}", t.name()),
+                encode_body(Format::Xml, &body).expect("a document"),
+            ));
         }
     }
     validate(documents.iter().map(|(name, text)| (name.clone(), text.as_ref())));

@@ -35,20 +35,31 @@ fn document_types_and_entities_are_refused() {
         "DOCTYPE",
     );
     xml("<!DOCTYPE c SYSTEM 'file:///etc/passwd'><container/>", "DOCTYPE");
-    xml("<container><searchStrings><searchString>&b;</searchString></searchStrings></container>", "entity 'b'");
+    xml(
+        "<container><searchStrings><searchString>&b;</searchString></searchStrings></container>",
+        "entity 'b'",
+    );
     xml("<container id='&b;'/>", "b");
     xml("<?xml-stylesheet href='http://example.org'?><container/>", "processing instructions");
     xml("<container><?php ?></container>", "processing instructions");
     xml("<container id='&#0;'/>", "not well-formed");
-    xml("<container><searchStrings><searchString>&#1;</searchString></searchStrings></container>", "character");
-    xml("<container><searchStrings><searchString>\u{1}</searchString></searchStrings></container>", "character");
+    xml(
+        "<container><searchStrings><searchString>&#1;</searchString></searchStrings></container>",
+        "character",
+    );
+    xml(
+        "<container><searchStrings><searchString>\u{1}</searchString></searchStrings></container>",
+        "character",
+    );
 }
 
 #[test]
 fn size_depth_and_number_are_bounded() {
     let big = vec![b' '; Limits::default().bytes_max + 1];
     for format in [Format::Xml, Format::Json] {
-        let Body::Malformed(refusal) = decode(format, &big, &Limits::default(), Expect::Any) else { panic!() };
+        let Body::Malformed(refusal) = decode(format, &big, &Limits::default(), Expect::Any) else {
+            panic!()
+        };
         assert_eq!(refusal.status, StatusCode::PayloadTooLarge);
     }
     xml("<mgmtObj xmlns:v='urn:v'>".to_owned() + &"<v:a>".repeat(1_000_000), "nested deeper than 32");
@@ -59,16 +70,25 @@ fn size_depth_and_number_are_bounded() {
     let attributes: String = (0..1_000_000).map(|n| format!(" a{n}='1'")).collect();
     xml(format!("<container{attributes}/>"), "more than 64 attributes");
     let namespaces: String = (0..64).map(|n| format!(" xmlns:n{n}='urn:{n}'")).collect();
-    xml(format!("<container{namespaces}><searchStrings xmlns:m='urn:m'/></container>"), "more than 64 namespaces");
+    xml(
+        format!("<container{namespaces}><searchStrings xmlns:m='urn:m'/></container>"),
+        "more than 64 namespaces",
+    );
     let strings = "<searchString/>".repeat(1_000_000);
-    xml(format!("<container><searchStrings>{strings}</searchStrings></container>"), "more than 65536 elements");
+    xml(
+        format!("<container><searchStrings>{strings}</searchStrings></container>"),
+        "more than 65536 elements",
+    );
     json(format!("{{\"container\":[{}0]}}", "0,".repeat(1_000_000)), "more than 65536 values");
 
     // A caller's own depth cannot take the reader's stack.
     let deep = Limits { depth_max: usize::MAX, ..Limits::default() };
     let text = "<application><locRequestor>".to_owned() + &"<a>".repeat(60_000);
     assert!(matches!(decode(Format::Xml, text.as_bytes(), &deep, Expect::Any), Body::Malformed(_)));
-    assert!(matches!(decode(Format::Json, "[".repeat(60_000).as_bytes(), &deep, Expect::Any), Body::Malformed(_)));
+    assert!(matches!(
+        decode(Format::Json, "[".repeat(60_000).as_bytes(), &deep, Expect::Any),
+        Body::Malformed(_)
+    ));
 }
 
 #[test]
@@ -87,16 +107,46 @@ fn many_repeated_things_are_read_in_linear_time() {
 #[test]
 fn broken_documents_are_refused() {
     for text in [
-        " ", "container", "<", "<container", "<container>", "<container><id>", "</container>", "<container></other>",
-        "<container/>text", "text<container/>", "<container id='a' id='b'/>", "<container id=a/>", "<container id/>",
-        "<m2m:container/>", "<container a:id='x'/>", "<container xmlns:a=''/>", "<container id='<'/>",
-        "<container><!-- -- --></container>", "<container>&</container>", "<container>&#xD800;</container>",
-        "<container><![CDATA[</container>", "<container/><?xml version='1.0'?>", "<?xml version='1.1'?><container/>",
-        "<?xml version='1.0' encoding='ISO-8859-1'?><container/>", "<!-- only -->", "<xmlns:a xmlns:xmlns='urn:x'/>",
+        " ",
+        "container",
+        "<",
+        "<container",
+        "<container>",
+        "<container><id>",
+        "</container>",
+        "<container></other>",
+        "<container/>text",
+        "text<container/>",
+        "<container id='a' id='b'/>",
+        "<container id=a/>",
+        "<container id/>",
+        "<m2m:container/>",
+        "<container a:id='x'/>",
+        "<container xmlns:a=''/>",
+        "<container id='<'/>",
+        "<container><!-- -- --></container>",
+        "<container>&</container>",
+        "<container>&#xD800;</container>",
+        "<container><![CDATA[</container>",
+        "<container/><?xml version='1.0'?>",
+        "<?xml version='1.1'?><container/>",
+        "<?xml version='1.0' encoding='ISO-8859-1'?><container/>",
+        "<!-- only -->",
+        "<xmlns:a xmlns:xmlns='urn:x'/>",
     ] {
         xml(text, "");
     }
-    for text in [" ", "{", "{\"container\"", "{\"container\":", "{\"container\":{}", "{\"container\":{}}}", "nul", "\"", "{'a':1}"] {
+    for text in [
+        " ",
+        "{",
+        "{\"container\"",
+        "{\"container\":",
+        "{\"container\":{}",
+        "{\"container\":{}}}",
+        "nul",
+        "\"",
+        "{'a':1}",
+    ] {
         json(text, "not acceptable JSON");
     }
     xml(b"<container id='\xC3\x28'/>", "not UTF-8");
@@ -109,7 +159,8 @@ fn broken_documents_are_refused() {
 fn a_long_or_strange_name_does_not_come_back_whole() {
     xml(format!("<{}/>", "n".repeat(100_000)), "...");
     json(format!("{{\"{}\":1}}", "é".repeat(100_000)), "...");
-    let Body::Malformed(refusal) = decode(Format::Json, b"{\"a\\r\\nb\":1}", &Limits::default(), Expect::Any) else {
+    let Body::Malformed(refusal) = decode(Format::Json, b"{\"a\\r\\nb\":1}", &Limits::default(), Expect::Any)
+    else {
         panic!()
     };
     assert!(!refusal.info.contains(['\r', '\n']), "{:?}", refusal.info);

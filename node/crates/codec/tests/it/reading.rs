@@ -69,13 +69,17 @@ fn xsi_hints_are_taken_or_ignored() {
         "<m2m:mgmtObj xmlns:m2m=$M xmlns:i=$I i:type='m2m:EtsiBattery' m2m:id='b'/>",
         "<m2m:mgmtObj xsi:type=\"m2m:EtsiBattery\" m2m:id=\"b\"/>",
     );
-    xml("<m2m:mgmtObj xmlns:m2m=$M xmlns:i=$I i:type='m2m:Nothing'/>", "refused: mgmtObj: xsi:type Nothing is not known here");
+    xml(
+        "<m2m:mgmtObj xmlns:m2m=$M xmlns:i=$I i:type='m2m:Nothing'/>",
+        "refused: mgmtObj: xsi:type Nothing is not known here",
+    );
     xml("<m2m:container xmlns:m2m=$M xmlns:i=$I i:nil='true'/>", "refused: xsi:nil: is not accepted");
 }
 
 #[test]
 fn a_filter_keeps_the_type_it_was_given_or_gets_the_one_it_needs() {
-    let base = "<m2m:subscription><m2m:filterCriteria><attributeAccessor/></m2m:filterCriteria></m2m:subscription>";
+    let base =
+        "<m2m:subscription><m2m:filterCriteria><attributeAccessor/></m2m:filterCriteria></m2m:subscription>";
     let derived = "<m2m:subscription><m2m:filterCriteria xsi:type=\"m2m:ContentInstancesFilterCriteriaType\"><attributeAccessor/></m2m:filterCriteria></m2m:subscription>";
     let sized = "<m2m:subscription><m2m:filterCriteria xsi:type=\"m2m:ContentInstancesFilterCriteriaType\"><attributeAccessor/><sizeFrom>7</sizeFrom></m2m:filterCriteria></m2m:subscription>";
     for (text, expected) in [
@@ -84,7 +88,10 @@ fn a_filter_keeps_the_type_it_was_given_or_gets_the_one_it_needs() {
         ("<filterCriteria i:type='m2m:ContentInstancesFilterCriteriaType'/>", derived),
         ("<filterCriteria i:type='m2m:ContentInstanceFilterCriteriaType'/>", derived),
         ("<filterCriteria><sizeFrom>7</sizeFrom></filterCriteria>", sized),
-        ("<filterCriteria i:type='m2m:FilterCriteriaType'><sizeFrom>7</sizeFrom></filterCriteria>", "refused: sizeFrom: unknown element in filterCriteria"),
+        (
+            "<filterCriteria i:type='m2m:FilterCriteriaType'><sizeFrom>7</sizeFrom></filterCriteria>",
+            "refused: sizeFrom: unknown element in filterCriteria",
+        ),
         ("<filterCriteria i:type='m2m:Other'/>", "refused: filterCriteria: xsi:type Other is not known here"),
     ] {
         xml(&format!("<m2m:subscription xmlns:m2m=$M xmlns:i=$I>{text}</m2m:subscription>"), expected);
@@ -105,8 +112,14 @@ fn v1_forms_are_read_and_v2_is_written() {
         "<scl><schedule><scheduleString>0 1 * * *</scheduleString><scheduleString>5 1 * * *</scheduleString></schedule><mgmtProtocolType>OMA DM</mgmtProtocolType></scl>",
         "<m2m:scl><m2m:schedule><m2m:scheduleString id=\"1\">0 1 * * *</m2m:scheduleString><m2m:scheduleString id=\"2\">5 1 * * *</m2m:scheduleString></m2m:schedule><m2m:mgmtProtocolType>OMA_DM</m2m:mgmtProtocolType></m2m:scl>",
     );
-    xml("<container><maxInstanceAge>3600</maxInstanceAge></container>", "<m2m:container><m2m:maxInstanceAge>PT1H</m2m:maxInstanceAge></m2m:container>");
-    xml("<group><memberType>SERVER_CAPABILITY_LAYER</memberType></group>", "<m2m:group><m2m:memberType>SCL_BASE</m2m:memberType></m2m:group>");
+    xml(
+        "<container><maxInstanceAge>3600</maxInstanceAge></container>",
+        "<m2m:container><m2m:maxInstanceAge>PT1H</m2m:maxInstanceAge></m2m:container>",
+    );
+    xml(
+        "<group><memberType>SERVER_CAPABILITY_LAYER</memberType></group>",
+        "<m2m:group><m2m:memberType>SCL_BASE</m2m:memberType></m2m:group>",
+    );
     xml(
         "<subscription><filterCriteria><createdSince>2013-01-01T00:00:00</createdSince></filterCriteria></subscription>",
         "<m2m:subscription><m2m:filterCriteria><attributeAccessor/><createdAfter>2013-01-01T00:00:00Z</createdAfter></m2m:filterCriteria></m2m:subscription>",
@@ -116,7 +129,10 @@ fn v1_forms_are_read_and_v2_is_written() {
         r#"{"scl":{"schedule":{"scheduleString":"0 1 * * *"}}}"#,
         r#"{"scl":{"schedule":{"scheduleString":[{"id":"1","$t":"0 1 * * *"}]}}}"#,
     );
-    for content in [r#"{"contentType":"text/plain","$t":"aGVsbG8="}"#, r#"{"contentType":"text/plain","binaryContent":"aGVsbG8="}"#] {
+    for content in [
+        r#"{"contentType":"text/plain","$t":"aGVsbG8="}"#,
+        r#"{"contentType":"text/plain","binaryContent":"aGVsbG8="}"#,
+    ] {
         json(
             &format!(r#"{{"contentInstance":{{"content":{content}}}}}"#),
             r#"{"contentInstance":{"content":{"contentType":"text/plain","binaryContent":"aGVsbG8="}}}"#,
@@ -134,8 +150,14 @@ fn v1_forms_are_read_and_v2_is_written() {
 
 #[test]
 fn one_attribute_alone_is_read_for_partial_addressing() {
-    xml("<m2m:expirationTime xmlns:m2m=$M>2013-06-02T00:00:00Z</m2m:expirationTime>", "<m2m:expirationTime>2013-06-02T00:00:00Z</m2m:expirationTime>");
-    xml("<searchStrings><searchString>a</searchString></searchStrings>", "<m2m:searchStrings><m2m:searchString>a</m2m:searchString></m2m:searchStrings>");
+    xml(
+        "<m2m:expirationTime xmlns:m2m=$M>2013-06-02T00:00:00Z</m2m:expirationTime>",
+        "<m2m:expirationTime>2013-06-02T00:00:00Z</m2m:expirationTime>",
+    );
+    xml(
+        "<searchStrings><searchString>a</searchString></searchStrings>",
+        "<m2m:searchStrings><m2m:searchString>a</m2m:searchString></m2m:searchStrings>",
+    );
     xml("<latest id='c1'>/m2m/c1</latest>", "<m2m:latest id=\"c1\">/m2m/c1</m2m:latest>");
     json(r#"{"searchStrings":{"searchString":"a"}}"#, r#"{"searchStrings":{"searchString":["a"]}}"#);
     json(r#"{"expirationTime":"tomorrow"}"#, "refused: expirationTime: not an xs:dateTime");
@@ -146,40 +168,89 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
     for (text, expected) in [
         ("<nothing/>", "nothing: no resource, attribute or message of this name"),
         ("<membersContent/>", "membersContent: no resource, attribute or message of this name"),
-        ("<container xmlns='urn:other'/>", "{urn:other}container: not in the namespace http://uri.etsi.org/m2m"),
+        (
+            "<container xmlns='urn:other'/>",
+            "{urn:other}container: not in the namespace http://uri.etsi.org/m2m",
+        ),
         ("<container><colour>red</colour></container>", "colour: unknown element in container"),
         ("<container xmlns:v='urn:v'><v:colour/></container>", "{urn:v}colour: unknown element in container"),
         ("<container colour='red'/>", "colour: unknown attribute of container"),
         ("<container xmlns:v='urn:v' v:id='A'/>", "id: unknown attribute of container"),
         ("<container xmlns:m='http://uri.etsi.org/m2m' id='A' m:id='A'/>", "id: stands more than once"),
-        ("<container><maxByteSize>1</maxByteSize><maxByteSize>2</maxByteSize></container>", "maxByteSize: stands more than once in container"),
+        (
+            "<container><maxByteSize>1</maxByteSize><maxByteSize>2</maxByteSize></container>",
+            "maxByteSize: stands more than once in container",
+        ),
         ("<container>text</container>", "container: text where only elements are allowed"),
-        ("<container><searchStrings>a</searchStrings></container>", "searchStrings: text where only elements are allowed"),
-        ("<container><searchStrings><string/></searchStrings></container>", "string: unknown element in searchStrings"),
-        ("<container><searchStrings><searchString a='b'/></searchStrings></container>", "a: unknown attribute of searchString"),
+        (
+            "<container><searchStrings>a</searchStrings></container>",
+            "searchStrings: text where only elements are allowed",
+        ),
+        (
+            "<container><searchStrings><string/></searchStrings></container>",
+            "string: unknown element in searchStrings",
+        ),
+        (
+            "<container><searchStrings><searchString a='b'/></searchStrings></container>",
+            "a: unknown attribute of searchString",
+        ),
         ("<container><maxByteSize><b/></maxByteSize></container>", "b: unknown element in maxByteSize"),
         ("<container><maxByteSize>many</maxByteSize></container>", "maxByteSize: not an integer"),
-        ("<container><expirationTime>soon</expirationTime></container>", "expirationTime: not an xs:dateTime"),
+        (
+            "<container><expirationTime>soon</expirationTime></container>",
+            "expirationTime: not an xs:dateTime",
+        ),
         ("<container><maxInstanceAge>P</maxInstanceAge></container>", "maxInstanceAge: not an xs:duration"),
         ("<container id='a b'/>", "id: not an xs:NMTOKEN (letters, digits, '.', '-', '_', ':')"),
         ("<scl><sclType>XSCL</sclType></scl>", "sclType: not one of NSCL, GSCL, DSCL"),
-        ("<container><announceTo><activated>yes</activated><sclList/></announceTo></container>", "activated: not an xs:boolean (true, false, 1, 0)"),
-        ("<subscription><minimalTimeBetweenNotifications>1</minimalTimeBetweenNotifications><delayTolerance>2013-06-02T00:00:00Z</delayTolerance></subscription>", "delayTolerance: excludes minimalTimeBetweenNotifications in subscription"),
-        ("<m2mPoc><contactInfo><contactURI>a</contactURI><other/></contactInfo></m2mPoc>", "other: excludes contactURI in contactInfo"),
+        (
+            "<container><announceTo><activated>yes</activated><sclList/></announceTo></container>",
+            "activated: not an xs:boolean (true, false, 1, 0)",
+        ),
+        (
+            "<subscription><minimalTimeBetweenNotifications>1</minimalTimeBetweenNotifications><delayTolerance>2013-06-02T00:00:00Z</delayTolerance></subscription>",
+            "delayTolerance: excludes minimalTimeBetweenNotifications in subscription",
+        ),
+        (
+            "<m2mPoc><contactInfo><contactURI>a</contactURI><other/></contactInfo></m2mPoc>",
+            "other: excludes contactURI in contactInfo",
+        ),
         ("<m2mPoc><contactInfo/></m2mPoc>", "contactURI: is missing in contactInfo"),
-        ("<contentInstance><content><binaryContent>aGk=</binaryContent><textContent>hi</textContent></content></contentInstance>", "textContent: content holds one of binaryContent and textContent, once"),
-        ("<contentInstance><content>aGk=<textContent>hi</textContent></content></contentInstance>", "content: text beside an element"),
-        ("<contentInstance><content><other/></content></contentInstance>", "other: unknown element in content"),
-        ("<accessRight><permissions><permission><permissionHolders/></permission></permissions></accessRight>", "permissionFlags: is missing in permission"),
-        ("<accessRight><permissions><permission><permissionFlags/><permissionHolders><all>everybody</all></permissionHolders></permission></permissions></accessRight>", "all: must be empty"),
-        ("<notify><statusCode>STATUS_OK</statusCode></notify>", "subscriptionReference: is missing in notify"),
-        ("<applications><applicationCollection><namedReference>/a</namedReference></applicationCollection></applications>", "id: is missing in namedReference"),
+        (
+            "<contentInstance><content><binaryContent>aGk=</binaryContent><textContent>hi</textContent></content></contentInstance>",
+            "textContent: content holds one of binaryContent and textContent, once",
+        ),
+        (
+            "<contentInstance><content>aGk=<textContent>hi</textContent></content></contentInstance>",
+            "content: text beside an element",
+        ),
+        (
+            "<contentInstance><content><other/></content></contentInstance>",
+            "other: unknown element in content",
+        ),
+        (
+            "<accessRight><permissions><permission><permissionHolders/></permission></permissions></accessRight>",
+            "permissionFlags: is missing in permission",
+        ),
+        (
+            "<accessRight><permissions><permission><permissionFlags/><permissionHolders><all>everybody</all></permissionHolders></permission></permissions></accessRight>",
+            "all: must be empty",
+        ),
+        (
+            "<notify><statusCode>STATUS_OK</statusCode></notify>",
+            "subscriptionReference: is missing in notify",
+        ),
+        (
+            "<applications><applicationCollection><namedReference>/a</namedReference></applicationCollection></applications>",
+            "id: is missing in namedReference",
+        ),
         ("<container/><container/>", "container: a second root element"),
         ("<mgmtObj xmlns:v='urn:v'><colour/></mgmtObj>", "colour: unknown element in mgmtObj"),
     ] {
         xml(text, &format!("refused: {expected}"));
     }
-    let refusal = outcome(Format::Xml, "<contentInstance><content>a-_b</content></contentInstance>", Expect::Any);
+    let refusal =
+        outcome(Format::Xml, "<contentInstance><content>a-_b</content></contentInstance>", Expect::Any);
     assert!(refusal.starts_with("refused: content: not base64"), "{refusal}");
 }
 
@@ -195,18 +266,39 @@ fn json_refusals_name_the_member_and_say_what_was_expected() {
         (r#"{"container":{"maxByteSize":1.5}}"#, "maxByteSize: not an integer of 64 bits"),
         (r#"{"container":{"maxByteSize":1e3}}"#, "maxByteSize: not an integer of 64 bits"),
         (r#"{"container":{"maxByteSize":18446744073709551616}}"#, "maxByteSize: not an integer of 64 bits"),
-        (r#"{"container":{"maxByteSize":9223372036854775808}}"#, "maxByteSize: out of range (-9223372036854775808 to 9223372036854775807)"),
+        (
+            r#"{"container":{"maxByteSize":9223372036854775808}}"#,
+            "maxByteSize: out of range (-9223372036854775808 to 9223372036854775807)",
+        ),
         (r#"{"container":{"maxByteSize":true}}"#, "maxByteSize: a boolean was not expected"),
         (r#"{"container":{"maxByteSize":null}}"#, "maxByteSize: is null; leave it out instead"),
         (r#"{"container":{"maxByteSize":[1]}}"#, "maxByteSize: one value expected, not an array"),
         (r#"{"container":{"expirationTime":5}}"#, "expirationTime: a string was expected, not a number"),
         (r#"{"container":{"searchStrings":["a"]}}"#, "searchStrings: an object was expected"),
-        (r#"{"container":{"searchStrings":{"searchString":["a"],"b":1}}}"#, "b: unknown member of searchStrings"),
-        (r#"{"container":{"searchStrings":{"searchString":["\u0000"]}}}"#, "searchString: a character that XML does not allow"),
-        (r#"{"subscription":{"minimalTimeBetweenNotifications":1,"delayTolerance":"2013-06-02T00:00:00Z"}}"#, "delayTolerance: excludes minimalTimeBetweenNotifications in subscription"),
-        (r#"{"contentInstance":{"content":{"binaryContent":"aGk=","textContent":"hi"}}}"#, "textContent: content holds one of binaryContent and textContent"),
-        (r#"{"accessRight":{"permissions":{"permission":[{"permissionFlags":{"flag":["SHOUT"]},"permissionHolders":{}}]}}}"#, "flag: not one of READ, WRITE, DISCOVER, DELETE, CREATE"),
-        (r#"{"accessRight":{"permissions":{"permission":[{"permissionFlags":{"flag":[]}}]}}}"#, "permissionHolders: is missing in permission"),
+        (
+            r#"{"container":{"searchStrings":{"searchString":["a"],"b":1}}}"#,
+            "b: unknown member of searchStrings",
+        ),
+        (
+            r#"{"container":{"searchStrings":{"searchString":["\u0000"]}}}"#,
+            "searchString: a character that XML does not allow",
+        ),
+        (
+            r#"{"subscription":{"minimalTimeBetweenNotifications":1,"delayTolerance":"2013-06-02T00:00:00Z"}}"#,
+            "delayTolerance: excludes minimalTimeBetweenNotifications in subscription",
+        ),
+        (
+            r#"{"contentInstance":{"content":{"binaryContent":"aGk=","textContent":"hi"}}}"#,
+            "textContent: content holds one of binaryContent and textContent",
+        ),
+        (
+            r#"{"accessRight":{"permissions":{"permission":[{"permissionFlags":{"flag":["SHOUT"]},"permissionHolders":{}}]}}}"#,
+            "flag: not one of READ, WRITE, DISCOVER, DELETE, CREATE",
+        ),
+        (
+            r#"{"accessRight":{"permissions":{"permission":[{"permissionFlags":{"flag":[]}}]}}}"#,
+            "permissionHolders: is missing in permission",
+        ),
         (r#"{"mgmtObj":{"{urn:v}a b":1}}"#, "{urn:v}a b: not a name or {namespace}name"),
         (r#"{"mgmtObj":{"{http://uri.etsi.org/m2m}x":1}}"#, "x: unknown member of mgmtObj"),
     ] {
@@ -225,7 +317,10 @@ fn json_is_written_with_arrays_and_read_with_bare_values() {
         r#"{"accessRight":{"permissions":{"permission":{"id":"p","permissionFlags":{"flag":"READ"},"permissionHolders":{"all":{}}}}}}"#,
         r#"{"accessRight":{"permissions":{"permission":[{"id":"p","permissionFlags":{"flag":["READ"]},"permissionHolders":{"all":{}}}]}}}"#,
     );
-    json(r#"{"accessRight":{"permissions":{"permission":[]}}}"#, r#"{"accessRight":{"permissions":{"permission":[]}}}"#);
+    json(
+        r#"{"accessRight":{"permissions":{"permission":[]}}}"#,
+        r#"{"accessRight":{"permissions":{"permission":[]}}}"#,
+    );
     json(r#"{"container":{"maxByteSize":"12"}}"#, r#"{"container":{"maxByteSize":12}}"#);
     json(
         r#"{"mgmtCmd":{"execReqArgs":{"execReqArg":[{"name":"n","value":21.5},{"name":"m","value":{"@a":"1","b":["x","y"],"$t":"t"}}]}}}"#,
@@ -237,10 +332,18 @@ fn json_is_written_with_arrays_and_read_with_bare_values() {
 fn another_root_than_the_expected_one_is_refused() {
     let check = |text: &str, expect, expected: &str| assert_eq!(outcome(Format::Xml, text, expect), expected);
     check("<container/>", Expect::Resource(ResourceType::Container), "<m2m:container/>");
-    check("<container/>", Expect::Resource(ResourceType::Application), "refused: container: application was expected");
+    check(
+        "<container/>",
+        Expect::Resource(ResourceType::Application),
+        "refused: container: application was expected",
+    );
     check("<container/>", Expect::Message("notify"), "refused: container: notify was expected");
     check("<errorInfo/>", Expect::Message("errorInfo"), "<m2m:errorInfo/>");
-    check("<expirationTime/>", Expect::Message("errorInfo"), "refused: expirationTime: errorInfo was expected");
+    check(
+        "<expirationTime/>",
+        Expect::Message("errorInfo"),
+        "refused: expirationTime: errorInfo was expected",
+    );
     check(
         "<m:mgmtObj xmlns:m='http://uri.etsi.org/m2m' xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:type='m:EtsiMemory'/>",
         Expect::Resource(ResourceType::MgmtObj),
@@ -258,9 +361,12 @@ fn the_content_type_chooses_the_reader() {
     assert!(matches!(read("application/json", r#"{"container":{}}"#), Body::Representation(_)));
     assert!(matches!(read("application/json", "<container/>"), Body::Malformed(_)));
     assert_eq!(read("application/xml", ""), Body::None);
-    let raw = Body::Raw { content_type: "text/plain; charset=latin1".into(), bytes: Bytes::from_static(b"hi") };
+    let raw =
+        Body::Raw { content_type: "text/plain; charset=latin1".into(), bytes: Bytes::from_static(b"hi") };
     assert_eq!(read("text/plain; charset=latin1", "hi"), raw);
-    let Body::Malformed(refusal) = read("application/xml; charset=ISO-8859-1", "<container/>") else { panic!() };
+    let Body::Malformed(refusal) = read("application/xml; charset=ISO-8859-1", "<container/>") else {
+        panic!()
+    };
     assert_eq!(refusal.status, StatusCode::UnsupportedMediaType);
     assert_eq!(refusal.info, "Content-Type: only the charset UTF-8 is accepted");
 }
@@ -270,9 +376,11 @@ fn content_that_is_no_text_falls_back_to_base64() {
     use banyan_model::{Content, Representation, Value, value::ContentForm};
     let written = |format, bytes: &'static [u8]| {
         let mut instance = Representation::new(ResourceType::ContentInstance);
-        let content = Content { content_type: None, bytes: Bytes::from_static(bytes), form: ContentForm::Text };
+        let content =
+            Content { content_type: None, bytes: Bytes::from_static(bytes), form: ContentForm::Text };
         instance.set("content", Value::Content(content));
-        String::from_utf8(encode_body(format, &Body::Representation(instance)).expect("a document").to_vec()).unwrap()
+        String::from_utf8(encode_body(format, &Body::Representation(instance)).expect("a document").to_vec())
+            .unwrap()
     };
     assert!(written(Format::Xml, b"a\0b").contains("<m2m:binaryContent>YQBi</m2m:binaryContent>"));
     assert!(written(Format::Xml, b"\xFF").contains("<m2m:binaryContent>/w==</m2m:binaryContent>"));

@@ -110,7 +110,9 @@ fn values(fields: Vec<&'static FieldDef>, required: bool) -> BoxedStrategy<Vec<(
 fn occurrences(field: &'static FieldDef, required: bool) -> BoxedStrategy<Vec<(&'static str, Value)>> {
     let min = if required { field.min as usize } else { 0 };
     let max = if field.kind == FieldKind::Wildcard { 1 } else { field.max.unwrap_or(3).min(3) as usize };
-    vec(value(field), min..=max).prop_map(|values| values.into_iter().map(|v| (field.name, v)).collect()).boxed()
+    vec(value(field), min..=max)
+        .prop_map(|values| values.into_iter().map(|v| (field.name, v)).collect())
+        .boxed()
 }
 
 fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
@@ -120,23 +122,30 @@ fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
             "xs:NMTOKEN" => "[A-Za-z0-9._:é-]{1,12}".prop_map(Value::Text).boxed(),
             "xs:token" => token().prop_map(Value::Text).boxed(),
             _ => {
-                let most = field.facet.strip_prefix("maxLength=").map_or(usize::MAX, |n| n.parse().expect("a number"));
+                let most = field
+                    .facet
+                    .strip_prefix("maxLength=")
+                    .map_or(usize::MAX, |n| n.parse().expect("a number"));
                 text().prop_map(move |t| Value::Text(t.chars().take(most).collect())).boxed()
             }
         },
         Shape::UriList => vec(token(), 0..4).prop_map(Value::List).boxed(),
         Shape::StringList => vec(text(), 0..4).prop_map(Value::List).boxed(),
         // 0001-01-01 to 9999-12-30
-        Shape::Datetime => (-62_135_596_800_000..253_402_128_000_000_i64).prop_map(|t| Value::Datetime(Timestamp(t))).boxed(),
+        Shape::Datetime => {
+            (-62_135_596_800_000..253_402_128_000_000_i64).prop_map(|t| Value::Datetime(Timestamp(t))).boxed()
+        }
         Shape::Time => "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,3})?(Z|[+-]1[0-3]:[0-5][0-9])?"
             .prop_map(Value::Text)
             .boxed(),
-        Shape::Duration => (any::<bool>(), prop_oneof![Just(0), any::<u32>()], prop_oneof![Just(0), any::<u64>()])
-            .prop_map(|(negative, months, millis)| {
-                let negative = negative && (months, millis) != (0, 0);
-                Value::Duration(XsdDuration { negative, months, millis })
-            })
-            .boxed(),
+        Shape::Duration => {
+            (any::<bool>(), prop_oneof![Just(0), any::<u32>()], prop_oneof![Just(0), any::<u64>()])
+                .prop_map(|(negative, months, millis)| {
+                    let negative = negative && (months, millis) != (0, 0);
+                    Value::Duration(XsdDuration { negative, months, millis })
+                })
+                .boxed()
+        }
         Shape::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         Shape::Long => long(field),
         Shape::Hex => {
@@ -144,7 +153,9 @@ fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
                 let n: usize = n.parse().expect("a number");
                 n..n + 1
             });
-            vec(any::<u8>(), length).prop_map(|b| Value::Binary { content_type: None, bytes: b.into() }).boxed()
+            vec(any::<u8>(), length)
+                .prop_map(|b| Value::Binary { content_type: None, bytes: b.into() })
+                .boxed()
         }
         Shape::Base64 => (option::of(text()), octets())
             .prop_map(|(content_type, bytes)| Value::Binary { content_type, bytes })
@@ -214,18 +225,15 @@ fn content() -> impl Strategy<Value = Content> {
 fn foreign() -> impl Strategy<Value = Element> {
     let namespace = || select(vec!["urn:example:a", "urn:example:b&c", "http://www.w3.org/2005/05/xmlmime"]);
     let below = move || prop_oneof![Just(""), Just("http://uri.etsi.org/m2m"), namespace()];
-    let attribute_name = || select(vec!["a", "b", "{urn:example:a}a", "{http://www.w3.org/XML/1998/namespace}lang"]);
+    let attribute_name =
+        || select(vec!["a", "b", "{urn:example:a}a", "{http://www.w3.org/XML/1998/namespace}lang"]);
     let attributes = move || {
         proptest::collection::btree_map(attribute_name().prop_map(str::to_owned), text(), 0..3)
             .prop_map(|map| map.into_iter().collect::<Vec<_>>())
     };
     let name = || "[a-z_][a-z0-9.-]{0,2}";
-    let leaf = (below(), name(), attributes(), text()).prop_map(|(namespace, name, attributes, text)| Element {
-        namespace: namespace.into(),
-        name,
-        attributes,
-        text,
-        children: Vec::new(),
+    let leaf = (below(), name(), attributes(), text()).prop_map(|(namespace, name, attributes, text)| {
+        Element { namespace: namespace.into(), name, attributes, text, children: Vec::new() }
     });
     let tree = leaf.prop_recursive(3, 8, 3, move |inner| {
         (below(), name(), attributes(), text(), vec(inner, 1..4)).prop_map(

@@ -63,7 +63,11 @@ fn values(fields: impl Iterator<Item = &'static FieldDef>, extent: Extent) -> Ve
 fn value(field: &'static FieldDef, extent: Extent) -> Value {
     let name = field.name;
     let list = |items: &[&str]| {
-        let items = if extent == Extent::Full { items } else { &items[..usize::from(field.xsd_type == "m2m:ContentTypes")] };
+        let items = if extent == Extent::Full {
+            items
+        } else {
+            &items[..usize::from(field.xsd_type == "m2m:ContentTypes")]
+        };
         Value::List(items.iter().map(|s| s.to_string()).collect())
     };
     match field.shape {

@@ -20,7 +20,11 @@ pub(crate) fn shared(wanted: &str) -> Option<PathBuf> {
 /// Validates documents, (name, text). Panics with the validator's words; prints why when it cannot check.
 pub(crate) fn validate<'t>(documents: impl IntoIterator<Item = (String, &'t [u8])>) {
     let Some(checker) = shared("tools/xsd-check") else { return };
-    let folder = std::env::temp_dir().join(format!("banyan-codec-{}-{:?}", std::process::id(), std::thread::current().id()));
+    let folder = std::env::temp_dir().join(format!(
+        "banyan-codec-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
     fs::create_dir_all(&folder).expect("a folder below the temporary one");
     let mut files = Vec::new();
     for (name, text) in documents {

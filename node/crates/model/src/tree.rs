@@ -1,0 +1,108 @@
+//! Typed reads of one shard's tree: what stands under which path.
+
+use crate::{
+    Path, Representation, ResourceType, Scl, TreeView, Value,
+    key::{Key, Range},
+    path::ROOT_COLLECTIONS,
+    record::{Instance, InstancesState, Record, Resource},
+};
+use std::ops::ControlFlow;
+
+/// The tree as one shard sees it.
+#[derive(Clone, Copy)]
+pub struct Tree<'a, V> {
+    /// What is read.
+    pub view: &'a V,
+    /// What this SCL calls itself.
+    pub scl: &'a Scl,
+}
+
+impl<'a, V: TreeView> Tree<'a, V> {
+    /// A tree over a view.
+    pub fn new(view: &'a V, scl: &'a Scl) -> Tree<'a, V> {
+        Tree { view, scl }
+    }
+
+    /// The stored resource or collection at a path. contentInstances is stored as [`Tree::instances`]; sclBase and its
+    /// collections exist from the founding on, stored or not.
+    pub fn resource(&self, path: &Path) -> Result<Option<Resource>, V::Error> {
+        let key = Key::resource(path);
+        match self.view.get(&key)? {
+            Some(Record::Resource(resource)) => Ok(Some(resource)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(self.provisioned(path)),
+        }
+    }
+
+    /// The state of a container's contentInstances.
+    pub fn instances(&self, container: &Path) -> Result<Option<InstancesState>, V::Error> {
+        let key = Key::instances(container);
+        match self.view.get(&key)? {
+            Some(Record::Instances(state)) => Ok(Some(state)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(None),
+        }
+    }
+
+    /// An instance by its sequence.
+    pub fn instance(&self, container: &Path, sequence: u64) -> Result<Option<Instance>, V::Error> {
+        let key = Key::instance(container, sequence);
+        match self.view.get(&key)? {
+            Some(Record::Instance(instance)) => Ok(Some(instance)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(None),
+        }
+    }
+
+    /// A stored number (`Record::Pointer`).
+    pub fn pointer(&self, key: &Key) -> Result<Option<u64>, V::Error> {
+        match self.view.get(key)? {
+            Some(Record::Pointer(to)) => Ok(Some(to)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(None),
+        }
+    }
+
+    /// The resources directly below a collection of this subtree, in the order of their names.
+    pub fn children(&self, collection: &Path) -> Result<Vec<Resource>, V::Error> {
+        let (mut found, mut corrupt) = (Vec::new(), None);
+        self.view.scan(&Range::children(collection), false, &mut |key, record| match record {
+            Record::Resource(resource) => {
+                found.push(resource);
+                ControlFlow::Continue(())
+            }
+            _ => {
+                corrupt = Some(self.view.corrupt(key));
+                ControlFlow::Break(())
+            }
+        })?;
+        corrupt.map_or(Ok(found), Err)
+    }
+
+    /// sclBase and its collections, as they are before anybody changed them.
+    fn provisioned(&self, path: &Path) -> Option<Resource> {
+        let resource_type = match path.segments() {
+            [] => ResourceType::SclBase,
+            [one] if ROOT_COLLECTIONS.contains(&one.as_str()) || one == "subscriptions" => {
+                ResourceType::from_name(one)?
+            }
+            [root, second] if ROOT_COLLECTIONS.contains(&root.as_str()) && second == "subscriptions" => {
+                ResourceType::Subscriptions
+            }
+            _ => return None,
+        };
+        let mut representation = Representation::new(resource_type);
+        for name in ["creationTime", "lastModifiedTime"] {
+            if let Some(attribute) = resource_type.attribute(name) {
+                representation.set(attribute.field.name, Value::Datetime(self.scl.founded_at));
+            }
+        }
+        Some(Resource {
+            path: path.clone(),
+            representation,
+            creator: self.scl.base.clone(),
+            version: 0,
+            subscriptions: 0,
+        })
+    }
+}
