@@ -11,6 +11,7 @@
 //! are big-endian.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -32,6 +33,9 @@ const CHUNK: u8 = 1;
 
 const WHOLE: u8 = 0;
 const CHUNKED: u8 = 1;
+
+/// How often the pieces of a value are collected again that was replaced meanwhile.
+const READ_ATTEMPTS: u32 = 8;
 
 /// How long a handle of this process that was just dropped may still hold sled's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -83,6 +87,21 @@ impl SledState {
         }
     }
 
+    /// The value of a row that a scan has come to; `None` if the row has gone meanwhile. The writer may replace the
+    /// pieces while they are collected; whether it did, the row itself says.
+    fn scanned(&self, key: &[u8], head: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let mut read = self.value(key, head);
+        let mut attempts = 0;
+        while read.is_err() && attempts < READ_ATTEMPTS {
+            attempts += 1;
+            let Some(head) = self.db.get(head_key(key))? else {
+                return Ok(None);
+            };
+            read = self.value(key, &head);
+        }
+        read.map(Some)
+    }
+
     fn remove_chunks(&self, key: &[u8], batch: &mut sled::Batch) -> Result<(), EngineError> {
         if let Some((&CHUNKED, count)) = self.db.get(head_key(key))?.as_deref().and_then(<[u8]>::split_first)
         {
@@ -113,6 +132,14 @@ impl SledState {
             *synced = present;
         }
         Ok(())
+    }
+}
+
+/// The kind of an I/O error, sled's or the standard library's.
+pub(super) fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    match error.downcast_ref::<sled::Error>() {
+        Some(sled::Error::Io(error)) => Some(error.kind()),
+        _ => error.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
     }
 }
 
@@ -157,7 +184,10 @@ impl StateEngine for SledState {
                 let key = &key[1..];
                 let flow = match head.split_first() {
                     Some((&WHOLE, value)) => visit(key, value),
-                    _ => visit(key, &self.value(key, &head)?),
+                    _ => match self.scanned(key, &head)? {
+                        Some(value) => visit(key, &value),
+                        None => ControlFlow::Continue(()),
+                    },
                 };
                 if flow.is_break() {
                     break;

@@ -4,6 +4,7 @@
 //! It never waits for more to come: at load the sync before makes the batch.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::ThreadId;
@@ -117,6 +118,18 @@ impl Queue {
         self.state.lock().closed = true;
         self.work.notify_all();
         self.room.notify_all();
+    }
+
+    /// Refuses everything that waits: the writer has gone. What it was writing has gone with it, callbacks included.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let ops = mem::take(&mut state.ops);
+        drop(state);
+        self.room.notify_all();
+        for done in ops.into_iter().filter_map(|op| op.done) {
+            done(Err(self.trust.check().err().unwrap_or_else(closed)));
+        }
     }
 
     pub(crate) fn waiting_bytes(&self) -> usize {
