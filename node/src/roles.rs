@@ -1,0 +1,3 @@
+//! Composition roots: the only place that knows every room.
+
+pub mod demo;
