@@ -34,9 +34,6 @@ mod replica;
 mod signals;
 mod view;
 
-#[cfg(test)]
-mod tests;
-
 pub use config::Config;
 pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;

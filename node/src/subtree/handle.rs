@@ -140,6 +140,11 @@ impl ShardHandle {
         self.inner.subtrees.send_work(&self.inner, subtree, Box::pin(work));
     }
 
+    /// Whether writes are taken.
+    pub(crate) fn is_open(&self) -> bool {
+        self.inner.subtrees.is_open()
+    }
+
     /// Subtrees with an actor.
     pub(crate) fn subtrees(&self) -> usize {
         self.inner.subtrees.len()

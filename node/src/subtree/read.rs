@@ -17,7 +17,10 @@ use banyan_model::{
     tree::Tree,
     value::NamedReference,
 };
-use std::time::Instant;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    time::Instant,
+};
 
 /// How far a read came without waiting.
 enum Step<T> {
@@ -177,8 +180,11 @@ impl Inner {
         work: impl FnOnce(&View<'_>) -> Result<T, ViewError>,
     ) -> Result<T, ShardError> {
         self.may_serve()?;
-        let read = work(&self.view());
-        read.map_err(|error| self.fail(&error))
+        // A read runs on a thread of its caller, who has other requests, too.
+        match panic::catch_unwind(AssertUnwindSafe(|| work(&self.view()))) {
+            Ok(read) => read.map_err(|error| self.fail(&error)),
+            Err(_) => Err(ShardError::Defect),
+        }
     }
 }
 

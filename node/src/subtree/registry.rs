@@ -117,6 +117,11 @@ impl Registry {
         state.forget_unused(shard, shard.config.idle);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.state.lock().supervisor.is_some()
+    }
+
     /// Subtrees with an actor.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {

@@ -27,6 +27,9 @@ const PREFIX_BYTES: usize = 9;
 /// of the state, whatever a new leader's clock says.
 const NEWEST: u8 = 0;
 
+/// Takes a key, its record, and the length of the record's bytes.
+pub(super) type SizedVisit<'a> = dyn FnMut(&[u8], Record, usize) -> ControlFlow<()> + 'a;
+
 /// This replica cannot read its own state. It must stop serving.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum ViewError {
@@ -93,11 +96,7 @@ impl<'a> View<'a> {
     }
 
     /// Visits the records of a range with the length of their bytes.
-    pub(super) fn scan_sized(
-        &self,
-        range: &Range,
-        visit: &mut dyn FnMut(&[u8], Record, usize) -> ControlFlow<()>,
-    ) -> Result<(), ViewError> {
+    pub(super) fn scan_sized(&self, range: &Range, visit: &mut SizedVisit<'_>) -> Result<(), ViewError> {
         let (from, to) = self.bounds(range);
         let mut failed = None;
         self.base.scan(&from, &to, false, &mut |key, bytes| match decode(key, bytes) {

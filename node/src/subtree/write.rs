@@ -104,8 +104,8 @@ impl Job {
                     reply.answer(outcome.map_err(ShardError::from));
                 });
             }
-            Ok(Decision::Missing { path, request }) => {
-                let job = Job { subtree, request, id, deadline, leases, reply };
+            Ok(Decision::Missing(path, request)) => {
+                let job = Job { subtree, request: *request, id, deadline, leases, reply };
                 tokio::spawn(job.fetch(shard.clone(), path));
             }
             Err(error) => reply.answer(Err(shard.fail(&error))),
@@ -139,10 +139,7 @@ enum Decision {
     Known(Bytes),
     Answer(ResponsePrimitive),
     Propose(Command),
-    Missing {
-        path: Path,
-        request: RequestPrimitive,
-    },
+    Missing(Path, Box<RequestPrimitive>),
 }
 
 fn decide(
@@ -164,7 +161,7 @@ fn decide(
     let admission = match authorise::authorise(shard, view, &request, leases)? {
         Verdict::Granted(admission) => admission,
         Verdict::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
-        Verdict::Missing(path) => return Ok(Decision::Missing { path, request }),
+        Verdict::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),
     };
     let policy = Policy { name_seed: rand::random(), ..shard.config.policy.clone() };
     let at = shard.signals.stamp();
