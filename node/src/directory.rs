@@ -100,7 +100,8 @@ pub trait Neighbours: Send + Sync + 'static {
     ) -> impl Future<Output = Result<v1::JoinReply, NeighbourError>> + Send;
 
     /// The directory's state as the node at `address` has it.
-    fn state(&self, address: &str) -> impl Future<Output = Result<v1::DirectoryState, NeighbourError>> + Send;
+    fn state(&self, address: &str)
+    -> impl Future<Output = Result<v1::DirectoryState, NeighbourError>> + Send;
 }
 
 /// A neighbour did not answer.

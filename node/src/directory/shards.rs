@@ -15,7 +15,8 @@ impl Directory {
         loop {
             let view = views.borrow_and_update().clone();
             if let Some(view) = view {
-                let here = |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
+                let here =
+                    |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
                 let new: Vec<&Shard> = view.map.shards.shards.iter().filter(here).collect();
                 stream::iter(&new)
                     .map(|shard| start(shards, shard, &view))
