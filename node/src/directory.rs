@@ -16,8 +16,7 @@ mod meta_group;
 mod registration;
 mod shards;
 
-#[cfg(test)]
-mod tests;
+// TESTS
 
 pub use founding::FoundingError;
 pub use map::View;
@@ -315,7 +314,11 @@ impl Inner {
 }
 
 impl Config {
-    fn validate(&self) -> Result<(), DirectoryError> {
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Config`].
+    pub fn validate(&self) -> Result<(), DirectoryError> {
         let refuse = |setting, why: &str| Err(DirectoryError::Config { setting, why: why.to_owned() });
         if self.address.is_empty() {
             return refuse("address", "must be the host:port at which other nodes reach this one");

@@ -17,8 +17,8 @@ impl Directory {
             if let Some(view) = view {
                 let here = |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
                 let new: Vec<&Shard> = view.map.shards.shards.iter().filter(here).collect();
-                stream::iter(&new)
-                    .map(|shard| start(shards, shard, &view))
+                let starting: Vec<_> = new.iter().map(|shard| start(shards, shard, &view)).collect();
+                stream::iter(starting)
                     .buffer_unordered(STARTING_MAX)
                     .try_collect::<()>()
                     .await?;

@@ -1,0 +1,4 @@
+//! Composition roots: the only place that knows everybody.
+
+pub mod dev;
+pub mod node;
