@@ -439,7 +439,9 @@ impl Config {
         tls: Option<banyan_client::Tls>,
     ) -> banyan_client::Config {
         let mut nodes = vec![directory.address.clone()];
-        nodes.extend(self.founders.iter().chain(&self.join).filter(|node| **node != directory.address).cloned());
+        nodes.extend(
+            self.founders.iter().chain(&self.join).filter(|node| **node != directory.address).cloned(),
+        );
         banyan_client::Config { nodes, tls, ..banyan_client::Config::default() }
     }
 }
@@ -528,4 +530,5 @@ impl Arguments {
     }
 }
 
-// TESTS
+#[cfg(test)]
+mod tests;

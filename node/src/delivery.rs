@@ -28,7 +28,8 @@ mod edges;
 mod shard;
 mod source;
 
-// TESTS
+#[cfg(test)]
+mod tests;
 
 pub use counters::Counters;
 pub use edges::{Edges, Jobs, Results};

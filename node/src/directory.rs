@@ -16,7 +16,8 @@ mod meta_group;
 mod registration;
 mod shards;
 
-// TESTS
+#[cfg(test)]
+mod tests;
 
 pub use founding::FoundingError;
 pub use map::View;
@@ -99,7 +100,8 @@ pub trait Neighbours: Send + Sync + 'static {
     ) -> impl Future<Output = Result<v1::JoinReply, NeighbourError>> + Send;
 
     /// The directory's state as the node at `address` has it.
-    fn state(&self, address: &str) -> impl Future<Output = Result<v1::DirectoryState, NeighbourError>> + Send;
+    fn state(&self, address: &str)
+    -> impl Future<Output = Result<v1::DirectoryState, NeighbourError>> + Send;
 }
 
 /// A neighbour did not answer.

@@ -48,8 +48,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Dev(_) => std::thread::available_parallelism().map_or(1, usize::from),
         Command::Ctl(_) => 1,
     };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let outcome: Result<(), Box<dyn Error>> = runtime.block_on(async {
         match command {
             Command::Node(arguments) => node::run(*arguments).await?,

@@ -24,7 +24,8 @@ mod role;
 mod submit;
 mod tls;
 
-// TESTS
+#[cfg(test)]
+mod tests;
 
 pub use admin::Operator;
 pub use neighbours::Remote;

@@ -96,8 +96,7 @@ mod tests {
             stopped: false,
         };
         let syncs = Metric { name: "log_syncs_total", help: "Syncs.", value: 7 };
-        let report =
-            Report { groups: vec![group], values: vec![syncs], deliveries: vec![("confirmed", 5)] };
+        let report = Report { groups: vec![group], values: vec![syncs], deliveries: vec![("confirmed", 5)] };
         let text = metrics(true, &report);
         for line in [
             "banyan_ready 1",

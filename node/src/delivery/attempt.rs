@@ -108,8 +108,7 @@ async fn notify<S: Source>(
     let Some(notify) = next_notify(source.scl(), entries) else {
         return Err(SourceError::Failed("no notify can be made of the outbox".to_owned()));
     };
-    let is_last =
-        matches!(&head.message, Message::Notify { notification: Notification::Final(_), .. });
+    let is_last = matches!(&head.message, Message::Notify { notification: Notification::Final(_), .. });
     let up_to = notify.up_to;
     // The subscription of a last notify is gone; what is left is to forget the notify itself.
     let end = |final_status| match is_last {

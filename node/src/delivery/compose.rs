@@ -25,5 +25,12 @@ pub(super) fn next_notify(_scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify>
         Notification::Final(status) => (*status, None),
     };
     let up_to = head.sequence;
-    Some(Notify { contact: contact.clone(), media: *media, status, representation, info: String::new(), up_to })
+    Some(Notify {
+        contact: contact.clone(),
+        media: *media,
+        status,
+        representation,
+        info: String::new(),
+        up_to,
+    })
 }

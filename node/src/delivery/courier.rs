@@ -104,7 +104,8 @@ impl<S: Source> Courier<S> {
                 return;
             }
             let now = Instant::now();
-            let is_due = |queues: &BTreeSet<(Instant, Path)>| queues.first().is_some_and(|(at, _)| *at <= now);
+            let is_due =
+                |queues: &BTreeSet<(Instant, Path)>| queues.first().is_some_and(|(at, _)| *at <= now);
             let has_edge = *edges.borrow_and_update() > 0;
             let notify = !stop && has_edge && is_due(&self.notifies);
             let message = !stop && is_due(&self.messages);

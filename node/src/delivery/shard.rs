@@ -70,7 +70,8 @@ impl Source for ShardSource {
 
     async fn operate_at_base(&self, operation: Operation) -> Result<(), SourceError> {
         let deadline = Instant::now() + MESSAGE_TIMEOUT;
-        let response = self.client.operate(&SubtreeRoot::SclBase, &operation, deadline).await.map_err(failed)?;
+        let response =
+            self.client.operate(&SubtreeRoot::SclBase, &operation, deadline).await.map_err(failed)?;
         done(&response)
     }
 }

@@ -52,7 +52,9 @@ pub enum FoundingError {
         cluster: u64,
     },
     /// Two addresses of the list are one node, or two nodes have the same data.
-    #[error("{address} and {other} are the same node {node:016x}: one address twice, or a copied data folder")]
+    #[error(
+        "{address} and {other} are the same node {node:016x}: one address twice, or a copied data folder"
+    )]
     SameNode {
         /// An address.
         address: String,
@@ -73,7 +75,9 @@ pub enum FoundingError {
 
 /// The cluster's number (0: none) and the members known when this node came to it.
 pub(super) fn stored(store: &Store) -> Result<(u64, BTreeMap<NodeId, String>), DirectoryError> {
-    let Some(bytes) = store.meta(FOUNDED).or_else(|| store.meta(JOINED)) else { return Ok((0, BTreeMap::new())) };
+    let Some(bytes) = store.meta(FOUNDED).or_else(|| store.meta(JOINED)) else {
+        return Ok((0, BTreeMap::new()));
+    };
     let state = decode(bytes)?;
     Ok((state.cluster, addresses(&state)))
 }
@@ -124,7 +128,11 @@ impl Directory {
     ) -> Result<BTreeMap<NodeId, v1::NodeInfo>, DirectoryError> {
         let (store, config) = (&self.inner.store, &self.inner.config);
         if let Some(bytes) = store.meta(FOUNDED) {
-            return Ok(decode(bytes)?.members.into_iter().map(|member| (NodeId(member.node), member)).collect());
+            return Ok(decode(bytes)?
+                .members
+                .into_iter()
+                .map(|member| (NodeId(member.node), member))
+                .collect());
         }
         if store.meta(JOINED).is_some() {
             return Ok(BTreeMap::new());
@@ -171,7 +179,10 @@ impl Directory {
                         met.insert(address.clone(), v1::NodeInfo { address: address.clone(), ..info });
                     }
                     Err(error) if round % ROUNDS_TO_WARN == 0 => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "founder has not answered yet");
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "founder has not answered yet"
+                        );
                     }
                     Err(_) => {}
                 }

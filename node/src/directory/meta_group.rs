@@ -45,8 +45,8 @@ impl Replica for MetaGroup {
             && let Some(state) = next
         {
             batch.put(key(GROUP), state.encode_to_vec().into(), false);
-            let view = View::try_from(state)
-                .map_err(|error| Stop { reason: error.to_string(), command: None })?;
+            let view =
+                View::try_from(state).map_err(|error| Stop { reason: error.to_string(), command: None })?;
             *newest = Some(Arc::new(view));
         }
         Ok(vec![Bytes::new(); commands.len()])
@@ -73,7 +73,10 @@ impl Replica for MetaGroup {
             }
             // The next command to be applied meets the same bytes and stops the replica; until then the last map serves.
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "received directory cannot be read");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "received directory cannot be read"
+                );
             }
         }
     }

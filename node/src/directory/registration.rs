@@ -36,9 +36,7 @@ impl Directory {
         if let Err(error) = propose(group, Kind::UpsertMember(node)).await {
             return refuse(&error.to_string(), String::new());
         }
-        if !member
-            && let Err(error) = group.add_learner(id).await
-        {
+        if !member && let Err(error) = group.add_learner(id).await {
             return refuse(&error.to_string(), String::new());
         }
         v1::JoinReply { accepted: true, why: String::new(), leader_address: String::new(), cluster }

@@ -15,13 +15,11 @@ impl Directory {
         loop {
             let view = views.borrow_and_update().clone();
             if let Some(view) = view {
-                let here = |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
+                let here =
+                    |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
                 let new: Vec<&Shard> = view.map.shards.shards.iter().filter(here).collect();
                 let starting: Vec<_> = new.iter().map(|shard| start(shards, shard, &view)).collect();
-                stream::iter(starting)
-                    .buffer_unordered(STARTING_MAX)
-                    .try_collect::<()>()
-                    .await?;
+                stream::iter(starting).buffer_unordered(STARTING_MAX).try_collect::<()>().await?;
                 started.extend(new.iter().map(|shard| shard.id));
             }
             views.changed().await.map_err(|_| DirectoryError::Stopped)?;

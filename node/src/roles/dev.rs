@@ -5,9 +5,7 @@
 
 use crate::{
     config::{Config, ConfigError},
-    roles::{
-        node::{self, Node, RunError, StartError},
-    },
+    roles::node::{self, Node, RunError, StartError},
 };
 use banyan_binding::http::{Client, ClientConfig};
 use banyan_edge::Edge;
@@ -104,17 +102,10 @@ pub async fn run(arguments: Arguments) -> Result<(), DevError> {
     outcome
 }
 
-async fn serve(
-    arguments: &Arguments,
-    folder: &Path,
-    stop: impl Future<Output = ()>,
-) -> Result<(), DevError> {
+async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = ()>) -> Result<(), DevError> {
     let listeners = listeners(folder).await?;
-    let addresses: Vec<SocketAddr> = listeners
-        .iter()
-        .map(TcpListener::local_addr)
-        .collect::<io::Result<_>>()
-        .map_err(DevError::Port)?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(DevError::Port)?;
     let (stopping, stopped) = watch::channel(false);
     let stopped = || {
         let mut stopped = stopped.clone();

@@ -25,10 +25,7 @@ pub(super) struct Service {
 
 #[tonic::async_trait]
 impl Admin for Service {
-    async fn status(
-        &self,
-        request: Request<v1::StatusRequest>,
-    ) -> Result<Response<v1::NodeStatus>, Status> {
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
         self.guard.role(&request)?;
         Ok(Response::new(self.operator.status().await))
     }

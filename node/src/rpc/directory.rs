@@ -20,10 +20,7 @@ pub(super) struct Service {
 impl directory_server::Directory for Service {
     type WatchStream = BoxStream<'static, Result<v1::DirectoryState, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<v1::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let (Role::Node | Role::Edge) = self.guard.role(&request)?;
         let begin = (self.directory.views(), request.into_inner().after_epoch);
         let newer = stream::unfold(begin, |(mut views, seen)| async move {

@@ -4,7 +4,12 @@
 use banyan_binding::tls::{self, KeyFiles, TlsError};
 use banyan_client::Tls;
 use futures_util::{Stream, stream};
-use std::{fs, io, path::Path, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
@@ -99,7 +104,10 @@ impl Keys {
                 }
                 // Perhaps one of them is just being replaced: the next connection looks again.
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "changed TLS files cannot be used");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "changed TLS files cannot be used"
+                    );
                 }
             }
         }

@@ -55,7 +55,8 @@ fn groups(status: &NodeStatus) -> String {
     let shards: &[ShardInfo] =
         status.directory.as_ref().map(|directory| directory.shards.as_slice()).unwrap_or_default();
     let row = |group: &GroupStatus| {
-        let replicas = shards.iter().find(|shard| shard.shard == group.group).map(|shard| shard.replicas.len());
+        let replicas =
+            shards.iter().find(|shard| shard.shard == group.group).map(|shard| shard.replicas.len());
         vec![
             if group.group == 0 { "directory".to_owned() } else { format!("shard {}", group.group) },
             group.role.clone(),
@@ -135,7 +136,12 @@ mod tests {
                 settings: None,
             }),
             groups: vec![group(0, "Leader", 1), group(1, "Follower", 2)],
-            storage: Some(StorageStatus { syncs: 4, appended_entries: 8, overlay_bytes: 7, disk_bytes: 3 << 20 }),
+            storage: Some(StorageStatus {
+                syncs: 4,
+                appended_entries: 8,
+                overlay_bytes: 7,
+                disk_bytes: 3 << 20,
+            }),
         });
         for line in [
             "node      0000000000000001 at a:7000, release 0.1.0",
