@@ -101,8 +101,7 @@ macro_rules! section {
         }
 
         impl $name {
-            #[allow(unused_mut)]
-            fn over(&self, mut room: $room) -> $room {
+                fn over(&self, mut room: $room) -> $room {
                 $(if let Some(value) = self.$key {
                     room.$to = Setting::new(value).into();
                 })*
@@ -236,6 +235,18 @@ section! {
 section! {
     /// Admission of requests.
     Request = request::Config {
+        /// Submissions that wait for their answer at this node. Default 16,384.
+        requests_max: u64 requests_max,
+        /// Members of a root collection that one answer may list. Default 10,000.
+        members_max: u64 members_max,
+        /// Shards that are asked for their members at once. Default 4.
+        gather_max: u64 gather_max,
+        /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
+        rights_lease_ms: u64 rights_lease,
+        /// How long the owner of a right is asked. Default 3,000.
+        rights_timeout_ms: u64 rights_timeout,
+        /// Rights of other shards that are remembered. Default 10,000.
+        rights_max: u64 rights_max,
     }
 }
 
@@ -396,7 +407,9 @@ impl Config {
             .map_err(|error| setting_error(&format!("storage.{}", error.setting), &error.reason))?;
         let mut subtree = self.subtree.over(subtree::Config::default());
         subtree.policy = self.policy.over(subtree.policy);
+        let request = self.request.over(request::Config::default());
         let delivery = self.delivery.over(delivery::Config::default());
+        check_counts(&subtree, &request)?;
         check_delivery(&delivery)?;
         let client = self.client(&directory, tls.clone());
         client.validate()?;
@@ -410,7 +423,7 @@ impl Config {
             raft,
             storage,
             subtree,
-            request: self.request.over(request::Config::default()),
+            request,
             delivery,
             client,
         })
@@ -443,6 +456,21 @@ impl Config {
             self.founders.iter().chain(&self.join).filter(|node| **node != directory.address).cloned(),
         );
         banyan_client::Config { nodes, tls, ..banyan_client::Config::default() }
+    }
+}
+
+fn check_counts(subtree: &subtree::Config, request: &request::Config) -> Result<(), ConfigError> {
+    let counts = [
+        ("subtree.requests_max", subtree.requests_max),
+        ("subtree.subtrees_max", subtree.subtrees_max),
+        ("subtree.listings_max", subtree.listings_max),
+        ("request.requests_max", request.requests_max),
+        ("request.members_max", request.members_max),
+        ("request.gather_max", request.gather_max),
+    ];
+    match counts.into_iter().find(|(_, count)| *count == 0) {
+        Some((setting, _)) => Err(setting_error(setting, "must be more than 0")),
+        None => Ok(()),
     }
 }
 

@@ -1,44 +1,266 @@
-//! Stand-in until the room is merged.
-#![allow(missing_docs, unused)]
+//! The front desk: every request that reaches this node, on its way to the shard that decides about it.
+//!
+//! [`Desk::submit`] reads a submission, finds the shard, and answers: at once where it can, otherwise when the shard
+//! does, and in any case before the deadline. A submission that belongs to another node is answered with that node.
+//!
+//! Invariants: `submit` never blocks; every submission is answered exactly once; what waits here is bounded; a
+//! submission whose deadline has passed is not begun.
+
+mod config;
+mod gather;
+mod internal;
+mod pending;
+mod place;
+mod rights;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use rights::RightsCache;
+
 use crate::{
     directory::View,
-    subtree::{Rights, ShardError, Shards},
+    subtree::{ShardError, ShardHandle, Shards, Write},
 };
 use banyan_client::Client;
-use banyan_model::{Path, placement::NodeId};
-use banyan_proto::v1;
-use std::sync::Arc;
+use banyan_model::{
+    Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot,
+    placement::{NodeId, Shard, ShardId},
+};
+use banyan_proto::{
+    convert,
+    v1::{self, answer::What, submission},
+};
+use bytes::Bytes;
+use pending::{Kind, Pending, Ticket};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::watch;
-#[derive(Debug, Clone, Default)]
-pub struct Config {}
+
+/// The front desk of this node; cheap to clone.
 #[derive(Clone)]
-pub struct Desk;
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    shards: Shards,
+    views: watch::Receiver<Option<Arc<View>>>,
+    node: NodeId,
+    client: Client,
+    pending: Arc<Pending>,
+}
+
+/// Where a request is decided, by this node's map.
+struct Place {
+    shard: Shard,
+    epoch: u64,
+}
+
 impl Desk {
+    /// A desk over this node's shards. Must be called in a tokio runtime.
     pub fn new(
-        _c: Config,
-        _s: Shards,
-        _v: watch::Receiver<Option<Arc<View>>>,
-        _n: NodeId,
-        _cl: Client,
+        config: Config,
+        shards: Shards,
+        views: watch::Receiver<Option<Arc<View>>>,
+        node: NodeId,
+        client: Client,
     ) -> Desk {
-        Desk
+        let pending = Pending::new(config.requests_max);
+        Desk { inner: Arc::new(Inner { config, shards, views, node, client, pending }) }
     }
+
+    /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not
+    /// block. `internal`: whether the peer is a node, which may ask what an edge may not.
     pub fn submit(
         &self,
         submission: v1::Submission,
-        _i: bool,
+        internal: bool,
         answer: impl FnOnce(v1::Answer) + Send + 'static,
     ) {
-        answer(v1::Answer { correlation: submission.correlation, what: None });
+        let v1::Submission { correlation, shard, deadline_ms, id, what, .. } = submission;
+        let answer: pending::Answer =
+            Box::new(move |what| answer(v1::Answer { correlation, what: Some(what) }));
+        let budget = Duration::from_millis(u64::from(deadline_ms));
+        // The answer has a way to go.
+        let deadline = Instant::now() + (budget - (budget / 10).min(self.inner.config.margin_max));
+        if budget.is_zero() {
+            return answer(busy(self.inner.config.retry_after, "the deadline has passed"));
+        }
+        match what {
+            Some(submission::What::Request(bytes)) => {
+                self.request(
+                    bytes,
+                    ShardId(shard),
+                    id.map(RequestId::from).unwrap_or_default(),
+                    deadline,
+                    answer,
+                );
+            }
+            Some(submission::What::Internal(question)) if internal => {
+                self.internal(question, ShardId(shard), deadline, answer);
+            }
+            Some(submission::What::Internal(_)) => {
+                answer(What::Refused("only a node may ask this".to_owned()));
+            }
+            None => answer(What::Refused("nothing is asked".to_owned())),
+        }
     }
-    pub async fn may_notify(&self, _s: &Path) -> Result<bool, ShardError> {
-        Ok(true)
+
+    /// Whether the creator of a subscription of this node may still READ what it watches (procedures.md 8.5). A
+    /// subscription or watched resource that is gone has nothing to hide: its last notify says so.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub async fn may_notify(&self, subscription: &Path) -> Result<bool, ShardError> {
+        let Some(shard) = self.inner.shards.owner(subscription) else {
+            return Err(ShardError::NotLeader { leader: None });
+        };
+        let Some(resource) = shard.resource(subscription)? else { return Ok(true) };
+        // `<watched>/subscriptions/<s>`
+        let Some(watched) = subscription.parent().and_then(|collection| collection.parent()) else {
+            return Ok(true);
+        };
+        let deadline = Instant::now() + self.inner.config.rights_timeout;
+        shard.may_read(&Entity(resource.creator), &watched, deadline).await
+    }
+
+    fn request(
+        &self,
+        bytes: Bytes,
+        claimed: ShardId,
+        id: RequestId,
+        deadline: Instant,
+        answer: pending::Answer,
+    ) {
+        let request = match convert::request_from_bytes(bytes) {
+            Ok(request) => request,
+            Err(error) => return answer(What::Refused(error.to_string())),
+        };
+        let Some(subtree) = place::subtree(&request) else {
+            // Named here, every retry would make another child.
+            return answer(What::Refused("a child of a root collection must have a name by now".to_owned()));
+        };
+        let Some(place) = self.place(&subtree) else {
+            return answer(What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 }));
+        };
+        let Some(shard) = self.inner.shards.get(place.shard.id) else {
+            return answer(place.elsewhere(None));
+        };
+        if request.method == Method::Retrieve {
+            self.retrieve(request, shard, place, deadline, answer);
+        } else {
+            self.write(
+                Write { subtree, request, id, deadline, answer: Box::new(|_| {}) },
+                &shard,
+                place,
+                answer,
+            );
+        }
+    }
+
+    fn write(&self, write: Write, shard: &ShardHandle, place: Place, answer: pending::Answer) {
+        let Some(ticket) = self.enter(write.deadline, Kind::Write, answer) else { return };
+        let answer = Box::new(move |outcome| ticket.answer(place.what(outcome)));
+        shard.write(Write { answer, ..write });
+    }
+
+    fn retrieve(
+        &self,
+        request: RequestPrimitive,
+        shard: ShardHandle,
+        place: Place,
+        deadline: Instant,
+        answer: pending::Answer,
+    ) {
+        let collection = place::root_collection(&request.target);
+        if collection.is_none() {
+            match shard.try_retrieve(&request) {
+                Ok(Some(response)) => return answer(response_of(&response)),
+                Err(error) => return answer(place.what(Err(error))),
+                Ok(None) => {}
+            }
+        }
+        let Some(ticket) = self.enter(deadline, Kind::Read, answer) else { return };
+        let desk = self.clone();
+        tokio::spawn(async move {
+            let retrieved = match shard.retrieve(&request, deadline).await {
+                Ok(response) => match collection {
+                    Some(collection) => Ok(desk.with_members(response, collection, deadline).await),
+                    None => Ok(response),
+                },
+                Err(error) => Err(error),
+            };
+            ticket.answer(match retrieved {
+                Ok(response) => response_of(&response),
+                Err(error) => place.what(Err(error)),
+            });
+        });
+    }
+
+    /// A place among those who wait; `None`: there is no room, and that was answered.
+    fn enter(&self, deadline: Instant, kind: Kind, answer: pending::Answer) -> Option<Ticket> {
+        match self.inner.pending.enter(deadline, kind, answer) {
+            Ok(ticket) => Some(ticket),
+            Err(answer) => {
+                answer(busy(self.inner.config.retry_after, "too many requests at this node"));
+                None
+            }
+        }
+    }
+
+    /// `None` until this node has heard of the cluster.
+    fn place(&self, subtree: &SubtreeRoot) -> Option<Place> {
+        let view = self.inner.views.borrow().clone()?;
+        let shards = &view.map.shards;
+        Some(Place { shard: shards.shard_of(subtree.slot())?.clone(), epoch: shards.epoch })
+    }
+
+    fn place_of(&self, shard: ShardId) -> Option<Place> {
+        let view = self.inner.views.borrow().clone()?;
+        let shards = &view.map.shards;
+        let shard = shards.shards.iter().find(|known| known.id == shard)?.clone();
+        Some(Place { shard, epoch: shards.epoch })
+    }
+
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.inner.node
     }
 }
-pub struct RightsCache;
-impl RightsCache {
-    pub fn new(_c: &Config, _cl: Client) -> RightsCache {
-        RightsCache
+
+impl Place {
+    fn elsewhere(&self, leader: Option<NodeId>) -> What {
+        What::NotLeader(v1::NotLeader {
+            shard: self.shard.id.0,
+            leader: leader.map_or(0, |leader| leader.0),
+            map_epoch: self.epoch,
+        })
+    }
+
+    /// An outcome as it is sent.
+    fn what(&self, outcome: Result<Bytes, ShardError>) -> What {
+        match outcome {
+            Ok(response) => What::Response(response),
+            Err(ShardError::NotLeader { leader }) => self.elsewhere(leader),
+            Err(ShardError::Busy { retry_after, why }) => busy(retry_after, why),
+            Err(ShardError::OutcomeUnknown(why)) => What::OutcomeUnknown(why.to_owned()),
+            Err(ShardError::Defect) => {
+                response_of(&ResponsePrimitive::status(StatusCode::InternalServerError))
+            }
+        }
     }
 }
-impl Rights for RightsCache {}
+
+fn response_of(response: &ResponsePrimitive) -> What {
+    What::Response(convert::response_to_bytes(response))
+}
+
+fn busy(retry_after: Duration, why: &str) -> What {
+    let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
+    What::Busy(v1::Busy { retry_after_ms, why: why.to_owned() })
+}

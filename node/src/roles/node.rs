@@ -183,8 +183,9 @@ impl Node {
         let groups = Groups::new(id.0, store.clone(), links.clone(), config.raft);
         let directory = Directory::open(config.directory, id, store.clone(), groups.clone())?;
         let client = Client::new(config.client)?;
-        let rights = Arc::new(RightsCache::new(&config.request, client.clone()));
-        let shards = Shards::new(config.subtree, groups.clone(), store.clone(), rights);
+        let rights = Arc::new(RightsCache::new(&config.request));
+        let shards = Shards::new(config.subtree, groups.clone(), store.clone(), rights.clone());
+        rights.connect(&shards, client.clone());
         let desk = Desk::new(config.request, shards.clone(), directory.views(), id, client.clone());
         let delivery = Delivery::new(config.delivery, shards.clone(), desk.clone(), client);
 

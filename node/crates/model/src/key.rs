@@ -152,6 +152,13 @@ impl Key {
         std::str::from_utf8(&bytes[at + 1..]).ok()
     }
 
+    /// The time of a due key.
+    pub fn due_at(bytes: &[u8]) -> Option<Timestamp> {
+        let (kind, rest) = bytes.split_first()?;
+        let at = rest.first_chunk::<8>().filter(|_| *kind == DUE)?;
+        Some(Timestamp(i64::from_be_bytes(*at) ^ i64::MIN))
+    }
+
     /// The number a reply, session or outbox key ends with.
     pub fn number(bytes: &[u8]) -> Option<u64> {
         let last = bytes.last_chunk::<8>()?;

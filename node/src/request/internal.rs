@@ -1,0 +1,93 @@
+//! What nodes ask of each other on behalf of the tree.
+
+use super::{Desk, Kind, Place, pending, response_of};
+use crate::subtree::{ShardError, ShardHandle};
+use banyan_model::{Body, Operation, Path, ResponsePrimitive, StatusCode, SubtreeRoot, placement::ShardId};
+use banyan_proto::{
+    convert,
+    v1::{self, answer::What, internal},
+};
+use std::time::Instant;
+
+/// Members of one answer.
+const MEMBERS_MAX: u32 = 1_000;
+
+impl Desk {
+    pub(super) fn internal(
+        &self,
+        question: v1::Internal,
+        claimed: ShardId,
+        deadline: Instant,
+        answer: pending::Answer,
+    ) {
+        match question.kind {
+            Some(internal::Kind::AccessRight(path)) => {
+                let path = Path::from(path);
+                answer(self.at(Some(&path.subtree()), claimed, |shard, _| {
+                    shard.resource(&path).map(|resource| response_of(&represent(resource)))
+                }));
+            }
+            Some(internal::Kind::ListMembers(list)) => {
+                answer(self.at(None, claimed, |shard, _| {
+                    let limit = list.limit.min(MEMBERS_MAX) as usize;
+                    let members = shard.members(&list.collection, list.after.as_deref(), limit)?;
+                    Ok(What::Members(convert::members_to_wire(&members)))
+                }));
+            }
+            Some(internal::Kind::Command(command)) => self.command(command, deadline, answer),
+            None => answer(What::Refused("unknown question".to_owned())),
+        }
+    }
+
+    /// Asks the replica of this node, or says who should be asked.
+    fn at(
+        &self,
+        subtree: Option<&SubtreeRoot>,
+        claimed: ShardId,
+        ask: impl FnOnce(&ShardHandle, &Place) -> Result<What, ShardError>,
+    ) -> What {
+        let place = match subtree {
+            Some(subtree) => self.place(subtree),
+            None => self.place_of(claimed),
+        };
+        let Some(place) = place else {
+            return What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 });
+        };
+        match self.inner.shards.get(place.shard.id) {
+            Some(shard) => ask(&shard, &place).unwrap_or_else(|error| place.what(Err(error))),
+            None => place.elsewhere(None),
+        }
+    }
+
+    fn command(&self, command: v1::Command, deadline: Instant, answer: pending::Answer) {
+        let operation = match command.operation.map(Operation::try_from) {
+            Some(Ok(operation @ Operation::CollectionChanged { .. })) => operation,
+            Some(Ok(_)) => return answer(What::Refused("this operation is the leader's own".to_owned())),
+            Some(Err(error)) => return answer(What::Refused(error.to_string())),
+            None => return answer(What::Refused("no operation".to_owned())),
+        };
+        let Some(place) = self.place(&SubtreeRoot::SclBase) else {
+            return answer(What::NotLeader(v1::NotLeader { shard: 0, leader: 0, map_epoch: 0 }));
+        };
+        let Some(shard) = self.inner.shards.get(place.shard.id) else {
+            return answer(place.elsewhere(None));
+        };
+        let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };
+        tokio::spawn(async move {
+            ticket.answer(match shard.operate(operation).await {
+                Ok(response) => response_of(&response),
+                Err(error) => place.what(Err(error)),
+            });
+        });
+    }
+}
+
+fn represent(resource: Option<banyan_model::record::Resource>) -> ResponsePrimitive {
+    match resource {
+        Some(resource) => ResponsePrimitive {
+            body: Body::Representation(resource.representation),
+            ..ResponsePrimitive::status(StatusCode::Ok)
+        },
+        None => ResponsePrimitive::status(StatusCode::NotFound),
+    }
+}

@@ -1,0 +1,152 @@
+//! Rights of other shards, leased: one node-wide cache.
+//!
+//! A lease counts from when the owner was asked, so what the owner revokes is unknown here for no longer than the
+//! lease, whatever the network does. Questions for the same path at the same time are one. That nothing stands at a
+//! path is remembered, too.
+
+use super::Config;
+use crate::subtree::{Fetching, Lease, Rights, RightsError, Shards, WeakShards};
+use banyan_client::Client;
+use banyan_model::Path;
+use parking_lot::Mutex;
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// The cache; cheap to clone. It is made before the shards that use it, and asks nobody until it is connected.
+#[derive(Clone)]
+pub struct RightsCache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    lease: Duration,
+    timeout: Duration,
+    /// Half of what is remembered: see `Known`.
+    generation_max: usize,
+    sources: OnceLock<(WeakShards, Client)>,
+    known: Mutex<Known>,
+}
+
+/// Two generations: when the young one is full it becomes the old one, whose place it takes. What is used in time
+/// moves back to the young one.
+#[derive(Default)]
+struct Known {
+    young: HashMap<Path, Lease>,
+    old: HashMap<Path, Lease>,
+    asking: HashMap<Path, Asking>,
+}
+
+type Asking = watch::Receiver<Option<Result<Lease, RightsError>>>;
+
+impl RightsCache {
+    /// An empty cache.
+    pub fn new(config: &Config) -> RightsCache {
+        RightsCache {
+            inner: Arc::new(Inner {
+                lease: config.rights_lease,
+                timeout: config.rights_timeout,
+                generation_max: (config.rights_max / 2).max(1),
+                sources: OnceLock::new(),
+                known: Mutex::default(),
+            }),
+        }
+    }
+
+    /// From now on owners can be asked: this node's shards directly, others through the client. The first call counts.
+    pub fn connect(&self, shards: &Shards, client: Client) {
+        let _ = self.inner.sources.set((shards.downgrade(), client));
+    }
+}
+
+impl Rights for RightsCache {
+    fn cached(&self, path: &Path) -> Option<Lease> {
+        let mut known = self.inner.known.lock();
+        let lease = match known.young.get(path) {
+            Some(lease) => lease.clone(),
+            None => {
+                let lease = known.old.remove(path)?;
+                known.remember(path.clone(), lease.clone(), self.inner.generation_max);
+                lease
+            }
+        };
+        lease.is_fresh().then_some(lease)
+    }
+
+    fn fetch(&self, path: &Path) -> Fetching {
+        let asking = self.inner.ask(path);
+        let path = path.clone();
+        Box::pin(async move {
+            let mut asking = asking;
+            let answered = asking.wait_for(Option::is_some).await;
+            match answered.ok().and_then(|answer| answer.clone()) {
+                Some(answer) => answer,
+                None => Err(RightsError { path, why: "the question was dropped".to_owned() }),
+            }
+        })
+    }
+
+    fn changed(&self, path: &Path) {
+        let mut known = self.inner.known.lock();
+        known.young.remove(path);
+        known.old.remove(path);
+    }
+}
+
+impl Inner {
+    /// Joins the question that is under way, or begins one.
+    fn ask(self: &Arc<Self>, path: &Path) -> Asking {
+        let mut known = self.known.lock();
+        if let Some(asking) = known.asking.get(path) {
+            return asking.clone();
+        }
+        let (answer, asking) = watch::channel(None);
+        known.asking.insert(path.clone(), asking.clone());
+        drop(known);
+        let (this, path) = (self.clone(), path.clone());
+        tokio::spawn(async move {
+            let until = Instant::now() + this.lease;
+            let result = this.ask_owner(&path, until).await;
+            {
+                let mut known = this.known.lock();
+                known.asking.remove(&path);
+                if let Ok(lease) = &result
+                    && lease.is_fresh()
+                {
+                    known.remember(path, lease.clone(), this.generation_max);
+                }
+            }
+            answer.send_replace(Some(result));
+        });
+        asking
+    }
+
+    async fn ask_owner(&self, path: &Path, until: Instant) -> Result<Lease, RightsError> {
+        let failed = |why: String| RightsError { path: path.clone(), why };
+        let Some((shards, client)) = self.sources.get() else {
+            return Err(failed("the node is starting".to_owned()));
+        };
+        let here = shards.upgrade().and_then(|shards| shards.owner(path));
+        if let Some(Ok(resource)) = here.map(|shard| shard.resource(path)) {
+            let representation = resource.map(|resource| Arc::new(resource.representation));
+            return Ok(Lease { representation, until });
+        }
+        let deadline = Instant::now() + self.timeout;
+        let found = client.access_right(path, deadline.into()).await;
+        let representation = found.map_err(|error| failed(error.to_string()))?.map(Arc::new);
+        Ok(Lease { representation, until })
+    }
+}
+
+impl Known {
+    fn remember(&mut self, path: Path, lease: Lease, generation_max: usize) {
+        if self.young.len() >= generation_max && !self.young.contains_key(&path) {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(path, lease);
+    }
+}

@@ -1,0 +1,428 @@
+//! One node, groups of one voter, real storage: what a peer of the front desk relies on.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
+use super::*;
+use crate::subtree::{self, Rights};
+use banyan_client::Map;
+use banyan_model::{
+    Body, Operation, Representation, ResourceType, Scl, Timestamp, Value,
+    filter::FilterCriteria,
+    path::Slot,
+    placement::ShardMap,
+    primitive::{Conditions, NotifyMedia},
+    value::{Content, ContentForm},
+};
+use banyan_raft::{Groups, Links};
+use banyan_storage::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+const ME: NodeId = NodeId(11);
+const PATIENCE: Duration = Duration::from_secs(30);
+const DEADLINE_MS: u32 = 10_000;
+
+struct Node {
+    desk: Desk,
+    shards: Shards,
+    rights: RightsCache,
+    groups: Arc<Groups>,
+    views: watch::Sender<Option<Arc<View>>>,
+    _dir: TempDir,
+}
+
+impl Node {
+    /// A node that leads `count` shards.
+    async fn leading(count: u64, change: impl FnOnce(&mut subtree::Config, &mut Config)) -> Node {
+        let node = Node::new(ShardMap::found(count, &[ME], 1), change).await;
+        for shard in node.shards.all() {
+            shard.group().found(BTreeSet::from([ME.0])).await.unwrap();
+        }
+        for shard in node.shards.all() {
+            until("the shard is led", || shard.is_open() && shard.group().serves_reads().is_ok()).await;
+        }
+        node
+    }
+
+    /// A node with replicas that have no members yet.
+    async fn new(map: ShardMap, change: impl FnOnce(&mut subtree::Config, &mut Config)) -> Node {
+        let (mut of_shards, mut of_desk) = (subtree::Config::default(), Config::default());
+        change(&mut of_shards, &mut of_desk);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("data"), banyan_storage::Config::default()).unwrap();
+        let config = banyan_raft::Config::default();
+        let links = Links::new(config.link_queue_bytes_max);
+        let groups = Groups::new(ME.0, store.clone(), links, config);
+        let rights = RightsCache::new(&of_desk);
+        let shards = Shards::new(of_shards, groups.clone(), store, Arc::new(rights.clone()));
+        let scl = Scl {
+            id: "nscl".to_owned(),
+            base: "/m2m".to_owned(),
+            authorities: Vec::new(),
+            founded_at: Timestamp(0),
+        };
+        for shard in map.shards.iter().filter(|shard| shard.replicas.contains(&ME)) {
+            shards.start(shard, Arc::new(scl.clone())).await.unwrap();
+        }
+        let map = Map { cluster: 1, shards: map, members: BTreeMap::new(), scl };
+        let (views, seen) =
+            watch::channel(Some(Arc::new(View { state: v1::DirectoryState::default(), map })));
+        let nowhere = banyan_client::Config { nodes: vec!["127.0.0.1:9".to_owned()], ..Default::default() };
+        let client = Client::new(nowhere).unwrap();
+        rights.connect(&shards, client.clone());
+        let desk = Desk::new(of_desk, shards.clone(), seen, ME, client);
+        Node { desk, shards, rights, groups, views, _dir: dir }
+    }
+
+    fn submit(&self, submission: v1::Submission, internal: bool) -> oneshot::Receiver<What> {
+        let (tell, told) = oneshot::channel();
+        let correlation = submission.correlation;
+        self.desk.submit(submission, internal, move |answer| {
+            assert_eq!(answer.correlation, correlation);
+            tell.send(answer.what.unwrap()).ok();
+        });
+        told
+    }
+
+    fn send(&self, request: &RequestPrimitive, id: RequestId, deadline_ms: u32) -> oneshot::Receiver<What> {
+        let what = submission::What::Request(convert::request_to_bytes(request));
+        self.submit(
+            v1::Submission {
+                correlation: 5,
+                deadline_ms,
+                id: Some((&id).into()),
+                what: Some(what),
+                ..Default::default()
+            },
+            false,
+        )
+    }
+
+    async fn ask(&self, request: &RequestPrimitive) -> ResponsePrimitive {
+        response(self.send(request, new_id(), DEADLINE_MS).await.unwrap())
+    }
+
+    async fn create_container(&self, name: &str) {
+        let created = self.ask(&create_container(name)).await;
+        assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    }
+
+    fn shard_of(&self, path: &str) -> ShardHandle {
+        self.shards.owner(&path_of(path)).unwrap()
+    }
+}
+
+fn response(what: What) -> ResponsePrimitive {
+    match what {
+        What::Response(bytes) => convert::response_from_bytes(bytes).unwrap(),
+        other => panic!("not a response: {other:?}"),
+    }
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn path_of(text: &str) -> Path {
+    Path::parse(text).unwrap()
+}
+
+fn new_id() -> RequestId {
+    RequestId { session: rand::random_range(1..u64::MAX), sequence: 1, acked_below: 0 }
+}
+
+fn request(method: Method, target: &str, body: Body) -> RequestPrimitive {
+    RequestPrimitive {
+        method,
+        target: path_of(target),
+        requesting_entity: Entity("/m2m".to_owned()),
+        body,
+        filter: Ok(FilterCriteria::default()),
+        conditions: Conditions::default(),
+        notify_media: NotifyMedia::default(),
+    }
+}
+
+fn retrieve(target: &str) -> RequestPrimitive {
+    request(Method::Retrieve, target, Body::None)
+}
+
+fn create_container(name: &str) -> RequestPrimitive {
+    let mut container = Representation::new(ResourceType::Container);
+    container.set("id", Value::Text(name.to_owned()));
+    request(Method::Create, "/containers", Body::Representation(container))
+}
+
+fn create_instance(container: &str, text: &'static str) -> RequestPrimitive {
+    let mut instance = Representation::new(ResourceType::ContentInstance);
+    instance.set(
+        "content",
+        Value::Content(Content {
+            content_type: Some("text/plain".to_owned()),
+            bytes: Bytes::from_static(text.as_bytes()),
+            form: ContentForm::Text,
+        }),
+    );
+    request(
+        Method::Create,
+        &format!("/containers/{container}/contentInstances"),
+        Body::Representation(instance),
+    )
+}
+
+fn representation(response: ResponsePrimitive) -> Representation {
+    match response.body {
+        Body::Representation(representation) => representation,
+        other => panic!("{:?} {}: no representation but {other:?}", response.status, response.info),
+    }
+}
+
+/// Holds a subtree's actor until the sender is used or dropped.
+fn hold(node: &Node, path: &str) -> oneshot::Sender<()> {
+    let (release, released) = oneshot::channel();
+    node.shard_of(path).in_actor(&path_of(path).subtree(), async move {
+        let _ = released.await;
+    });
+    release
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_created_is_read() {
+    let node = Node::leading(2, |_, _| {}).await;
+    node.create_container("c").await;
+    let container = representation(node.ask(&retrieve("/containers/c")).await);
+    assert_eq!(container.resource_type, ResourceType::Container);
+    assert_eq!(container.text("id"), Some("c"));
+
+    let created = node.ask(&create_instance("c", "21.5")).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    let latest = representation(node.ask(&retrieve("/containers/c/contentInstances/latest")).await);
+    assert!(matches!(latest.get("content"), Some(Value::Content(c)) if c.bytes == "21.5"), "{latest:?}");
+    let missing = node.ask(&retrieve("/containers/d")).await;
+    assert_eq!(missing.status, StatusCode::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_sent_again_is_applied_once_and_answered_the_same() {
+    let node = Node::leading(1, |_, _| {}).await;
+    node.create_container("c").await;
+    let id = new_id();
+    let create = create_instance("c", "1");
+    // At the same time, and when it is long done.
+    let (first, second) = (node.send(&create, id, DEADLINE_MS), node.send(&create, id, DEADLINE_MS));
+    let answers =
+        [first.await.unwrap(), second.await.unwrap(), node.send(&create, id, DEADLINE_MS).await.unwrap()];
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    let container = node.ask(&retrieve("/containers/c/contentInstances")).await;
+    assert_eq!(representation(container).long("currentNrOfInstances"), Some(1));
+
+    // The same with a DELETE, whose target is gone when it comes again.
+    let (delete, id) = (request(Method::Delete, "/containers/c", Body::None), new_id());
+    let first = response(node.send(&delete, id, DEADLINE_MS).await.unwrap());
+    assert_eq!(first.status, StatusCode::Ok);
+    assert_eq!(response(node.send(&delete, id, DEADLINE_MS).await.unwrap()), first);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subtree_that_breaks_takes_nobody_with_it_and_starts_again() {
+    let node = Node::leading(1, |_, _| {}).await;
+    for name in ["bad", "good"] {
+        node.create_container(name).await;
+    }
+    let bad = path_of("/containers/bad").subtree();
+    let (go, gone) = oneshot::channel::<()>();
+    node.shard_of("/containers/bad").in_actor(&bad, async move {
+        let _ = gone.await;
+        panic!("a defect, on purpose");
+    });
+    let waiting: Vec<_> =
+        (0..3).map(|_| node.send(&create_instance("bad", "x"), new_id(), DEADLINE_MS)).collect();
+    assert_eq!(node.ask(&create_instance("good", "1")).await.status, StatusCode::Created);
+    go.send(()).unwrap();
+    for answered in waiting {
+        let answered = tokio::time::timeout(PATIENCE, answered).await.unwrap().unwrap();
+        assert!(matches!(answered, What::Busy(_)), "nothing was done, and it says so: {answered:?}");
+    }
+    assert_eq!(node.ask(&create_instance("good", "2")).await.status, StatusCode::Created);
+    assert_eq!(node.ask(&create_instance("bad", "1")).await.status, StatusCode::Created);
+    let instances = node.ask(&retrieve("/containers/bad/contentInstances")).await;
+    assert_eq!(representation(instances).long("currentNrOfInstances"), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_subtree_is_busy_and_the_others_are_not() {
+    let node = Node::leading(1, |shards, _| shards.requests_max = 2).await;
+    for name in ["full", "free"] {
+        node.create_container(name).await;
+    }
+    let release = hold(&node, "/containers/full");
+    let taken: Vec<_> =
+        (0..2).map(|_| node.send(&create_instance("full", "x"), new_id(), DEADLINE_MS)).collect();
+    let refused = node.send(&create_instance("full", "x"), new_id(), DEADLINE_MS).await.unwrap();
+    assert!(matches!(&refused, What::Busy(busy) if busy.retry_after_ms > 0), "{refused:?}");
+    assert_eq!(node.ask(&create_instance("free", "x")).await.status, StatusCode::Created);
+    release.send(()).unwrap();
+    for taken in taken {
+        assert_eq!(response(taken.await.unwrap()).status, StatusCode::Created);
+    }
+    assert_eq!(node.ask(&create_instance("full", "x")).await.status, StatusCode::Created);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_answered_before_its_deadline_and_not_begun_after_it() {
+    let node = Node::leading(1, |_, _| {}).await;
+    node.create_container("c").await;
+    let release = hold(&node, "/containers/c");
+    let sent = Instant::now();
+    let late = node.send(&create_instance("c", "late"), new_id(), 300).await.unwrap();
+    assert!(matches!(late, What::OutcomeUnknown(_)), "{late:?}");
+    assert!(sent.elapsed() < Duration::from_millis(300), "after {:?}", sent.elapsed());
+    let passed = node.send(&create_instance("c", "passed"), new_id(), 0).await.unwrap();
+    assert!(matches!(passed, What::Busy(_)), "{passed:?}");
+    release.send(()).unwrap();
+    assert_eq!(node.ask(&create_instance("c", "in time")).await.status, StatusCode::Created);
+    let instances = node.ask(&retrieve("/containers/c/contentInstances")).await;
+    assert_eq!(representation(instances).long("currentNrOfInstances"), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_subtree_has_no_actor() {
+    let node = Node::leading(1, |shards, _| shards.idle = Duration::from_millis(50)).await;
+    node.create_container("c").await;
+    let shard = node.shard_of("/containers/c");
+    until("the actor goes", || shard.subtrees() == 0).await;
+    assert_eq!(node.ask(&create_instance("c", "x")).await.status, StatusCode::Created);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_has_no_more_actors_than_it_may() {
+    let node = Node::leading(1, |shards, _| shards.subtrees_max = 2).await;
+    for name in ["a", "b"] {
+        let _ = hold(&node, &format!("/containers/{name}"));
+    }
+    let refused = node.send(&create_container("c"), new_id(), DEADLINE_MS).await.unwrap();
+    assert!(matches!(refused, What::Busy(_)), "{refused:?}");
+    assert_eq!(node.shard_of("/containers/c").subtrees(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
+    let node = Node::leading(2, |_, desk| desk.rights_lease = Duration::from_millis(80)).await;
+    let collection = path_of("/applications");
+    assert!(node.rights.cached(&collection).is_none());
+    let asked = Instant::now();
+    let lease = node.rights.fetch(&collection).await.unwrap();
+    assert!(lease.representation.is_some(), "collections are there from the founding on");
+    assert!(lease.until <= Instant::now() + Duration::from_millis(80));
+    assert!(node.rights.cached(&collection).is_some() || !lease.is_fresh());
+    until("the lease is over", || node.rights.cached(&collection).is_none()).await;
+    assert!(Instant::now() >= lease.until && lease.until >= asked + Duration::from_millis(80));
+
+    let nothing = node.rights.fetch(&path_of("/accessRights/none")).await.unwrap();
+    assert!(nothing.representation.is_none(), "that there is none is known, too");
+
+    let again = node.rights.fetch(&collection).await.unwrap();
+    assert!(again.is_fresh());
+    node.rights.changed(&collection);
+    assert!(node.rights.cached(&collection).is_none(), "what changed here is forgotten at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_for_another_node_is_sent_there() {
+    let map = ShardMap::found(2, &[ME, NodeId(22)], 1);
+    let node = Node::new(map.clone(), |_, _| {}).await;
+    // One shard is not here, the other has no members yet: nobody leads.
+    let mut asked = BTreeSet::new();
+    for name in (0..32).map(|n| format!("c{n}")) {
+        let owner = map.shard_of(path_of(&format!("/containers/{name}")).subtree().slot()).unwrap();
+        for request in [create_container(&name), retrieve(&format!("/containers/{name}"))] {
+            let answer = node.send(&request, new_id(), DEADLINE_MS).await.unwrap();
+            assert_eq!(
+                answer,
+                What::NotLeader(v1::NotLeader { shard: owner.id.0, leader: 0, map_epoch: map.epoch })
+            );
+        }
+        asked.insert(owner.id);
+    }
+    assert_eq!(asked.len(), 2, "both shards were asked for");
+
+    node.views.send_replace(None);
+    let answer = node.send(&create_container("c"), new_id(), DEADLINE_MS).await.unwrap();
+    assert_eq!(answer, What::NotLeader(v1::NotLeader { shard: 0, leader: 0, map_epoch: 0 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_node_may_ask_on_behalf_of_the_tree() {
+    let node = Node::leading(1, |_, _| {}).await;
+    let ask = |kind: v1::internal::Kind, internal| {
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        let submission =
+            v1::Submission { shard: 1, deadline_ms: DEADLINE_MS, what: Some(what), ..Default::default() };
+        node.submit(submission, internal)
+    };
+    let right = || v1::internal::Kind::AccessRight((&path_of("/applications")).into());
+    assert!(matches!(ask(right(), false).await.unwrap(), What::Refused(_)));
+    let found = response(ask(right(), true).await.unwrap());
+    assert_eq!(representation(found).resource_type, ResourceType::Applications);
+    let none = v1::internal::Kind::AccessRight((&path_of("/accessRights/none")).into());
+    assert_eq!(response(ask(none, true).await.unwrap()).status, StatusCode::NotFound);
+    let expire = v1::Command { operation: Some((&Operation::Expire).into()), ..Default::default() };
+    let refused = ask(v1::internal::Kind::Command(expire), true).await.unwrap();
+    assert!(matches!(refused, What::Refused(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_collection_lists_the_members_of_all_shards_in_the_order_of_their_names() {
+    let node = Node::leading(4, |_, desk| desk.members_max = 12).await;
+    let names: Vec<String> = (0..12).map(|n| format!("c{n:02}")).collect();
+    for name in names.iter().rev() {
+        node.create_container(name).await;
+    }
+    let owners: BTreeSet<ShardId> =
+        names.iter().map(|name| node.shard_of(&format!("/containers/{name}")).id()).collect();
+    assert!(owners.len() > 1, "the names are in several shards");
+    let listed = representation(node.ask(&retrieve("/containers")).await);
+    let Some(Value::References(members)) = listed.get("containerCollection") else {
+        panic!("no members: {listed:?}")
+    };
+    assert_eq!(members.iter().map(|member| member.id.clone()).collect::<Vec<_>>(), names);
+
+    node.create_container("one-more").await;
+    let refused = node.ask(&retrieve("/containers")).await;
+    assert_eq!(refused.status, StatusCode::Forbidden);
+    assert!(refused.info.contains("12"), "{}", refused.info);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stopped_node_was_asked_is_answered() {
+    let node = Node::leading(1, |_, _| {}).await;
+    node.create_container("c").await;
+    let release = hold(&node, "/containers/c");
+    let waiting = node.send(&create_instance("c", "x"), new_id(), DEADLINE_MS);
+    release.send(()).ok();
+    node.shards.stop().await;
+    let answered = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert!(matches!(answered, What::Response(_) | What::Busy(_) | What::NotLeader(_)), "{answered:?}");
+    let after = node.send(&create_container("d"), new_id(), DEADLINE_MS).await.unwrap();
+    assert!(matches!(after, What::NotLeader(_)), "{after:?}");
+    node.groups.shutdown().await;
+}
+
+#[test]
+fn a_child_of_a_root_collection_belongs_to_its_own_subtree() {
+    let of = |request: &RequestPrimitive| place::subtree(request);
+    let named = SubtreeRoot::Named { collection: "containers", name: "c".to_owned() };
+    assert_eq!(of(&create_container("c")), Some(named.clone()));
+    assert_eq!(of(&create_instance("c", "x")), Some(named));
+    let mut unnamed = create_container("c");
+    unnamed.body = Body::Representation(Representation::new(ResourceType::Container));
+    assert_eq!(of(&unnamed), None, "a retry would get another name");
+    assert_eq!(of(&retrieve("/containers")), Some(SubtreeRoot::SclBase));
+    assert_ne!(SubtreeRoot::SclBase.slot(), Slot(0));
+}

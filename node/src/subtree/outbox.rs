@@ -1,0 +1,77 @@
+//! What the courier reads: which queues may have something, and their heads.
+
+use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
+use banyan_model::{Path, TreeView, key::Range, outbox::OutboxEntry, record::Record};
+use std::ops::ControlFlow;
+use tokio::sync::watch;
+
+impl ShardHandle {
+    /// Changes when a queue of the outbox may have something; changes at the same time are one.
+    pub fn deliveries(&self) -> watch::Receiver<u64> {
+        self.inner.signals.deliveries()
+    }
+
+    /// Queues that may have undelivered entries, as far as they were told since the last call; after a new leadership
+    /// all that have some. None where this node does not lead.
+    pub fn take_queues(&self) -> Vec<Path> {
+        match self.inner.signals.take_queues() {
+            Told::Some(queues) => queues,
+            Told::All => match self.inner.read(queues) {
+                Ok(queues) => queues,
+                Err(error) => {
+                    tracing::debug!(
+                        shard = self.id().0,
+                        error = &error as &dyn std::error::Error,
+                        "queues are not readable now"
+                    );
+                    self.inner.signals.tell_all_later();
+                    Vec::new()
+                }
+            },
+        }
+    }
+
+    /// The head of a queue: at most `max` entries, and not much more than `Config::outbox_bytes_max`, but at least one.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn outbox(&self, queue: &Path, max: usize) -> Result<Vec<OutboxEntry>, ShardError> {
+        let bytes_max = self.inner.config.outbox_bytes_max;
+        self.inner.read(|view| {
+            let (mut entries, mut total, mut corrupt) = (Vec::new(), 0, None);
+            view.scan_sized(&Range::outbox(queue), &mut |key, record, bytes| {
+                let Record::Outbox(entry) = record else {
+                    corrupt = Some(view.corrupt(key));
+                    return ControlFlow::Break(());
+                };
+                total += bytes;
+                entries.push(entry);
+                if entries.len() >= max || total >= bytes_max {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+            corrupt.map_or(Ok(entries), Err)
+        })
+    }
+}
+
+/// Every queue with entries: one look at each, however long it is.
+fn queues(view: &View<'_>) -> Result<Vec<Path>, ViewError> {
+    let mut queues = Vec::new();
+    let mut range = Range::outboxes();
+    loop {
+        let mut found = None;
+        view.scan(&range, false, &mut |key, record| {
+            found = Some(match record {
+                Record::Outbox(entry) => Ok(entry.queue),
+                _ => Err(view.corrupt(key)),
+            });
+            ControlFlow::Break(())
+        })?;
+        let Some(queue) = found else { return Ok(queues) };
+        let queue = queue?;
+        range.from = Range::outbox(&queue).to;
+        queues.push(queue);
+    }
+}
