@@ -55,7 +55,6 @@ fn a_wrong_setting_is_named() {
         (&format!("{sound}[raft]\ncolour = 1"), "unknown field `colour`"),
         (&format!("{sound}[tls]\nca = \"a\""), "missing field `certificate`"),
         (&format!("{sound}join = [\"h:1\"]"), "join: a node is a founder or joins"),
-        (&format!("{sound}advertise = \"other:1\""), "founders: must contain this node's own address"),
         (&format!("{sound}shards = 0"), "shards: must be between 1 and 4096"),
         (&format!("{sound}shards = -1"), "invalid value"),
         (&format!("{sound}scl_base = \"m2m\""), "scl_base: must begin with a slash"),

@@ -265,7 +265,7 @@ async fn a_node_that_moved_says_so() {
     let mut cluster = Cluster::founded().await;
     cluster.stop_all().await;
     for (id, address) in [(1, "a:1"), (2, "b:1"), (3, "c:2")] {
-        cluster.start(id, config(address, &["a:1", "b:1", address])).await;
+        cluster.start(id, config(address, &["a:1", "b:1", "c:1"])).await;
     }
     let nodes = &cluster.nodes;
     until("everybody to know the new address", || {
@@ -277,6 +277,15 @@ async fn a_node_that_moved_says_so() {
     })
     .await;
     assert_eq!(nodes[&1].directory.peers().borrow()[&NodeId(3)], "c:2");
+}
+
+#[tokio::test]
+async fn a_founder_stands_in_its_own_list() {
+    let mut cluster = Cluster::default();
+    cluster.start(1, config("a:1", &["b:1", "c:1"])).await;
+    let node = cluster.nodes.remove(&1).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+    assert!(matches!(ended, DirectoryError::Config { setting: "founders", .. }), "{ended}");
 }
 
 #[tokio::test]
