@@ -3,7 +3,7 @@
 
 use banyan::{
     config,
-    roles::{dev, node},
+    roles::{demo, dev, node},
     telemetry,
 };
 use clap::{Parser, Subcommand};
@@ -26,6 +26,12 @@ enum Command {
     Node(Box<config::Arguments>),
     /// Three nodes and an edge in this process on loopback, for a first try.
     Dev(dev::Arguments),
+    /// Plays a story against an SCL in open mode, shows every answer and checks it.
+    Demo {
+        /// Address of sclBase.
+        #[arg(long, default_value = "http://127.0.0.1:8080/m2m")]
+        url: String,
+    },
     /// Asks a node.
     Ctl(banyan_ctl::Arguments),
 }
@@ -46,13 +52,14 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
     let workers = match &command {
         Command::Node(arguments) => arguments.workers()?,
         Command::Dev(_) => std::thread::available_parallelism().map_or(1, usize::from),
-        Command::Ctl(_) => 1,
+        Command::Demo { .. } | Command::Ctl(_) => 1,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let outcome: Result<(), Box<dyn Error>> = runtime.block_on(async {
         match command {
             Command::Node(arguments) => node::run(*arguments).await?,
             Command::Dev(arguments) => dev::run(arguments).await?,
+            Command::Demo { url } => demo::play(&url).await?,
             Command::Ctl(arguments) => banyan_ctl::run(arguments).await?,
         }
         Ok(())

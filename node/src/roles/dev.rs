@@ -5,6 +5,8 @@
 
 use crate::{
     config::{Config, ConfigError},
+    directory::Founding,
+    roles::demo,
     roles::node::{self, Node, RunError, StartError},
 };
 use banyan_binding::http::{Client, ClientConfig};
@@ -41,6 +43,9 @@ pub struct Arguments {
     /// Keeps the data here; without it everything is gone afterwards.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Plays a story against it, shows every answer and checks it, and ends.
+    #[arg(long)]
+    demo: bool,
 }
 
 /// Why a try-out failed.
@@ -78,6 +83,9 @@ pub enum DevError {
     /// It takes too long.
     #[error("not ready in time: {0}")]
     NotReady(String),
+    /// The story did not go as it should.
+    #[error("the demo failed")]
+    Demo(#[from] demo::DemoError),
     /// A part panicked.
     #[error("a part failed: {0}")]
     Part(String),
@@ -140,6 +148,9 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
 
     let play = async {
         wait_ready(&readiness, &url).await?;
+        if arguments.demo {
+            return Ok(demo::play(&base(&url)).await?);
+        }
         announce(&url, folder, arguments);
         std::future::pending().await
     };
@@ -242,8 +253,13 @@ async fn is_ready(url: &str) -> bool {
     answer.is_ok_and(|answer| answer.status() != http::StatusCode::SERVICE_UNAVAILABLE)
 }
 
+/// Address of sclBase.
+fn base(url: &str) -> String {
+    format!("{url}{}", Founding::default().scl_base)
+}
+
 fn announce(url: &str, folder: &Path, arguments: &Arguments) {
-    let base = format!("{url}{}", crate::directory::Founding::default().scl_base);
+    let base = base(url);
     let kept = match &arguments.data {
         Some(_) => format!("Data is kept in {}.", folder.display()),
         None => "Data is thrown away at the end.".to_owned(),
