@@ -3,6 +3,9 @@
 use super::{GroupReport, Report};
 use std::{fmt::Write, fs};
 
+/// Name, help and value of what each replica has.
+type PerGroup = (&'static str, &'static str, fn(&GroupReport) -> u64);
+
 const ROLES: [&str; 4] = ["Leader", "Follower", "Candidate", "Learner"];
 
 pub(super) fn metrics(ready: bool, report: &Report) -> String {
@@ -14,7 +17,7 @@ pub(super) fn metrics(ready: bool, report: &Report) -> String {
         let count = report.groups.iter().filter(|group| group.role == role).count();
         text.line("groups", &format!("{{role=\"{role}\"}}"), count as u64);
     }
-    let per_group: [(&str, &str, fn(&GroupReport) -> u64); 5] = [
+    let per_group: [PerGroup; 5] = [
         ("group_term", "Raft term.", |group| group.term),
         ("group_applied_index", "Last applied entry.", |group| group.applied_index),
         ("group_committed_index", "Last entry known to be committed.", |group| group.committed_index),

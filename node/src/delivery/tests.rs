@@ -212,8 +212,7 @@ impl Scene {
         stop.send_replace(true);
         courier.await.unwrap();
         edge.abort();
-        let log = state.lock().log.clone();
-        log
+        std::mem::take(&mut state.lock().log)
     }
 }
 

@@ -79,7 +79,7 @@ pub enum DevError {
     Node(#[from] RunError),
     /// The edge did not start.
     #[error("the edge does not start")]
-    Edge(#[from] banyan_edge::StartError),
+    Edge(#[source] Box<banyan_edge::StartError>),
     /// It takes too long.
     #[error("not ready in time: {0}")]
     NotReady(String),
@@ -89,6 +89,12 @@ pub enum DevError {
     /// A part panicked.
     #[error("a part failed: {0}")]
     Part(String),
+}
+
+impl From<banyan_edge::StartError> for DevError {
+    fn from(error: banyan_edge::StartError) -> DevError {
+        DevError::Edge(Box::new(error))
+    }
 }
 
 /// Runs until Ctrl-C, or until the demo was played.
