@@ -16,7 +16,7 @@ mod rights;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use rights::RightsCache;
 
 use crate::{
@@ -152,21 +152,11 @@ impl Desk {
             return answer(place.elsewhere(None));
         };
         if request.method == Method::Retrieve {
-            self.retrieve(request, shard, place, deadline, answer);
-        } else {
-            self.write(
-                Write { subtree, request, id, deadline, answer: Box::new(|_| {}) },
-                &shard,
-                place,
-                answer,
-            );
+            return self.retrieve(request, shard, place, deadline, answer);
         }
-    }
-
-    fn write(&self, write: Write, shard: &ShardHandle, place: Place, answer: pending::Answer) {
-        let Some(ticket) = self.enter(write.deadline, Kind::Write, answer) else { return };
+        let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };
         let answer = Box::new(move |outcome| ticket.answer(place.what(outcome)));
-        shard.write(Write { answer, ..write });
+        shard.write(Write { subtree, request, id, deadline, answer });
     }
 
     fn retrieve(

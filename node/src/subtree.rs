@@ -34,7 +34,7 @@ mod replica;
 mod signals;
 mod view;
 
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;
 pub use rights::{Fetching, Lease, Rights, RightsError};

@@ -38,3 +38,40 @@ impl Default for Config {
         }
     }
 }
+
+impl Config {
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// Names the setting and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("requests_max", self.requests_max),
+            ("members_max", self.members_max),
+            ("gather_max", self.gather_max),
+            ("rights_max", self.rights_max),
+        ];
+        let times = [
+            ("retry_after", self.retry_after),
+            ("rights_lease", self.rights_lease),
+            ("rights_timeout", self.rights_timeout),
+        ];
+        let zero = counts.into_iter().filter(|(_, count)| *count == 0).map(|(setting, _)| setting);
+        let zero =
+            zero.chain(times.into_iter().filter(|(_, time)| time.is_zero()).map(|(setting, _)| setting));
+        match { zero }.next() {
+            Some(setting) => Err(ConfigError { setting, why: "must not be 0" }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {why}")]
+pub struct ConfigError {
+    /// The setting.
+    pub setting: &'static str,
+    /// What it must be.
+    pub why: &'static str,
+}

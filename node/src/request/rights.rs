@@ -150,3 +150,21 @@ impl Known {
         self.young.insert(path, lease);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_remembered_than_there_is_room_for_and_the_newest_stays() {
+        let mut known = Known::default();
+        let lease = Lease { representation: None, until: Instant::now() };
+        let path = |n: u32| Path::scl_base().child(n.to_string());
+        for n in 0..100 {
+            known.remember(path(n), lease.clone(), 4);
+            assert!(known.young.len() + known.old.len() <= 8);
+            assert!(known.young.contains_key(&path(n)));
+        }
+        assert!(known.old.contains_key(&path(95)), "the generation before is still there");
+    }
+}

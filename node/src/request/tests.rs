@@ -8,13 +8,14 @@ use banyan_client::Map;
 use banyan_model::{
     Body, Operation, Representation, ResourceType, Scl, Timestamp, Value,
     filter::FilterCriteria,
+    key::Key,
     path::Slot,
     placement::ShardMap,
     primitive::{Conditions, NotifyMedia},
     value::{Content, ContentForm},
 };
 use banyan_raft::{Groups, Links};
-use banyan_storage::Store;
+use banyan_storage::{Batch, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -28,6 +29,7 @@ struct Node {
     shards: Shards,
     rights: RightsCache,
     groups: Arc<Groups>,
+    store: Store,
     views: watch::Sender<Option<Arc<View>>>,
     _dir: TempDir,
 }
@@ -55,7 +57,7 @@ impl Node {
         let links = Links::new(config.link_queue_bytes_max);
         let groups = Groups::new(ME.0, store.clone(), links, config);
         let rights = RightsCache::new(&of_desk);
-        let shards = Shards::new(of_shards, groups.clone(), store, Arc::new(rights.clone()));
+        let shards = Shards::new(of_shards, groups.clone(), store.clone(), Arc::new(rights.clone()));
         let scl = Scl {
             id: "nscl".to_owned(),
             base: "/m2m".to_owned(),
@@ -72,7 +74,7 @@ impl Node {
         let client = Client::new(nowhere).unwrap();
         rights.connect(&shards, client.clone());
         let desk = Desk::new(of_desk, shards.clone(), seen, ME, client);
-        Node { desk, shards, rights, groups, views, _dir: dir }
+        Node { desk, shards, rights, groups, store, views, _dir: dir }
     }
 
     fn submit(&self, submission: v1::Submission, internal: bool) -> oneshot::Receiver<What> {
@@ -331,6 +333,80 @@ async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     assert!(again.is_fresh());
     node.rights.changed(&collection);
     assert!(node.rights.cached(&collection).is_none(), "what changed here is forgotten at once");
+}
+
+fn created(name: &str, expires: Option<Timestamp>) -> Operation {
+    let mut representation = Representation::new(ResourceType::Container);
+    if let Some(at) = expires {
+        representation.set("expirationTime", Value::Datetime(at));
+    }
+    let path = path_of(&format!("/containers/{name}"));
+    Operation::Create { path, representation, notify_media: NotifyMedia::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_falls_due_goes() {
+    let node = Node::leading(1, |_, _| {}).await;
+    let shard = node.shard_of("/containers/soon");
+    let in_ms = |ms| Some(Timestamp(crate::clock::now().0 + ms));
+    for (name, expires) in [("later", in_ms(600_000)), ("soon", in_ms(200)), ("past", in_ms(-5_000))] {
+        let response = shard.operate(created(name, expires)).await.unwrap();
+        assert_eq!(response.status, StatusCode::Created, "{}", response.info);
+    }
+    for name in ["soon", "past"] {
+        let path = path_of(&format!("/containers/{name}"));
+        until("it is gone", || shard.resource(&path).unwrap().is_none()).await;
+    }
+    assert!(shard.resource(&path_of("/containers/later")).unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_owed_is_told_and_stays_until_it_is_acknowledged() {
+    let node = Node::leading(1, |_, _| {}).await;
+    let (shard, queue) = (node.shard_of("/containers/a"), path_of("/containers"));
+    let mut told = shard.deliveries();
+    told.mark_unchanged();
+    shard.operate(created("a", None)).await.unwrap();
+    tokio::time::timeout(PATIENCE, told.changed()).await.unwrap().unwrap();
+    until("the queue is told", || shard.take_queues().contains(&queue)).await;
+    assert!(shard.take_queues().is_empty(), "told once");
+    shard.operate(created("b", None)).await.unwrap();
+    assert_eq!(shard.take_queues(), [queue.clone()], "visible before the answer");
+
+    let owed = shard.outbox(&queue, 10).unwrap();
+    assert_eq!(owed.len(), 2);
+    assert_eq!(shard.outbox(&queue, 1).unwrap(), owed[..1]);
+    for (at, entry) in owed.iter().enumerate() {
+        assert_eq!(shard.outbox(&queue, 10).unwrap(), owed[at..]);
+        let acknowledge = Operation::Acknowledge { queue: queue.clone(), up_to: entry.sequence };
+        shard.operate(acknowledge).await.unwrap();
+    }
+    assert!(shard.outbox(&queue, 10).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn questions_for_the_same_right_at_the_same_time_are_one() {
+    let node = Node::leading(2, |_, _| {}).await;
+    let collection = path_of("/applications");
+    let (first, second) = (node.rights.fetch(&collection), node.rights.fetch(&collection));
+    assert_eq!(first.await.unwrap().until, second.await.unwrap().until);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_cannot_be_read_is_not_guessed_at_and_ends_the_replica() {
+    let node = Node::leading(1, |_, _| {}).await;
+    node.create_container("c").await;
+    let path = path_of("/containers/c");
+    let key = [&[1], path.subtree().slot().0.to_be_bytes().as_slice(), &Key::resource(&path).bytes].concat();
+    let mut batch = Batch::default();
+    batch.put(key, Bytes::from_static(&[0xff, 0xff]), false);
+    node.store.state(1).commit(batch);
+    let answer = node.send(&retrieve("/containers/c"), new_id(), DEADLINE_MS).await.unwrap();
+    assert_eq!(answer, What::NotLeader(v1::NotLeader { shard: 1, leader: 0, map_epoch: 1 }));
+    let shard = node.shard_of("/containers/c");
+    until("the replica has stopped", || shard.group().status().stopped.is_some()).await;
+    let after = node.send(&create_container("d"), new_id(), DEADLINE_MS).await.unwrap();
+    assert!(matches!(after, What::NotLeader(_)), "{after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,8 +17,6 @@ pub struct Config {
     pub listings_max: usize,
     /// Bytes of outbox entries that are handed out at once. Default 1 MiB.
     pub outbox_bytes_max: usize,
-    /// How often a leader looks for sessions that ended, while there are any. Default 10 min.
-    pub housekeeping: Duration,
     /// What the operator allows; `name_seed` is drawn for each request.
     pub policy: Policy,
 }
@@ -31,7 +29,6 @@ impl Default for Config {
             idle: Duration::from_secs(60),
             listings_max: 16,
             outbox_bytes_max: 1 << 20,
-            housekeeping: Duration::from_secs(600),
             policy: Policy {
                 expiration_default_ms: 0,
                 expiration_min_ms: 0,
@@ -44,4 +41,47 @@ impl Default for Config {
             },
         }
     }
+}
+
+impl Config {
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// Names the setting and what it must be.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let counts = [
+            ("requests_max", self.requests_max),
+            ("subtrees_max", self.subtrees_max),
+            ("listings_max", self.listings_max),
+            ("outbox_bytes_max", self.outbox_bytes_max),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError { setting, why: "must not be 0" });
+        }
+        if self.idle < Duration::from_millis(20) {
+            return Err(ConfigError { setting: "idle", why: "must be at least 20 ms" });
+        }
+        let Policy { expiration_min_ms: min, expiration_max_ms: max, expiration_default_ms: default, .. } =
+            self.policy;
+        if min < 0 || max < 0 || default < 0 {
+            return Err(ConfigError { setting: "policy", why: "no time may be below 0" });
+        }
+        if max != 0 && (min > max || default > max) {
+            return Err(ConfigError {
+                setting: "policy.expiration_max_ms",
+                why: "must not be below expiration_min_ms and expiration_default_ms",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {why}")]
+pub struct ConfigError {
+    /// The setting.
+    pub setting: &'static str,
+    /// What it must be.
+    pub why: &'static str,
 }

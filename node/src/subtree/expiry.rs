@@ -1,19 +1,13 @@
-//! The leader's timer: has `Expire` applied when something falls due, and now and then for sessions that ended.
+//! The leader's timer: has `Expire` applied when something falls due.
 
-use super::{
-    ShardHandle,
-    handle::Inner,
-    view::{View, ViewError},
-};
+use super::{ShardHandle, handle::Inner};
 use crate::clock;
-use banyan_model::{
-    Operation, Timestamp, TreeView,
-    key::{Key, Range},
-};
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use banyan_model::{Operation, Timestamp, apply};
+use std::{sync::Arc, time::Duration};
 
-/// After a proposal that came to nothing, or did not get on.
+/// Between two parts of what fell due at once: others have writes, too.
+const BREATH: Duration = Duration::from_millis(20);
+/// After a proposal that came to nothing.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The wall clock may be set meanwhile: it is looked at again after this long.
 const NAP_MAX: Duration = Duration::from_secs(60);
@@ -22,37 +16,28 @@ const OUTCOME_MAX: Duration = Duration::from_secs(10);
 
 /// Runs while the replica leads; ended by whoever started it.
 pub(super) async fn run(shard: Arc<Inner>) {
-    let mut housekeeping = Instant::now() + shard.config.housekeeping;
     loop {
         // What is told from here on is newer than what is read next.
         let told = shard.signals.take_due();
-        let Ok(stored) = shard.read(first_due) else {
+        let Ok(stored) = shard.read(|view| apply::next_due(view)) else {
             // The lease is not confirmed, or the leadership is about to go.
             tokio::time::sleep(PAUSE).await;
             continue;
         };
         let mut due = [stored, told].into_iter().flatten().min();
         // Sooner times are told; nothing else brings one.
-        while due.is_none_or(|due| clock::now() < due) && Instant::now() < housekeeping {
-            let nap = Instant::now() + due.map_or(NAP_MAX, until).min(NAP_MAX);
+        while due.is_none_or(|due| clock::now() < due) {
             tokio::select! {
                 () = shard.signals.due_sooner() => {
                     due = [due, shard.signals.take_due()].into_iter().flatten().min();
                 }
-                () = tokio::time::sleep_until(nap.min(housekeeping)) => {}
+                () = tokio::time::sleep(due.map_or(NAP_MAX, until).min(NAP_MAX)) => {}
             }
         }
         // What was to fall due may be gone.
-        let is_due = shard.read(first_due).is_ok_and(|due| due.is_some_and(|due| due <= clock::now()));
-        let is_time = housekeeping <= Instant::now();
-        if is_time {
-            housekeeping = Instant::now() + shard.config.housekeeping;
-        }
-        if is_due || (is_time && shard.read(has_sessions).unwrap_or(false)) {
-            let gets_on = expire(&shard).await && shard.read(first_due).is_ok_and(|next| next != stored);
-            if is_due && !gets_on {
-                tokio::time::sleep(PAUSE).await;
-            }
+        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= clock::now());
+        if shard.read(|view| apply::next_due(view)).is_ok_and(is_due) {
+            tokio::time::sleep(if expire(&shard).await { BREATH } else { PAUSE }).await;
         }
     }
 }
@@ -74,22 +59,4 @@ async fn expire(shard: &Arc<Inner>) -> bool {
 fn until(due: Timestamp) -> Duration {
     let left = due.0.saturating_sub(clock::now().0);
     Duration::from_millis(u64::try_from(left).unwrap_or(0))
-}
-
-fn first_due(view: &View<'_>) -> Result<Option<Timestamp>, ViewError> {
-    let mut first = None;
-    view.scan(&Range::due_until(Timestamp(i64::MAX)), false, &mut |key, _| {
-        first = Some(Key::due_at(key).ok_or_else(|| view.corrupt(key)));
-        ControlFlow::Break(())
-    })?;
-    first.transpose()
-}
-
-fn has_sessions(view: &View<'_>) -> Result<bool, ViewError> {
-    let mut found = false;
-    view.scan(&Range::sessions(), false, &mut |_, _| {
-        found = true;
-        ControlFlow::Break(())
-    })?;
-    Ok(found)
 }

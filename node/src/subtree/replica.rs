@@ -10,7 +10,6 @@ use super::{
 use banyan_model::{
     Command, RequestId, Scl, Timestamp,
     apply::{self, Change, Effect, Outcome},
-    key::Key,
     placement::Shard,
     record::Record,
 };
@@ -53,9 +52,8 @@ impl ShardReplica {
         // A leader's clock may be behind its predecessor's.
         *newest = command.at.max(*newest);
         let outcome = apply::apply(&*staged, &self.scl, *newest, &command).map_err(|error| chain(&error))?;
-        let Outcome { response, replayed, changes, effects: caused } = outcome;
+        let Outcome { response, replayed, reply: recorded, changes, effects: caused } = outcome;
         effects.extend(caused);
-        let is_new = replayed.is_none();
         let reply = replayed.unwrap_or_else(|| convert::response_to_bytes(&response));
         for change in changes {
             match change {
@@ -63,8 +61,7 @@ impl ShardReplica {
                 Change::Delete(key) => staged.delete(&key),
             }
         }
-        if is_new && is_named(command.id) {
-            let key = Key::reply(command.id.session, command.id.sequence);
+        if let Some(key) = recorded {
             staged.put(&key, Record::Reply(reply.clone()), true);
         }
         Ok(reply)

@@ -79,7 +79,13 @@ impl Signals {
                 }
                 Effect::Due(at) if leading => self.due_at(at),
                 Effect::AccessRightChanged(path) => self.rights.changed(&path),
-                Effect::Deliver { .. } | Effect::Due(_) | Effect::SubtreeChanged(_) => {}
+                Effect::SubscriptionEnded(path) if leading => {
+                    tracing::warn!(subscription = %path, "subscription ended: its queue was full");
+                }
+                Effect::Deliver { .. }
+                | Effect::Due(_)
+                | Effect::SubtreeChanged(_)
+                | Effect::SubscriptionEnded(_) => {}
             }
         }
         if deliver {

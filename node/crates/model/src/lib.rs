@@ -14,7 +14,9 @@ pub mod time;
 pub mod value;
 
 pub mod key;
+pub mod memory;
 pub mod record;
+pub mod represent;
 pub mod tree;
 pub mod view;
 
@@ -22,6 +24,7 @@ pub mod access;
 pub mod admit;
 pub mod apply;
 pub mod command;
+pub mod conditions;
 pub mod outbox;
 pub mod query;
 pub mod validate;
