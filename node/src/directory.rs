@@ -316,13 +316,14 @@ impl Inner {
 }
 
 impl Config {
-    fn validate(&self) -> Result<(), DirectoryError> {
+    /// Refuses settings that cannot work.
+    ///
+    /// # Errors
+    /// [`DirectoryError::Config`].
+    pub fn validate(&self) -> Result<(), DirectoryError> {
         let refuse = |setting, why: &str| Err(DirectoryError::Config { setting, why: why.to_owned() });
         if self.address.is_empty() {
             return refuse("address", "must be the host:port at which other nodes reach this one");
-        }
-        if !self.founders.is_empty() && !self.founders.contains(&self.address) {
-            return refuse("founders", "must contain this node's own address, written the same");
         }
         if self.founding.shards == 0 || self.founding.shards > 4_096 {
             return refuse("shards", "must be between 1 and 4096");

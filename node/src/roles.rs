@@ -1,3 +1,5 @@
-//! Composition roots: the only place that knows every room.
+//! Composition roots: the only place that knows everybody.
 
 pub mod demo;
+pub mod dev;
+pub mod node;

@@ -138,6 +138,13 @@ impl Directory {
             return Ok(BTreeMap::new());
         }
         if !config.founders.is_empty() {
+            // Not earlier: a node that has a cluster may have moved since.
+            if !config.founders.contains(&config.address) {
+                return Err(DirectoryError::Config {
+                    setting: "founders",
+                    why: "must contain this node's own address, written the same".to_owned(),
+                });
+            }
             let founders = self.meet(neighbours).await?;
             let ids: Vec<u8> = founders.keys().flat_map(|node| node.0.to_be_bytes()).collect();
             let cluster = xxh3_64(&[ids.as_slice(), &digest(config).to_be_bytes()].concat()).max(1);

@@ -18,11 +18,8 @@ impl Directory {
                 let here =
                     |shard: &&Shard| shard.replicas.contains(&self.node()) && !started.contains(&shard.id);
                 let new: Vec<&Shard> = view.map.shards.shards.iter().filter(here).collect();
-                stream::iter(&new)
-                    .map(|shard| start(shards, shard, &view))
-                    .buffer_unordered(STARTING_MAX)
-                    .try_collect::<()>()
-                    .await?;
+                let starting: Vec<_> = new.iter().map(|shard| start(shards, shard, &view)).collect();
+                stream::iter(starting).buffer_unordered(STARTING_MAX).try_collect::<()>().await?;
                 started.extend(new.iter().map(|shard| shard.id));
             }
             views.changed().await.map_err(|_| DirectoryError::Stopped)?;

@@ -1,1 +1,298 @@
+//! Directories of several nodes in one process: they ask each other directly, and their links are two tasks.
 
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use banyan_proto::v1::RaftFrame;
+use banyan_raft::{Links, Replica, Stop};
+use banyan_storage::Batch;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Who answers at which address.
+#[derive(Clone, Default)]
+struct Net {
+    nodes: Arc<Mutex<BTreeMap<String, Directory>>>,
+}
+
+impl Net {
+    fn at(&self, address: &str) -> Result<Directory, NeighbourError> {
+        let unknown = NeighbourError { address: address.to_owned(), why: "nobody there".to_owned() };
+        self.nodes.lock().get(address).cloned().ok_or(unknown)
+    }
+}
+
+impl Neighbours for Net {
+    async fn identify(&self, address: &str, _me: v1::NodeInfo) -> Result<v1::NodeInfo, NeighbourError> {
+        Ok(self.at(address)?.info())
+    }
+
+    async fn join(&self, address: &str, me: v1::NodeInfo) -> Result<v1::JoinReply, NeighbourError> {
+        Ok(self.at(address)?.admit(me).await)
+    }
+
+    async fn state(&self, address: &str) -> Result<v1::DirectoryState, NeighbourError> {
+        let view = self.at(address)?.views().borrow().clone();
+        let none = NeighbourError { address: address.to_owned(), why: "no state".to_owned() };
+        view.map(|view| view.state.clone()).ok_or(none)
+    }
+}
+
+/// Replicas that keep nothing.
+struct Nothing;
+
+impl Replica for Nothing {
+    fn apply(&self, commands: &[Bytes], _batch: &mut Batch) -> Result<Vec<Bytes>, Stop> {
+        Ok(vec![Bytes::new(); commands.len()])
+    }
+
+    fn applied(&self) {}
+
+    fn ranges(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        Vec::new()
+    }
+
+    fn restored(&self) {}
+}
+
+struct Starter(Arc<Groups>);
+
+impl Shards for Starter {
+    async fn start(&self, shard: &Shard, _view: &View) -> Result<Group, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.start(shard.id.0, Arc::new(Nothing)).await?)
+    }
+}
+
+struct Node {
+    directory: Directory,
+    links: Arc<Links>,
+    groups: Arc<Groups>,
+    store: Store,
+    run: JoinHandle<DirectoryError>,
+}
+
+#[derive(Default)]
+struct Cluster {
+    net: Net,
+    nodes: BTreeMap<u64, Node>,
+    folders: BTreeMap<u64, TempDir>,
+    wires: Vec<JoinHandle<()>>,
+}
+
+fn config(address: &str, founders: &[&str]) -> Config {
+    Config {
+        address: address.to_owned(),
+        zone: String::new(),
+        founders: founders.iter().map(|&founder| founder.to_owned()).collect(),
+        join: Vec::new(),
+        founding: Founding { shards: 2, ..Founding::default() },
+    }
+}
+
+impl Cluster {
+    async fn founded() -> Cluster {
+        let mut cluster = Cluster::default();
+        let founders = ["a:1", "b:1", "c:1"];
+        for (id, address) in (1..).zip(founders) {
+            cluster.start(id, config(address, &founders)).await;
+        }
+        cluster.all_agree().await;
+        cluster
+    }
+
+    async fn start(&mut self, id: u64, config: Config) {
+        let folder =
+            self.folders.entry(id).or_insert_with(|| tempfile::tempdir().unwrap()).path().join("data");
+        let store = Store::open(&folder, banyan_storage::Config::default()).unwrap();
+        let raft = banyan_raft::Config::default();
+        let links = Links::new(raft.link_queue_bytes_max);
+        let groups = Groups::new(id, store.clone(), links.clone(), raft);
+        let address = config.address.clone();
+        let directory = Directory::open(config, NodeId(id), store.clone(), groups.clone()).unwrap();
+        self.net.nodes.lock().insert(address, directory.clone());
+        let run = tokio::spawn({
+            let (directory, net, starter) = (directory.clone(), self.net.clone(), Starter(groups.clone()));
+            async move {
+                match directory.run(net, starter).await {
+                    Err(error) => error,
+                }
+            }
+        });
+        for (other, node) in &self.nodes {
+            let (mine, theirs) = (links.attach(*other), node.links.attach(id));
+            self.wires.push(pump(mine.outgoing, theirs.incoming));
+            self.wires.push(pump(theirs.outgoing, mine.incoming));
+        }
+        self.nodes.insert(id, Node { directory, links, groups, store, run });
+    }
+
+    async fn stop_all(&mut self) {
+        self.net.nodes.lock().clear();
+        for node in std::mem::take(&mut self.nodes).into_values() {
+            node.run.abort();
+            // It was cancelled.
+            let _ = node.run.await;
+            node.groups.shutdown().await;
+            drop((node.directory, node.links, node.groups));
+            tokio::task::spawn_blocking(move || node.store.close().unwrap()).await.unwrap();
+        }
+        for wire in self.wires.drain(..) {
+            wire.abort();
+            let _ = wire.await;
+        }
+    }
+
+    /// Waits until all nodes have the same state, all of them are members, and every replica has a leader.
+    async fn all_agree(&self) -> Arc<View> {
+        until("all nodes to agree", || {
+            let views: Option<Vec<Arc<View>>> =
+                self.nodes.values().map(|node| node.directory.views().borrow().clone()).collect();
+            let views = views?;
+            let first = views.first()?.clone();
+            let same = views.iter().all(|view| view.state == first.state);
+            let known = self.nodes.keys().all(|node| first.map.members.contains_key(&NodeId(*node)));
+            let running = self.nodes.iter().all(|(id, node)| {
+                let here =
+                    first.map.shards.shards.iter().filter(|shard| shard.replicas.contains(&NodeId(*id)));
+                here.map(|shard| shard.id.0)
+                    .all(|shard| node.groups.get(shard).is_some_and(|group| group.leader().is_some()))
+            });
+            (same && known && running).then_some(first)
+        })
+        .await
+    }
+}
+
+fn pump(mut outgoing: banyan_raft::Outgoing, incoming: banyan_raft::Incoming) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Some(frame) = outgoing.next().await {
+            let frame: RaftFrame = frame;
+            if !incoming.received(frame) {
+                return;
+            }
+        }
+    })
+}
+
+async fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn founders_found_one_cluster() {
+    let cluster = Cluster::founded().await;
+    let view = cluster.all_agree().await;
+    assert_ne!(view.state.cluster, 0);
+    assert_eq!(view.map.members.len(), 3);
+    assert_eq!(view.map.shards.shards.len(), 2);
+    assert_eq!(view.map.scl.base, "/m2m");
+    for node in cluster.nodes.values() {
+        assert_eq!(node.directory.cluster(), view.state.cluster);
+        assert_eq!(node.directory.peers().borrow().len(), 2);
+        let status = node.directory.group().unwrap().status();
+        assert_eq!(status.voters, [1, 2, 3].into());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_founded_once() {
+    let mut cluster = Cluster::founded().await;
+    let before = cluster.all_agree().await;
+    cluster.stop_all().await;
+    let founders = ["a:1", "b:1", "c:1"];
+    for (id, address) in (1..).zip(founders) {
+        // Other founding settings change nothing any more, and are no reason to refuse.
+        let mut config = config(address, &founders);
+        config.founding.shards = 9;
+        cluster.start(id, config).await;
+    }
+    assert_eq!(cluster.all_agree().await.state, before.state);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn founders_with_different_lists_refuse_each_other() {
+    let mut cluster = Cluster::default();
+    cluster.start(1, config("a:1", &["a:1", "b:1"])).await;
+    cluster.start(2, config("b:1", &["a:1", "b:1", "c:1"])).await;
+    for (_, node) in std::mem::take(&mut cluster.nodes) {
+        let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+        assert!(matches!(ended, DirectoryError::Founding(FoundingError::Differs { .. })), "{ended}");
+        assert_eq!(node.directory.cluster(), 0, "nothing was founded");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_that_lost_its_data_does_not_found_again() {
+    let mut cluster = Cluster::founded().await;
+    let lost = cluster.nodes.remove(&3).unwrap();
+    lost.run.abort();
+    lost.groups.shutdown().await;
+    cluster.start(4, config("c:1", &["a:1", "b:1", "c:1"])).await;
+    let node = cluster.nodes.remove(&4).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+    assert!(matches!(ended, DirectoryError::Founding(FoundingError::OtherCluster { .. })), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_node_joins_as_a_learner_and_reads_the_directory() {
+    let mut cluster = Cluster::founded().await;
+    let joining = Config { join: vec!["b:1".to_owned(), "a:1".to_owned()], ..config("d:1", &[]) };
+    cluster.start(4, joining).await;
+    let view = cluster.all_agree().await;
+    assert_eq!(view.map.members[&NodeId(4)].address, "d:1");
+    until("the learner to be a member of the group", || {
+        let status = cluster.nodes[&4].directory.group()?.status();
+        (status.learners == [4].into() && status.voters == [1, 2, 3].into()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_moved_says_so() {
+    let mut cluster = Cluster::founded().await;
+    cluster.stop_all().await;
+    for (id, address) in [(1, "a:1"), (2, "b:1"), (3, "c:2")] {
+        cluster.start(id, config(address, &["a:1", "b:1", "c:1"])).await;
+    }
+    let nodes = &cluster.nodes;
+    until("everybody to know the new address", || {
+        let knows = |node: &Node| {
+            let view = node.directory.views().borrow().clone();
+            view.is_some_and(|view| view.map.members[&NodeId(3)].address == "c:2")
+        };
+        nodes.values().all(knows).then_some(())
+    })
+    .await;
+    assert_eq!(nodes[&1].directory.peers().borrow()[&NodeId(3)], "c:2");
+}
+
+#[tokio::test]
+async fn a_founder_stands_in_its_own_list() {
+    let mut cluster = Cluster::default();
+    cluster.start(1, config("a:1", &["b:1", "c:1"])).await;
+    let node = cluster.nodes.remove(&1).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+    assert!(matches!(ended, DirectoryError::Config { setting: "founders", .. }), "{ended}");
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_needs_founders_or_members() {
+    let mut cluster = Cluster::default();
+    cluster.start(1, config("a:1", &[])).await;
+    let node = cluster.nodes.remove(&1).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+    assert!(matches!(ended, DirectoryError::Founding(FoundingError::NoCluster)), "{ended}");
+}

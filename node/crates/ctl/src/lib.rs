@@ -1,1 +1,129 @@
-//! placeholder
+//! The operator's command line: asks a node over its gRPC port and prints what it says as a table.
+
+mod table;
+
+use banyan_client::{Tls, TransportError};
+use banyan_proto::v1::{NodeStatus, StatusRequest, StepDownRequest, admin_client::AdminClient};
+use clap::{Args, Subcommand};
+use std::{path::PathBuf, time::Duration};
+use tokio::time::timeout;
+use tonic::Status;
+
+/// For a question; a step-down takes its own time on top.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Options of `banyan ctl`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Members, shards, leaders and storage, as one node sees them.
+    Status {
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Has a node hand its leaderships over, before it is taken away.
+    StepDown {
+        #[command(flatten)]
+        node: NodeArguments,
+        /// How long it may take, in milliseconds.
+        #[arg(long, default_value_t = 5_000)]
+        deadline_ms: u32,
+    },
+}
+
+#[derive(Args, Debug)]
+struct NodeArguments {
+    /// The node's host:port (gRPC).
+    #[arg(long, default_value = "127.0.0.1:7000")]
+    node: String,
+    /// Certificates of the cluster's CA, PEM. Plain text without the three.
+    #[arg(long, requires_all = ["certificate", "key"])]
+    ca: Option<PathBuf>,
+    /// A node's or edge's certificate, PEM.
+    #[arg(long, requires_all = ["ca", "key"])]
+    certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    #[arg(long, requires_all = ["ca", "certificate"])]
+    key: Option<PathBuf>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CtlError {
+    /// The node cannot be reached.
+    #[error("{node} is not reachable")]
+    Transport {
+        /// The node.
+        node: String,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
+    /// It refused.
+    #[error("{node} refuses: {}: {}", status.code(), status.message())]
+    Refused {
+        /// The node.
+        node: String,
+        /// What it said.
+        status: Box<Status>,
+    },
+    /// It does not answer.
+    #[error("{0} does not answer in time")]
+    Timeout(String),
+    /// It still leads something.
+    #[error("the node still leads {0} groups")]
+    StillLeads(usize),
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// [`CtlError`].
+pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
+    match arguments.command {
+        Command::Status { node } => {
+            let status = node.ask(TIMEOUT, None).await?;
+            print!("{}", table::status(&status));
+        }
+        Command::StepDown { node, deadline_ms } => {
+            let wait = TIMEOUT + Duration::from_millis(deadline_ms.into());
+            let status = node.ask(wait, Some(StepDownRequest { deadline_ms })).await?;
+            print!("{}", table::status(&status));
+            let led = status.groups.iter().filter(|group| group.role == "Leader").count();
+            if led > 0 {
+                return Err(CtlError::StillLeads(led));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl NodeArguments {
+    /// The node's status, at once or after it stepped down.
+    async fn ask(&self, wait: Duration, step_down: Option<StepDownRequest>) -> Result<NodeStatus, CtlError> {
+        let tls = match (&self.ca, &self.certificate, &self.key) {
+            (Some(ca), Some(certificate), Some(key)) => {
+                Some(Tls { ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
+            }
+            _ => None,
+        };
+        let asked = async {
+            let channel = banyan_client::connect(&self.node, tls.as_ref())
+                .await
+                .map_err(|source| CtlError::Transport { node: self.node.clone(), source })?;
+            let mut admin = AdminClient::new(channel);
+            let answer = match step_down {
+                None => admin.status(StatusRequest {}).await,
+                Some(request) => admin.step_down(request).await,
+            };
+            let refused = |status| CtlError::Refused { node: self.node.clone(), status: Box::new(status) };
+            Ok(answer.map_err(refused)?.into_inner())
+        };
+        timeout(wait, asked).await.map_err(|_| CtlError::Timeout(self.node.clone()))?
+    }
+}

@@ -168,6 +168,7 @@ impl Group {
             applied_index: metrics.last_applied.map(|id| id.index),
             purged_index: metrics.purged.map(|id| id.index),
             proposals_in_flight: shared.in_flight.count(),
+            snapshots_installed: shared.snapshots_installed.load(Ordering::Relaxed),
             stopped: shared.stopped().map(str::to_owned),
         }
     }
@@ -324,6 +325,8 @@ pub struct GroupStatus {
     pub purged_index: Option<u64>,
     /// Proposals that wait for their outcome.
     pub proposals_in_flight: usize,
+    /// Snapshots installed since the replica started.
+    pub snapshots_installed: u64,
     /// Why and where this replica stopped, if it did.
     pub stopped: Option<String>,
 }

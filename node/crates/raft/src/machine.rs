@@ -251,6 +251,7 @@ impl RaftStateMachine<Types> for Machine {
         self.applied = applied;
         self.shared.set_applied(self.applied.last);
         self.source.replica.restored();
+        self.shared.snapshots_installed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(())
     }
 

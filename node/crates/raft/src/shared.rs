@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) leaving: AtomicBool,
     applied_term: AtomicU64,
     applied_index: AtomicU64,
+    /// Since the replica started.
+    pub(crate) snapshots_installed: AtomicU64,
     stopped: OnceLock<String>,
 }
 
@@ -62,6 +64,7 @@ impl Shared {
             leaving: AtomicBool::new(false),
             applied_term: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),
+            snapshots_installed: AtomicU64::new(0),
             stopped: OnceLock::new(),
         }
     }

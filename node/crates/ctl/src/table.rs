@@ -1,0 +1,156 @@
+//! A node's status as text for people: columns as wide as their widest cell.
+
+use banyan_proto::v1::{GroupStatus, NodeInfo, NodeStatus, ShardInfo};
+
+pub(crate) fn status(status: &NodeStatus) -> String {
+    let node = status.node.clone().unwrap_or_default();
+    let mut text = format!(
+        "node      {:016x} at {}, release {}{}\n",
+        node.node,
+        node.address,
+        node.version,
+        if node.zone.is_empty() { String::new() } else { format!(", zone {}", node.zone) },
+    );
+    match &status.directory {
+        None => text.push_str("cluster   not founded, or not heard of yet\n"),
+        Some(directory) => {
+            let settings = directory.settings.clone().unwrap_or_default();
+            text.push_str(&format!(
+                "cluster   {:016x}, epoch {}, SCL {} at {}\n",
+                directory.cluster, directory.epoch, settings.scl_id, settings.scl_base
+            ));
+        }
+    }
+    if let Some(storage) = &status.storage {
+        text.push_str(&format!(
+            "storage   {} on disk, {} in memory, {} entries in {} syncs\n",
+            bytes(storage.disk_bytes),
+            bytes(storage.overlay_bytes),
+            storage.appended_entries,
+            storage.syncs
+        ));
+    }
+    let members = status.directory.as_ref().map(|directory| directory.members.as_slice()).unwrap_or_default();
+    text.push_str(&self::members(members, status));
+    text.push_str(&groups(status));
+    text
+}
+
+fn members(members: &[NodeInfo], status: &NodeStatus) -> String {
+    let leads = |node: u64| status.groups.iter().filter(|group| group.leader == node).count().to_string();
+    let row = |member: &NodeInfo| {
+        vec![
+            format!("{:016x}", member.node),
+            member.address.clone(),
+            or_dash(&member.zone),
+            member.version.clone(),
+            leads(member.node),
+        ]
+    };
+    let rows = members.iter().map(row).collect();
+    table(&["MEMBER", "ADDRESS", "ZONE", "RELEASE", "LEADS (seen from here)"], rows)
+}
+
+fn groups(status: &NodeStatus) -> String {
+    let shards: &[ShardInfo] =
+        status.directory.as_ref().map(|directory| directory.shards.as_slice()).unwrap_or_default();
+    let row = |group: &GroupStatus| {
+        let replicas =
+            shards.iter().find(|shard| shard.shard == group.group).map(|shard| shard.replicas.len());
+        vec![
+            if group.group == 0 { "directory".to_owned() } else { format!("shard {}", group.group) },
+            group.role.clone(),
+            if group.leader == 0 { "-".to_owned() } else { format!("{:016x}", group.leader) },
+            group.term.to_string(),
+            group.applied_index.to_string(),
+            group.committed_index.to_string(),
+            group.last_log_index.to_string(),
+            replicas.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+        ]
+    };
+    let header = ["GROUP", "ROLE HERE", "LEADER", "TERM", "APPLIED", "COMMITTED", "LAST", "REPLICAS"];
+    table(&header, status.groups.iter().map(row).collect())
+}
+
+fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    let mut all = vec![header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+    all.extend(rows);
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let mut text = String::from("\n");
+    for row in &all {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, next);
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use banyan_proto::v1::{DirectoryState, StorageStatus};
+
+    #[test]
+    fn a_status_is_a_table() {
+        let member = |node, address: &str| NodeInfo {
+            node,
+            address: address.to_owned(),
+            version: "0.1.0".to_owned(),
+            ..NodeInfo::default()
+        };
+        let group = |group, role: &str, leader| GroupStatus {
+            group,
+            role: role.to_owned(),
+            leader,
+            term: 2,
+            applied_index: 10,
+            committed_index: 11,
+            last_log_index: 12,
+            ..GroupStatus::default()
+        };
+        let shown = status(&NodeStatus {
+            node: Some(member(1, "a:7000")),
+            directory: Some(DirectoryState {
+                cluster: 9,
+                epoch: 3,
+                members: vec![member(1, "a:7000"), member(2, "b:7000")],
+                shards: vec![ShardInfo { shard: 1, replicas: vec![1, 2], ..ShardInfo::default() }],
+                settings: None,
+            }),
+            groups: vec![group(0, "Leader", 1), group(1, "Follower", 2)],
+            storage: Some(StorageStatus {
+                syncs: 4,
+                appended_entries: 8,
+                overlay_bytes: 7,
+                disk_bytes: 3 << 20,
+            }),
+        });
+        for line in [
+            "node      0000000000000001 at a:7000, release 0.1.0",
+            "storage   3.0 MiB on disk, 7 B in memory, 8 entries in 4 syncs",
+            "0000000000000002  b:7000   -     0.1.0    1",
+            "directory  Leader     0000000000000001  2     10       11         12    -",
+            "shard 1    Follower   0000000000000002  2     10       11         12    2",
+        ] {
+            assert!(shown.lines().any(|seen| seen == line), "{line:?} is not in\n{shown}");
+        }
+    }
+}

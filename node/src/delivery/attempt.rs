@@ -1,0 +1,197 @@
+//! One try to deliver the head of one queue.
+
+use super::{
+    compose::{self, next_notify},
+    counters::Fate,
+    courier::Room,
+    source::{Source, SourceError},
+};
+use banyan_model::{
+    Operation, Path, StatusCode,
+    outbox::{Message, Notification, OutboxEntry},
+};
+use banyan_proto::{
+    convert,
+    v1::{DeliveryJob, DeliveryResult, delivery_job},
+};
+use std::time::Duration;
+
+/// Entries looked at at once; those that can go together become one notify.
+const ENTRIES_MAX: usize = 64;
+/// What an edge may take beyond the contact's time.
+const EDGE_SLACK: Duration = Duration::from_secs(5);
+/// Nothing is given up before it was tried this often by the present leader.
+const TRIES_MIN: u32 = 3;
+
+/// What to do with the queue next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It holds nothing.
+    Rest,
+    /// Its head is gone; look again after a pause.
+    Again(Duration),
+    /// Its head is still there; try again later, not before `retry_after`.
+    Failed { retry_after: Option<Duration> },
+    /// This node may not serve now.
+    Lost,
+}
+
+/// What the contact had to say.
+enum Verdict {
+    Taken,
+    Refused(u32),
+    Retry { retry_after: Option<Duration>, why: String },
+}
+
+/// Delivers the head of `queue` if there is one. `failures` tries before this one failed.
+pub(super) async fn attempt<S: Source>(source: &S, room: &Room, queue: &Path, failures: u32) -> Next {
+    match deliver(source, room, queue, failures).await {
+        Ok(next) => next,
+        Err(SourceError::NotServing) => Next::Lost,
+        Err(error @ SourceError::Failed(_)) => {
+            let shard = source.shard().0;
+            tracing::debug!(shard, %queue, error = &error as &dyn std::error::Error, "delivery held up");
+            Next::Failed { retry_after: None }
+        }
+    }
+}
+
+async fn deliver<S: Source>(
+    source: &S,
+    room: &Room,
+    queue: &Path,
+    failures: u32,
+) -> Result<Next, SourceError> {
+    let entries = source.entries(queue, ENTRIES_MAX)?;
+    match entries.first().map(|head| &head.message) {
+        None => Ok(Next::Rest),
+        Some(Message::CollectionChanged { .. }) => pass_on(source, room, queue, &entries).await,
+        Some(Message::Notify { .. }) => notify(source, room, queue, &entries, failures).await,
+    }
+}
+
+/// Tells sclBase's subtree that children came or went; each is applied once however often it is told.
+async fn pass_on<S: Source>(
+    source: &S,
+    room: &Room,
+    queue: &Path,
+    entries: &[OutboxEntry],
+) -> Result<Next, SourceError> {
+    let mut up_to = 0;
+    for entry in entries {
+        let Message::CollectionChanged { collection } = &entry.message else { break };
+        let (shard, sequence, at) = (source.shard(), entry.sequence, entry.at);
+        let told = source.operate_at_base(Operation::CollectionChanged { collection, shard, sequence, at });
+        match told.await {
+            Ok(()) => up_to = sequence,
+            // What was told before must not be told again.
+            Err(error) if up_to > 0 => {
+                tracing::debug!(shard = shard.0, error = &error as &dyn std::error::Error, "message held up");
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+        room.counters.count(Fate::PassedOn);
+    }
+    source.operate(Operation::Acknowledge { queue: queue.clone(), up_to }).await?;
+    Ok(Next::Again(Duration::ZERO))
+}
+
+async fn notify<S: Source>(
+    source: &S,
+    room: &Room,
+    queue: &Path,
+    entries: &[OutboxEntry],
+    failures: u32,
+) -> Result<Next, SourceError> {
+    let Some(head) = entries.first() else { return Ok(Next::Rest) };
+    let Some(notify) = next_notify(source.scl(), entries) else {
+        return Err(SourceError::Failed("no notify can be made of the outbox".to_owned()));
+    };
+    let is_last = matches!(&head.message, Message::Notify { notification: Notification::Final(_), .. });
+    let up_to = notify.up_to;
+    // The subscription of a last notify is gone; what is left is to forget the notify itself.
+    let end = |final_status| match is_last {
+        true => Operation::Acknowledge { queue: queue.clone(), up_to },
+        false => Operation::EndSubscription { path: queue.clone(), final_status },
+    };
+    if !is_last && !source.may_notify(queue).await? {
+        room.counters.count(Fate::Refused);
+        source.operate(end(Some(StatusCode::PermissionDenied))).await?;
+        return Ok(Next::Again(Duration::ZERO));
+    }
+    let shard = source.shard().0;
+    match ask_contact(room, source.scl().address(queue), notify).await {
+        Verdict::Taken => {
+            room.counters.count(Fate::Confirmed);
+            let pause = if is_last { Duration::ZERO } else { source.pause(queue)? };
+            source.operate(Operation::Acknowledge { queue: queue.clone(), up_to }).await?;
+            Ok(Next::Again(pause))
+        }
+        Verdict::Refused(status) => {
+            tracing::info!(shard, subscription = %queue, status, "contact refuses: the subscription ends");
+            room.counters.count(Fate::Refused);
+            source.operate(end(None)).await?;
+            Ok(Next::Again(Duration::ZERO))
+        }
+        Verdict::Retry { why, .. }
+            if source.age(head) >= room.config.give_up_after && failures + 1 >= TRIES_MIN =>
+        {
+            tracing::warn!(shard, subscription = %queue, why, "notification given up: the subscription ends");
+            room.counters.count(Fate::GivenUp);
+            source.operate(end(None)).await?;
+            Ok(Next::Again(Duration::ZERO))
+        }
+        Verdict::Retry { retry_after, why } => {
+            tracing::debug!(shard, subscription = %queue, why, failures, "notification not delivered yet");
+            room.counters.count(Fate::Failed);
+            Ok(Next::Failed { retry_after })
+        }
+    }
+}
+
+async fn ask_contact(room: &Room, subscription: String, notify: compose::Notify) -> Verdict {
+    if notify.contact.starts_with('/') {
+        let why = "a contact inside this SCL cannot be notified yet".to_owned();
+        return Verdict::Retry { retry_after: None, why };
+    }
+    let what = match (notify.representation, notify.info.is_empty()) {
+        (Some(representation), _) => delivery_job::What::Representation((&representation).into()),
+        (None, true) => delivery_job::What::Bare(true),
+        (None, false) => delivery_job::What::ErrorInfo(notify.info),
+    };
+    let timeout = room.config.timeout;
+    let job = DeliveryJob {
+        // Numbered when an edge takes it.
+        job: 0,
+        contact: notify.contact,
+        media: convert::media_to_wire(notify.media),
+        subscription,
+        status: convert::number(notify.status),
+        timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
+        what: Some(what),
+    };
+    match room.edges.deliver(&job, timeout + EDGE_SLACK).await {
+        Some(result) => judge(result),
+        None => Verdict::Retry { retry_after: None, why: "no edge answered".to_owned() },
+    }
+}
+
+fn judge(result: DeliveryResult) -> Verdict {
+    match result.http_status {
+        200..=299 => Verdict::Taken,
+        // They ask for another try, not for an end.
+        408 | 425 | 429 => retry(&result),
+        refused @ 400..=499 => Verdict::Refused(refused),
+        _ => retry(&result),
+    }
+}
+
+fn retry(result: &DeliveryResult) -> Verdict {
+    let why = match result.http_status {
+        0 => result.transport_error.clone(),
+        status => format!("HTTP status {status}"),
+    };
+    let retry_after = result.retry_after_ms.map(|ms| Duration::from_millis(ms.into()));
+    Verdict::Retry { retry_after, why }
+}

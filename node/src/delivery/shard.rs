@@ -1,0 +1,104 @@
+//! A shard of this node as a courier's source.
+
+use super::source::{Leading, Source, SourceError};
+use crate::{
+    clock,
+    request::Desk,
+    subtree::{ShardError, ShardHandle},
+};
+use banyan_client::Client;
+use banyan_model::{
+    Operation, Path, ResponsePrimitive, Scl, StatusCode, SubtreeRoot, outbox::OutboxEntry, placement::ShardId,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long sclBase's shard may take to answer before the message is sent again.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct ShardSource {
+    pub(super) handle: ShardHandle,
+    pub(super) desk: Desk,
+    pub(super) client: Client,
+}
+
+impl Source for ShardSource {
+    fn shard(&self) -> ShardId {
+        self.handle.id()
+    }
+
+    fn scl(&self) -> &Scl {
+        self.handle.scl()
+    }
+
+    fn leading(&self) -> Leading {
+        let group = self.handle.group();
+        match group.serves_reads() {
+            Ok(()) => Leading::Ready,
+            Err(_) if group.leadership().borrow().is_me => Leading::NotYet,
+            Err(_) => Leading::No,
+        }
+    }
+
+    fn take_queues(&self) -> Vec<Path> {
+        self.handle.take_queues()
+    }
+
+    fn entries(&self, queue: &Path, max: usize) -> Result<Vec<OutboxEntry>, SourceError> {
+        self.handle.outbox(queue, max).map_err(from_shard)
+    }
+
+    fn age(&self, entry: &OutboxEntry) -> Duration {
+        let ms = clock::now().0.saturating_sub(entry.at.0);
+        Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+    }
+
+    fn pause(&self, subscription: &Path) -> Result<Duration, SourceError> {
+        let resource = self.handle.resource(subscription).map_err(from_shard)?;
+        let least = resource.and_then(|found| found.representation.long("minimalTimeBetweenNotifications"));
+        Ok(least.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis).unwrap_or_default())
+    }
+
+    async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
+        self.desk.may_notify(subscription).await.map_err(failed)
+    }
+
+    async fn operate(&self, operation: Operation) -> Result<(), SourceError> {
+        let response = self.handle.operate(operation).await.map_err(from_shard)?;
+        done(&response)
+    }
+
+    async fn operate_at_base(&self, operation: Operation) -> Result<(), SourceError> {
+        let deadline = Instant::now() + MESSAGE_TIMEOUT;
+        let response =
+            self.client.operate(&SubtreeRoot::SclBase, &operation, deadline).await.map_err(failed)?;
+        done(&response)
+    }
+}
+
+/// An operation that is refused is tried again after a pause: at once, it would be delivered and refused for ever.
+fn done(response: &ResponsePrimitive) -> Result<(), SourceError> {
+    match response.status {
+        StatusCode::Ok | StatusCode::Created | StatusCode::Accepted | StatusCode::Deleted => Ok(()),
+        // What was to be ended or acknowledged is gone: so it was.
+        StatusCode::NotFound => Ok(()),
+        status => Err(SourceError::Failed(format!("{status:?}: {}", response.info))),
+    }
+}
+
+fn from_shard(error: ShardError) -> SourceError {
+    match error {
+        ShardError::NotLeader { .. } => SourceError::NotServing,
+        error => failed(error),
+    }
+}
+
+fn failed(error: impl std::error::Error) -> SourceError {
+    let mut text = error.to_string();
+    let mut inner = error.source();
+    while let Some(source) = inner {
+        text = format!("{text}: {source}");
+        inner = source.source();
+    }
+    SourceError::Failed(text)
+}

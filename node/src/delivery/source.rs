@@ -1,0 +1,60 @@
+//! What a courier needs of a shard; the shard's handle in the node, a list in a test.
+
+use banyan_model::{Operation, Path, Scl, outbox::OutboxEntry, placement::ShardId};
+use std::{future::Future, time::Duration};
+
+/// Where the entries come from and where acknowledgements go.
+pub(super) trait Source: Send + Sync + 'static {
+    /// The shard.
+    fn shard(&self) -> ShardId;
+
+    /// What this SCL calls itself.
+    fn scl(&self) -> &Scl;
+
+    /// Whether this replica leads.
+    fn leading(&self) -> Leading;
+
+    /// Queues that may hold something and were not named since: all of them when this replica begins to lead. None,
+    /// and none is forgotten, while it is not [`Leading::Ready`].
+    fn take_queues(&self) -> Vec<Path>;
+
+    /// The oldest entries of a queue, at most `max`.
+    fn entries(&self, queue: &Path, max: usize) -> Result<Vec<OutboxEntry>, SourceError>;
+
+    /// How long ago an entry's cause was applied.
+    fn age(&self, entry: &OutboxEntry) -> Duration;
+
+    /// minimalTimeBetweenNotifications of the subscription; zero without one.
+    fn pause(&self, subscription: &Path) -> Result<Duration, SourceError>;
+
+    /// Whether the subscription still may be told of what it watches.
+    fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// Has an operation applied in this shard.
+    fn operate(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;
+
+    /// Has an operation applied in sclBase's subtree, wherever that is.
+    fn operate_at_base(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// Whether a replica leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leading {
+    /// It does, and may serve.
+    Ready,
+    /// It does, but its lease is not confirmed: in a moment, perhaps.
+    NotYet,
+    /// Another one does, or none.
+    No,
+}
+
+/// Why a source did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// This replica may not serve now; see [`Leading`].
+    #[error("this node does not serve the shard")]
+    NotServing,
+    /// Try again.
+    #[error("{0}")]
+    Failed(String),
+}

@@ -1,0 +1,339 @@
+//! Couriers over a shard that is a list and edges that answer what the test says.
+
+#![allow(clippy::unwrap_used)]
+
+use super::{
+    Config,
+    courier::{Courier, Room},
+    source::{Leading, Source, SourceError},
+};
+use banyan_model::{
+    Operation, Path, Scl, StatusCode, Timestamp,
+    outbox::{Message, Notification, OutboxEntry},
+    placement::ShardId,
+    primitive::NotifyMedia,
+};
+use banyan_proto::v1::DeliveryResult;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::JoinSet};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the shard holds and what happened, in order.
+#[derive(Default)]
+struct State {
+    queues: BTreeMap<Path, Vec<OutboxEntry>>,
+    told: Vec<Path>,
+    log: Vec<String>,
+    forbidden: BTreeSet<Path>,
+}
+
+struct List {
+    state: Arc<Mutex<State>>,
+    scl: Scl,
+    age: Duration,
+    pause: Duration,
+}
+
+impl Source for List {
+    fn shard(&self) -> ShardId {
+        ShardId(7)
+    }
+
+    fn scl(&self) -> &Scl {
+        &self.scl
+    }
+
+    fn leading(&self) -> Leading {
+        Leading::Ready
+    }
+
+    fn take_queues(&self) -> Vec<Path> {
+        std::mem::take(&mut self.state.lock().told)
+    }
+
+    fn entries(&self, queue: &Path, max: usize) -> Result<Vec<OutboxEntry>, SourceError> {
+        let state = self.state.lock();
+        Ok(state.queues.get(queue).into_iter().flatten().take(max).cloned().collect())
+    }
+
+    fn age(&self, _entry: &OutboxEntry) -> Duration {
+        self.age
+    }
+
+    fn pause(&self, _subscription: &Path) -> Result<Duration, SourceError> {
+        Ok(self.pause)
+    }
+
+    async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
+        Ok(!self.state.lock().forbidden.contains(subscription))
+    }
+
+    async fn operate(&self, operation: Operation) -> Result<(), SourceError> {
+        let mut state = self.state.lock();
+        match operation {
+            Operation::Acknowledge { queue, up_to } => {
+                state.queues.entry(queue.clone()).or_default().retain(|entry| entry.sequence > up_to);
+                state.log.push(format!("acknowledge {} {up_to}", short(&queue)));
+            }
+            Operation::EndSubscription { path, final_status } => {
+                state.queues.remove(&path);
+                let told = final_status.map_or(String::new(), |status| format!(" {status:?}"));
+                state.log.push(format!("end {}{told}", short(&path)));
+            }
+            other => panic!("not for a courier: {other:?}"),
+        }
+        Ok(())
+    }
+
+    async fn operate_at_base(&self, operation: Operation) -> Result<(), SourceError> {
+        let Operation::CollectionChanged { collection, shard, sequence, .. } = operation else {
+            panic!("not for sclBase: {operation:?}");
+        };
+        self.state.lock().log.push(format!("tell {collection} {} {sequence}", shard.0));
+        Ok(())
+    }
+}
+
+fn short(queue: &Path) -> String {
+    queue.name().unwrap_or_default().to_owned()
+}
+
+fn subscription(name: &str) -> Path {
+    Path::parse(&format!("/applications/a/subscriptions/{name}")).unwrap()
+}
+
+/// `s 1 2 3!`: subscription `s` owes three notifies, the last one is its final one. Each goes to a contact of its own,
+/// so that none can go together with another. `applications 1 2` are messages to sclBase.
+fn outbox(text: &str) -> BTreeMap<Path, Vec<OutboxEntry>> {
+    let mut queues = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap();
+        let messages = name == "applications";
+        let queue = if messages { Path::parse(name).unwrap() } else { subscription(name) };
+        let entry = |word: &str| {
+            let number = word.trim_end_matches(['!', '/']);
+            let notification = match word.ends_with('!') {
+                true => Notification::Final(StatusCode::Deleted),
+                false => Notification::Bare,
+            };
+            let contact = match word.ends_with('/') {
+                true => format!("/m2m/{name}/{number}"),
+                false => format!("http://{name}/{number}"),
+            };
+            let message = match messages {
+                true => Message::CollectionChanged { collection: "applications" },
+                false => Message::Notify { contact, media: NotifyMedia::Xml, notification },
+            };
+            OutboxEntry { queue: queue.clone(), sequence: number.parse().unwrap(), at: Timestamp(0), message }
+        };
+        queues.insert(queue.clone(), words.map(entry).collect());
+    }
+    queues
+}
+
+struct Scene {
+    config: Config,
+    age: Duration,
+    pause: Duration,
+    forbidden: BTreeSet<Path>,
+    slots: u32,
+}
+
+impl Default for Scene {
+    fn default() -> Scene {
+        let config = Config {
+            retry_min: Duration::from_millis(5),
+            retry_max: Duration::from_millis(20),
+            ..Config::default()
+        };
+        Scene { config, age: Duration::ZERO, pause: Duration::ZERO, forbidden: BTreeSet::new(), slots: 4 }
+    }
+}
+
+impl Scene {
+    /// Runs until the outbox is empty; what happened, in order. `answers`: lines of a contact and what it answers, one
+    /// word a try: a status, `-` for no answer, `lost` for an edge whose stream ends. Default 200.
+    async fn play(self, text: &str, answers: &str) -> Vec<String> {
+        let queues = outbox(text);
+        let told = queues.keys().cloned().collect();
+        let state = Arc::new(Mutex::new(State { queues, told, forbidden: self.forbidden, log: Vec::new() }));
+        let room = Arc::new(Room::new(self.config));
+        let scl = Scl {
+            id: "nscl".to_owned(),
+            base: "/m2m".to_owned(),
+            authorities: Vec::new(),
+            founded_at: Timestamp(0),
+        };
+        let list = List { state: state.clone(), scl, age: self.age, pause: self.pause };
+        let mut answers: HashMap<String, VecDeque<String>> = answers
+            .lines()
+            .map(|line| {
+                let mut words = line.split_whitespace().map(str::to_owned);
+                (words.next().unwrap(), words.collect())
+            })
+            .collect();
+        let (_ring, deliveries) = watch::channel(0);
+        let (stop, stopping) = watch::channel(false);
+        let edges = room.edges.clone();
+        let courier = tokio::spawn(Courier::new(Arc::new(list), room).run(deliveries, stopping));
+
+        let edge_state = state.clone();
+        let slots = self.slots;
+        let edge = tokio::spawn(async move {
+            loop {
+                let (mut jobs, results) = edges.attach("edge", slots);
+                while let Some(job) = jobs.next().await {
+                    let contact = job.contact.trim_start_matches("http://").to_owned();
+                    edge_state.lock().log.push(format!("deliver {contact}"));
+                    let answer = answers.get_mut(&contact).and_then(VecDeque::pop_front);
+                    let mut result = DeliveryResult { job: job.job, ..DeliveryResult::default() };
+                    match answer.as_deref().unwrap_or("200") {
+                        "lost" => break,
+                        "-" => result.transport_error = "refused".to_owned(),
+                        status => result.http_status = status.parse().unwrap(),
+                    }
+                    results.received(result);
+                }
+            }
+        });
+        let begun = Instant::now();
+        while state.lock().queues.values().any(|queue| !queue.is_empty()) {
+            assert!(begun.elapsed() < PATIENCE, "not delivered: {:?}", state.lock().log);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        stop.send_replace(true);
+        courier.await.unwrap();
+        edge.abort();
+        std::mem::take(&mut state.lock().log)
+    }
+}
+
+async fn check(text: &str, answers: &str, expected: &[&str]) {
+    assert_eq!(Scene::default().play(text, answers).await, expected);
+}
+
+#[tokio::test]
+async fn a_queue_is_delivered_in_order_one_at_a_time() {
+    let expected = [
+        "deliver s/1",
+        "acknowledge s 1",
+        "deliver s/2",
+        "acknowledge s 2",
+        "deliver s/3",
+        "acknowledge s 3",
+    ];
+    check("s 1 2 3", "", &expected).await;
+}
+
+#[tokio::test]
+async fn what_is_not_taken_is_tried_again_before_anything_later() {
+    let expected =
+        ["deliver s/1", "deliver s/1", "deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"];
+    check("s 1 2", "s/1 503 -", &expected).await;
+    check("s 1 2", "s/1 429 408", &expected).await;
+    check("s 1 2", "s/1 301 500", &expected).await;
+}
+
+#[tokio::test]
+async fn a_refusal_ends_the_subscription_and_tells_nobody() {
+    check("s 1 2 3", "s/1 404", &["deliver s/1", "end s"]).await;
+    check("s 1 2 3", "s/2 410", &["deliver s/1", "acknowledge s 1", "deliver s/2", "end s"]).await;
+}
+
+#[tokio::test]
+async fn a_last_notify_is_forgotten_once_it_was_delivered_or_refused() {
+    check("s 4!", "", &["deliver s/4", "acknowledge s 4"]).await;
+    check("s 4!", "s/4 404", &["deliver s/4", "acknowledge s 4"]).await;
+}
+
+#[tokio::test]
+async fn an_edge_whose_stream_ends_gives_its_jobs_back() {
+    let expected = ["deliver s/1", "deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"];
+    check("s 1 2", "s/1 lost", &expected).await;
+}
+
+#[tokio::test]
+async fn who_may_not_see_it_any_more_is_not_told() {
+    let scene = Scene { forbidden: BTreeSet::from([subscription("s")]), ..Scene::default() };
+    assert_eq!(scene.play("s 1 2", "").await, ["end s PermissionDenied"]);
+}
+
+#[tokio::test]
+async fn a_subscription_is_given_up_when_its_head_is_too_old() {
+    let scene = Scene { age: Duration::from_secs(25 * 3600), ..Scene::default() };
+    let log = scene.play("s 1 2", "s/1 500 500 500 500 500 500").await;
+    assert_eq!(log, ["deliver s/1", "deliver s/1", "deliver s/1", "end s"]);
+}
+
+#[tokio::test]
+async fn messages_go_to_scl_base_without_an_edge() {
+    let expected = ["tell applications 7 1", "tell applications 7 2", "acknowledge applications 2"];
+    check("applications 1 2", "", &expected).await;
+}
+
+#[tokio::test]
+async fn a_contact_inside_this_scl_holds_nobody_else_up() {
+    // It is undeliverable for now; given up at once here, for its age.
+    let scene = Scene { age: Duration::from_secs(25 * 3600), ..Scene::default() };
+    let log = scene.play("s 1/\nt 1", "").await;
+    assert!(log.contains(&"end s".to_owned()) && log.contains(&"acknowledge t 1".to_owned()), "{log:?}");
+    assert!(!log.contains(&"deliver s/1".to_owned()), "{log:?}");
+}
+
+#[tokio::test]
+async fn after_a_delivery_the_subscriptions_own_pause_is_kept() {
+    let pause = Duration::from_millis(80);
+    let begun = Instant::now();
+    Scene { pause, ..Scene::default() }.play("s 1 2 3", "").await;
+    assert!(begun.elapsed() >= pause * 2, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn many_queues_share_few_slots() {
+    let text: String = (0..50).map(|queue| format!("q{queue} 1 2\n")).collect();
+    let log = Scene { slots: 2, ..Scene::default() }.play(&text, "").await;
+    for queue in 0..50 {
+        let name = format!("q{queue}");
+        let own: Vec<&String> = log
+            .iter()
+            .filter(|line| line.contains(&format!(" {name}/")) || line.contains(&format!(" {name} ")))
+            .collect();
+        let expected = [
+            format!("deliver {name}/1"),
+            format!("acknowledge {name} 1"),
+            format!("deliver {name}/2"),
+            format!("acknowledge {name} 2"),
+        ];
+        assert_eq!(own, expected.iter().collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn jobs_go_to_the_edge_with_the_largest_share_of_free_slots() {
+    let edges = super::Edges::default();
+    let (mut small, _small) = edges.attach("small", 2);
+    let (mut large, _large) = edges.attach("large", 6);
+    let mut waiting = JoinSet::new();
+    for _ in 0..8 {
+        let edges = edges.clone();
+        waiting.spawn(async move { edges.deliver(&Default::default(), PATIENCE).await });
+    }
+    for _ in 0..2 {
+        assert!(small.next().await.is_some());
+    }
+    for _ in 0..6 {
+        assert!(large.next().await.is_some());
+    }
+    drop((small, large));
+    while let Some(result) = waiting.join_next().await {
+        assert_eq!(result.unwrap(), None, "no edge is left");
+    }
+}

@@ -1,0 +1,324 @@
+//! `banyan dev`: three nodes and an edge in this process on loopback, for a first try and for tests.
+//!
+//! The same parts as in a cluster, with throw-away data. Everybody who can reach the port may say who they are: this is
+//! no way to run anything that matters.
+
+use crate::{
+    config::{Config, ConfigError},
+    directory::Founding,
+    roles::demo,
+    roles::node::{self, Node, RunError, StartError},
+};
+use banyan_binding::http::{Client, ClientConfig};
+use banyan_edge::Edge;
+use clap::Args;
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+const NODES: usize = 3;
+const SHARDS: u64 = 4;
+/// A debug build that replays a long log takes its time.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+/// Where the nodes of a kept folder listen: members know each other by these ports.
+const PORTS: &str = "ports";
+
+/// Options of `banyan dev`.
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// Where the edge listens.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Keeps the data here; without it everything is gone afterwards.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Plays a story against it, shows every answer and checks it, and ends.
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Why a try-out failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// The folder.
+    #[error("failed to {action} {}", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A port.
+    #[error("no port on loopback")]
+    Port(#[source] io::Error),
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for")]
+    Signal(#[source] io::Error),
+    /// A node's settings.
+    #[error("configuration")]
+    Config(#[from] ConfigError),
+    /// A node did not start.
+    #[error("a node does not start")]
+    Start(#[from] StartError),
+    /// A node failed.
+    #[error("a node failed")]
+    Node(#[from] RunError),
+    /// The edge did not start.
+    #[error("the edge does not start")]
+    Edge(#[source] Box<banyan_edge::StartError>),
+    /// It takes too long.
+    #[error("not ready in time: {0}")]
+    NotReady(String),
+    /// The story did not go as it should.
+    #[error("the demo failed")]
+    Demo(#[from] demo::DemoError),
+    /// A part panicked.
+    #[error("a part failed: {0}")]
+    Part(String),
+}
+
+impl From<banyan_edge::StartError> for DevError {
+    fn from(error: banyan_edge::StartError) -> DevError {
+        DevError::Edge(Box::new(error))
+    }
+}
+
+/// Runs until Ctrl-C, or until the demo was played.
+///
+/// # Errors
+/// [`DevError`].
+pub async fn run(arguments: Arguments) -> Result<(), DevError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DevError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DevError::Signal)?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let folder = Folder::new(arguments.data.as_deref())?;
+    let outcome = serve(&arguments, &folder.path, stop).await;
+    folder.remove();
+    outcome
+}
+
+async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = ()>) -> Result<(), DevError> {
+    let listeners = listeners(folder).await?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>().map_err(DevError::Port)?;
+    let (stopping, stopped) = watch::channel(false);
+    let stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // Nobody left who could say so is an end, too.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }
+    };
+    let edge = Edge::bind(edge_config(arguments.listen, &addresses)).await?;
+    let url = format!("http://{}", edge.addresses().http.unwrap_or(arguments.listen));
+
+    let mut nodes: JoinSet<Result<(), DevError>> = JoinSet::new();
+    let mut readiness = Vec::new();
+    for (number, listener) in listeners.into_iter().enumerate() {
+        let checked = node_config(folder, number, &addresses).check()?;
+        let store = node::open(&checked.data, checked.storage.clone()).await?;
+        let node = Node::start_on(checked, store, listener).await?;
+        readiness.push(node.readiness());
+        let stopped = stopped();
+        nodes.spawn(async move { Ok(node.run(stopped).await?) });
+    }
+    let mut edges = JoinSet::new();
+    let (end_edge, edge_ended) = watch::channel(false);
+    edges.spawn(async move {
+        let mut ended = edge_ended;
+        let ended = async move {
+            // As above.
+            let _ = ended.wait_for(|ended| *ended).await;
+        };
+        edge.serve(ended).await
+    });
+
+    let play = async {
+        wait_ready(&readiness, &url).await?;
+        if arguments.demo {
+            return Ok(demo::play(&base(&url)).await?);
+        }
+        announce(&url, folder, arguments);
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        () = stop => Ok(()),
+        played = play => played,
+        Some(ended) = nodes.join_next() => Err(match ended {
+            Ok(Ok(())) => DevError::Part("a node ended by itself".to_owned()),
+            Ok(Err(error)) => error,
+            Err(panic) => DevError::Part(panic.to_string()),
+        }),
+    };
+    // The edge first: it still can hand in what it has.
+    end_edge.send_replace(true);
+    while let Some(ended) = edges.join_next().await {
+        ended.map_err(|panic| DevError::Part(panic.to_string()))??;
+    }
+    stopping.send_replace(true);
+    while let Some(ended) = nodes.join_next().await {
+        ended.map_err(|panic| DevError::Part(panic.to_string()))??;
+    }
+    outcome
+}
+
+fn node_config(folder: &Path, number: usize, addresses: &[SocketAddr]) -> Config {
+    Config {
+        data: Some(folder.join(format!("node-{number}"))),
+        listen: Some(addresses[number]),
+        founders: addresses.iter().map(SocketAddr::to_string).collect(),
+        shards: SHARDS,
+        plaintext: true,
+        // Three that stop at once have nobody to hand over to.
+        step_down_timeout_ms: 200,
+        ..Config::default()
+    }
+}
+
+fn edge_config(listen: SocketAddr, nodes: &[SocketAddr]) -> banyan_edge::Config {
+    banyan_edge::Config {
+        listen: Some(listen),
+        nodes: nodes.iter().map(SocketAddr::to_string).collect(),
+        plaintext: true,
+        open: true,
+        ..banyan_edge::Config::default()
+    }
+}
+
+/// The nodes' ports, bound. A kept folder has them written down.
+async fn listeners(folder: &Path) -> Result<Vec<TcpListener>, DevError> {
+    let file = folder.join(PORTS);
+    let failed = |action: &'static str| {
+        let path = file.clone();
+        move |source| DevError::Folder { action, path, source }
+    };
+    let known: Vec<u16> = match fs::read_to_string(&file) {
+        Ok(text) => text.split_whitespace().filter_map(|port| port.parse().ok()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => vec![0; NODES],
+        Err(error) => return Err(failed("read")(error)),
+    };
+    if known.len() != NODES {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "must hold three ports");
+        return Err(failed("read")(error));
+    }
+    let mut listeners = Vec::new();
+    for port in known {
+        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(DevError::Port)?);
+    }
+    let ports: Vec<String> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().map(|address| address.port().to_string()))
+        .collect::<io::Result<_>>()
+        .map_err(DevError::Port)?;
+    fs::write(&file, ports.join("\n")).map_err(failed("write"))?;
+    Ok(listeners)
+}
+
+/// Waits until every node is ready and the edge answers for the cluster.
+async fn wait_ready(nodes: &[impl Fn() -> Option<String>], url: &str) -> Result<(), DevError> {
+    let until = Instant::now() + READY_WITHIN;
+    let mut last = String::new();
+    while Instant::now() < until {
+        match nodes.iter().find_map(|not_ready| not_ready()) {
+            Some(why) => last = why,
+            None => match is_ready(url).await {
+                true => return Ok(()),
+                false => last = "the edge has not found the cluster".to_owned(),
+            },
+        }
+        sleep(POLL).await;
+    }
+    Err(DevError::NotReady(last))
+}
+
+/// Whether the edge has found the cluster: before that it answers everything with 503.
+async fn is_ready(url: &str) -> bool {
+    let client = Client::new(ClientConfig::default());
+    let request = http::Request::get(url).header(http::header::FROM, url).body(bytes::Bytes::new());
+    let Ok(request) = request else { return false };
+    let answer = client.send(request, POLL * 20).await;
+    answer.is_ok_and(|answer| answer.status() != http::StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Address of sclBase.
+fn base(url: &str) -> String {
+    format!("{url}{}", Founding::default().scl_base)
+}
+
+fn announce(url: &str, folder: &Path, arguments: &Arguments) {
+    let base = base(url);
+    let kept = match &arguments.data {
+        Some(_) => format!("Data is kept in {}.", folder.display()),
+        None => "Data is thrown away at the end.".to_owned(),
+    };
+    println!(
+        "
+Banyan is ready: three nodes and an edge in this process.
+
+    sclBase  {base}
+
+!!! OPEN MODE: every client is believed to be whoever it says it is. Never let this port be reached from outside.
+
+Register an application, give it a container, put in a value, read it back:
+
+    curl -i -X POST {base}/applications -H 'From: {base}/applications/meter' -H 'Content-Type: application/json' \\
+         -d '{{\"application\": {{\"appId\": \"meter\"}}}}'
+    curl -i -X POST {base}/applications/meter/containers -H 'From: {base}/applications/meter' -H 'Content-Type: application/json' \\
+         -d '{{\"container\": {{\"id\": \"temperature\", \"maxNrOfInstances\": 1000}}}}'
+    curl -i -X POST {base}/applications/meter/containers/temperature/contentInstances -H 'From: {base}/applications/meter' -H 'Content-Type: text/plain' \\
+         -d '21.5'
+    curl -i {base}/applications/meter/containers/temperature/contentInstances/latest -H 'From: {base}/applications/meter' -H 'Accept: application/json'
+
+{kept} Stop with Ctrl-C.
+"
+    );
+}
+
+/// The folder of the data.
+struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    fn new(kept: Option<&Path>) -> Result<Folder, DevError> {
+        let path = match kept {
+            Some(path) => path.to_owned(),
+            None => std::env::temp_dir().join(format!("banyan-dev-{:016x}", rand::random::<u64>())),
+        };
+        fs::create_dir_all(&path).map_err(|source| DevError::Folder {
+            action: "make",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Folder { path, keep: kept.is_some() })
+    }
+
+    fn remove(self) {
+        if self.keep {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(folder = %self.path.display(), %error, "throw-away data is left behind");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What `banyan ctl` asks.
+
+use super::role::Guard;
+use banyan_proto::v1::{self, admin_server::Admin};
+use futures_util::future::BoxFuture;
+use std::{sync::Arc, time::Duration};
+use tonic::{Request, Response, Status};
+
+/// Longer than this nobody waits for a node to step down.
+const STEP_DOWN_MAX: Duration = Duration::from_secs(60);
+
+/// Knows the node's condition; the composition root implements it.
+pub trait Operator: Send + Sync + 'static {
+    /// The node's condition now.
+    fn status(&self) -> BoxFuture<'_, v1::NodeStatus>;
+
+    /// Hands leaderships over; returns when this node leads nothing, at the latest after `deadline`.
+    fn step_down(&self, deadline: Duration) -> BoxFuture<'_, v1::NodeStatus>;
+}
+
+pub(super) struct Service {
+    pub(super) operator: Arc<dyn Operator>,
+    pub(super) guard: Guard,
+}
+
+#[tonic::async_trait]
+impl Admin for Service {
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
+        self.guard.role(&request)?;
+        Ok(Response::new(self.operator.status().await))
+    }
+
+    async fn step_down(
+        &self,
+        request: Request<v1::StepDownRequest>,
+    ) -> Result<Response<v1::NodeStatus>, Status> {
+        self.guard.node(&request)?;
+        let deadline = Duration::from_millis(request.into_inner().deadline_ms.into()).min(STEP_DOWN_MAX);
+        Ok(Response::new(self.operator.step_down(deadline).await))
+    }
+}

@@ -1,0 +1,25 @@
+//! Logs: lines to stderr, as text or JSON. What is logged: `RUST_LOG`, default `info`.
+
+use tracing_subscriber::{EnvFilter, filter::Directive};
+
+/// openraft tells every vote and every message of an election at `info`; it is heard only when asked for by name.
+const QUIET: &str = "openraft";
+
+/// Begins to log; once a process.
+pub fn start(json: bool) {
+    let asked = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
+    let mut filter = EnvFilter::try_new(&asked)
+        .ok()
+        .filter(|_| !asked.is_empty())
+        .unwrap_or_else(|| EnvFilter::new("info"));
+    if !asked.contains(QUIET)
+        && let Ok(quiet) = format!("{QUIET}=warn").parse::<Directive>()
+    {
+        filter = filter.add_directive(quiet);
+    }
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match json {
+        true => log.json().init(),
+        false => log.init(),
+    }
+}
