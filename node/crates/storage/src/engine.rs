@@ -1,5 +1,7 @@
 //! What the storage needs of its two engines, and nothing more. Only the modules below name the real ones.
 
+#[cfg(test)]
+pub(crate) mod double;
 mod log;
 mod state;
 

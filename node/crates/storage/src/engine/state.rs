@@ -5,6 +5,8 @@
 //! - What does not fit a quarter of its segments, a whole leaf of 16 values, becomes a file under `blobs/` that it
 //!   never syncs and hardly ever reclaims. So values are cut into pieces of [`CHUNK_BYTES`]; should a blob appear all
 //!   the same (hundreds of long keys in one inner page), it is synced before the page that names it.
+//! - It passes over a segment with a damaged head as over one that is not in use, and what was in it is gone without a
+//!   word: [`check_segments`] looks at the heads first.
 //! - While a batch is written all readers wait: hand it one group's changes at a time.
 //!
 //! Keys: `0 | key` holds `0 | value`, or `1 | chunks (u32)`; then `1 | key | number (u32)` hold the pieces. Numbers
@@ -16,6 +18,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +36,9 @@ const CHUNK: u8 = 1;
 
 const WHOLE: u8 = 0;
 const CHUNKED: u8 = 1;
+
+/// sled's default, set nonetheless: [`check_segments`] counts on it.
+const SEGMENT_BYTES: usize = 512 << 10;
 
 /// How often the pieces of a value are collected again that was replaced meanwhile.
 const READ_ATTEMPTS: u32 = 8;
@@ -52,7 +58,11 @@ pub(crate) struct SledState {
 impl SledState {
     /// Opens the state in `dir`, or makes it.
     pub(crate) fn open(dir: &Path, config: &crate::Config) -> Result<SledState, EngineError> {
-        let sled = sled::Config::new().path(dir).cache_capacity(config.state_cache_bytes);
+        check_segments(&dir.join("db"))?;
+        let sled = sled::Config::new()
+            .path(dir)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(config.state_cache_bytes);
         let db = contain(|| open_patiently(&sled))?;
         let blobs = dir.join("blobs");
         let file = File::open(dir.join("db"))?;
@@ -141,6 +151,28 @@ pub(super) fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
         Some(sled::Error::Io(error)) => Some(error.kind()),
         _ => error.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
     }
+}
+
+/// Refuses a file with a segment whose head is neither right nor empty. No power cut leaves one: a head is in one
+/// block with the beginning of what is written behind it, and segments that are not in use are filled with zeros.
+fn check_segments(db: &Path) -> Result<(), EngineError> {
+    let file = match File::open(db) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    for at in (0..length).step_by(SEGMENT_BYTES) {
+        let mut head = [0; 20];
+        if length - at < head.len() as u64 {
+            break;
+        }
+        file.read_exact_at(&mut head, at)?;
+        let (checksum, rest) = head.split_first_chunk().expect("it has 20 bytes");
+        if head != [0; 20] && !u32::from_le_bytes(*checksum) != crc32fast::hash(rest) {
+            return Err(format!("the segment at {at} is damaged").into());
+        }
+    }
+    Ok(())
 }
 
 /// sled's own threads let go of the lock a moment after the last handle is dropped. Who may open at all is decided
