@@ -24,7 +24,6 @@ pub mod access;
 pub mod admit;
 pub mod apply;
 pub mod command;
-pub mod conditions;
 pub mod outbox;
 pub mod query;
 pub mod validate;
