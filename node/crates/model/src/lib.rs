@@ -14,6 +14,7 @@ pub mod time;
 pub mod value;
 
 pub mod key;
+pub mod memory;
 pub mod record;
 pub mod tree;
 pub mod view;
@@ -22,8 +23,10 @@ pub mod access;
 pub mod admit;
 pub mod apply;
 pub mod command;
+pub mod conditions;
 pub mod outbox;
 pub mod query;
+pub mod represent;
 pub mod validate;
 
 pub mod placement;
