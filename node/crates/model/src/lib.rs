@@ -24,8 +24,10 @@ pub mod access;
 pub mod admit;
 pub mod apply;
 pub mod command;
+pub mod conditions;
 pub mod outbox;
 pub mod query;
+pub mod represent;
 pub mod validate;
 
 pub mod placement;
