@@ -27,6 +27,7 @@ pub mod command;
 pub mod conditions;
 pub mod outbox;
 pub mod query;
+pub mod represent;
 pub mod validate;
 
 pub mod placement;
