@@ -16,7 +16,6 @@ pub mod value;
 pub mod key;
 pub mod memory;
 pub mod record;
-pub mod represent;
 pub mod tree;
 pub mod view;
 

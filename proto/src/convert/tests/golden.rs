@@ -241,6 +241,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 creator: "/m2m/applications/meterReader".to_owned(),
                 version: 300,
                 subscriptions: 2,
+                notify_media: NotifyMedia::Json,
             }),
         ),
         (

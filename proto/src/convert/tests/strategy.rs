@@ -248,13 +248,14 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
             }
         },
     );
-    let resource = (path(), representation(), text(), any::<u64>(), any::<u32>()).prop_map(
-        |(path, representation, creator, version, subscriptions)| Resource {
+    let resource = (path(), representation(), text(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+        |(path, representation, creator, version, subscriptions, json)| Resource {
             path,
             representation,
             creator,
             version,
             subscriptions,
+            notify_media: if json { NotifyMedia::Json } else { NotifyMedia::Xml },
         },
     );
     prop_oneof![
