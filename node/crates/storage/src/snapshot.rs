@@ -90,6 +90,9 @@ impl Export {
     }
 }
 
+/// A key and its value.
+type Row = (Vec<u8>, Vec<u8>);
+
 /// One pass over the ranges.
 struct Copy<'a> {
     state: &'a GroupState,
@@ -128,7 +131,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Reads the next rows of a range, and whether they are its last; from then on what changes there is noted.
-    fn step(&self, number: usize, from: &[u8], to: &[u8]) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool), Fatal> {
+    fn step(&self, number: usize, from: &[u8], to: &[u8]) -> Result<(Vec<Row>, bool), Fatal> {
         let (mut rows, mut bytes, mut ended) = (Vec::new(), 0, true);
         let view = self.state.view();
         view.scan(from, to, false, &mut |key, value| {

@@ -9,7 +9,7 @@ use parking_lot::RwLockReadGuard;
 
 use super::overlay::{Changes, Generations, Overlay, Value};
 use crate::Fatal;
-use crate::engine::StateEngine;
+use crate::engine::{StateEngine, Visit};
 use crate::trust::Trust;
 
 /// The state of one group at one moment. It holds the group's read gate: it is not `Send`, on purpose.
@@ -43,13 +43,7 @@ impl<'a> ReadView<'a> {
     ///
     /// # Errors
     /// [`Fatal`].
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        reverse: bool,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Fatal> {
+    pub fn scan(&self, from: &[u8], to: &[u8], reverse: bool, visit: Visit<'_>) -> Result<(), Fatal> {
         if from >= to {
             return Ok(());
         }
@@ -79,7 +73,7 @@ impl<'a> ReadView<'a> {
         if broken {
             return Ok(());
         }
-        while let Some((key, Value { value, .. })) = overlaid.next() {
+        for (key, Value { value, .. }) in overlaid {
             if value.as_ref().is_some_and(|value| visit(key, value).is_break()) {
                 break;
             }

@@ -221,10 +221,14 @@ fn a_callback_that_panics_ends_trust_and_leaves_nobody_waiting() {
     let store = open_double(dir.path(), &Disk::new(1), small()).unwrap();
     let log = store.log(1);
     let (go, gate) = std::sync::mpsc::channel::<()>();
+    let (begun, began) = std::sync::mpsc::channel::<()>();
     log.append(vec![(1, Bytes::new())], move |_| {
+        begun.send(()).unwrap();
         gate.recv().unwrap();
         panic!("a callback's mistake");
     });
+    // From here on the writer has its batch: the next append is of a later one.
+    began.recv().unwrap();
     let (answer, answered) = std::sync::mpsc::channel();
     log.append(vec![(2, Bytes::new())], move |written| answer.send(written).unwrap());
     go.send(()).unwrap();
