@@ -247,7 +247,7 @@ pub enum ConfigError {
     Tls {
         setting: &'static str,
         #[source]
-        source: TlsError,
+        source: Box<TlsError>,
     },
     #[error("nodes")]
     Nodes(#[from] banyan_client::ConfigError),
@@ -289,7 +289,7 @@ impl Config {
         if self.plaintext == self.node_tls.is_some() {
             return wrong("node_tls", "either [node_tls] or plaintext = true, not both and not neither");
         }
-        if self.open == !self.credentials.is_empty() {
+        if self.open != self.credentials.is_empty() {
             return wrong("credentials", "either [[credentials]] or open = true, not both and not neither");
         }
         if let Some(uri) = &self.public_uri {
@@ -313,14 +313,17 @@ impl Config {
             Some(files) => {
                 let keys = KeyFiles { certificate: files.certificate.clone(), key: files.key.clone() };
                 let made = tls::server(&keys, files.client_ca.as_deref());
-                Some(made.map_err(|source| ConfigError::Tls { setting: "tls", source })?)
+                Some(made.map_err(|source| ConfigError::Tls { setting: "tls", source: source.into() })?)
             }
         };
         let contact_tls = match &self.egress.trusted {
             None => None,
             Some(file) => {
                 let made = tls::client(file, None);
-                Some(made.map_err(|source| ConfigError::Tls { setting: "egress.trusted", source })?)
+                Some(made.map_err(|source| ConfigError::Tls {
+                    setting: "egress.trusted",
+                    source: source.into(),
+                })?)
             }
         };
         let client = self.client();

@@ -1,5 +1,7 @@
 //! The HTTP binding over a loopback port, seen from outside: raw requests as data, a fake tree behind.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
+
 mod bench;
 
 mod credentials;

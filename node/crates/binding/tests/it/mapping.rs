@@ -335,6 +335,70 @@ async fn statuses_and_their_headers() {
     }
 }
 
+/// bindings.md 4, the HTTP column.
+#[test]
+fn every_status_has_its_http_status() {
+    use banyan_binding::http::http_status;
+    use banyan_model::StatusCode as S;
+    for (status, expected) in [
+        (S::Ok, 200),
+        (S::Created, 201),
+        (S::Accepted, 202),
+        (S::NotModified, 304),
+        (S::BadRequest, 400),
+        (S::PermissionDenied, 401),
+        (S::RequestingEntityMissing, 402),
+        (S::Forbidden, 403),
+        (S::NotFound, 404),
+        (S::MethodNotAllowed, 405),
+        (S::NotAcceptable, 406),
+        (S::RequestTimeout, 408),
+        (S::Conflict, 409),
+        (S::Deleted, 410),
+        (S::PreconditionFailed, 412),
+        (S::PayloadTooLarge, 413),
+        (S::UnsupportedMediaType, 415),
+        (S::InternalServerError, 500),
+        (S::NotImplemented, 501),
+        (S::BadGateway, 502),
+        (S::ServiceUnavailable, 503),
+        (S::GatewayTimeout, 504),
+        // Only inside notify; should it ever get here, the resource is gone.
+        (S::Expired, 404),
+    ] {
+        assert_eq!(http_status(status).as_u16(), expected, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_requesting_entity_is_402() {
+    let bench = Bench::open().await;
+    for from in ["", "From:", "Authorization: Bearer x"] {
+        let head = format!("GET /m2m/applications/a HTTP/1.1\nHost: h\n{from}");
+        bench
+            .check(
+                head.trim_end(),
+                "402
+                 content-type: application/xml
+                 | <m2m:statusCode>STATUS_PERMISSION_DENIED</m2m:statusCode>
+                 | requestingEntity
+                 >",
+            )
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_in_several_frames_is_read_whole() {
+    let bench = Bench::open().await;
+    let head = "POST /m2m/containers/c/contentInstances HTTP/1.1\nHost: h\nFrom: a\nContent-Type: text/plain";
+    let mut chunked = wire(&format!("{head}\nTransfer-Encoding: chunked"));
+    chunked.extend_from_slice(b"2\r\n21\r\n1\r\n.\r\n1\r\n5\r\n0\r\n\r\n");
+    assert_eq!(Answer::read(bench.raw(&chunked).await).status, 201);
+    let seen = bench.fake.seen.lock().unwrap()[0].body.clone();
+    assert!(matches!(&seen, banyan_model::Body::Raw { bytes, .. } if bytes == "21.5"), "{seen:?}");
+}
+
 #[tokio::test]
 async fn two_requests_share_a_connection() {
     use tokio::io::AsyncWriteExt;

@@ -131,6 +131,49 @@ async fn http_2_carries_requests_side_by_side() {
     assert_eq!(ask("/m2m/groups/hidden").await.unwrap().status(), 404);
 }
 
+#[tokio::test]
+async fn a_stop_lets_http_2_requests_in_flight_end() {
+    let mut bench = Bench::open().await;
+    let socket = TcpStream::connect(bench.address).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://h/m2m/groups/slow").header("From", "a");
+    let slow = tokio::spawn(sender.send_request(request.body(Full::<Bytes>::default()).unwrap()));
+    while bench.fake.seen.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.stop.take().unwrap().send(()).unwrap();
+    while TcpStream::connect(bench.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bench.fake.gate.0.add_permits(1);
+    assert_eq!(slow.await.unwrap().unwrap().status(), 200);
+    // The server ends the connection, not the drain's time limit.
+    bench.served.await.unwrap();
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn tls_clients_choose_http_2_by_alpn() {
+    let keys = Keys::new();
+    let server =
+        Server { tls: Some(tls::server(&keys.files("localhost"), None).unwrap()), ..Server::default() };
+    let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
+    let mut trusted = (*tls::client(&keys.path("ca.pem"), None).unwrap()).clone();
+    trusted.alpn_protocols = vec![b"h2".to_vec()];
+    let socket = TcpStream::connect(bench.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(trusted));
+    let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("https://localhost/m2m/scls").header("From", "a");
+    let answer = sender.send_request(request.body(Full::<Bytes>::default()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
 #[test]
 fn an_error_names_the_file() {
     let keys = Keys::new();

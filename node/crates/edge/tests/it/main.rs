@@ -50,8 +50,7 @@ async fn ask(address: SocketAddr, lines: &str, body: &str) -> String {
     let mut socket = TcpStream::connect(address).await.expect("a listener");
     let length = body.len();
     let head = lines.replace('\n', "\r\n");
-    let request =
-        format!("{head}\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    let request = format!("{head}\r\nHost: h\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
     socket.write_all(request.as_bytes()).await.expect("a reader");
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).await.expect("an answer");

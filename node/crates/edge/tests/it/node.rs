@@ -6,9 +6,7 @@ use banyan_model::{
 };
 use banyan_proto::{
     convert,
-    v1::{
-        self, answer, directory_server, edge_to_node, egress_server, submission, submit_server,
-    },
+    v1::{self, answer, directory_server, edge_to_node, egress_server, submission, submit_server},
 };
 use futures_util::{Stream, StreamExt, stream};
 use std::{
