@@ -371,7 +371,7 @@ async fn what_is_owed_is_told_and_stays_until_it_is_acknowledged() {
     until("the queue is told", || shard.take_queues().contains(&queue)).await;
     assert!(shard.take_queues().is_empty(), "told once");
     shard.operate(created("b", None)).await.unwrap();
-    assert_eq!(shard.take_queues(), [queue.clone()], "visible before the answer");
+    assert_eq!(shard.take_queues(), std::slice::from_ref(&queue), "visible before the answer");
 
     let owed = shard.outbox(&queue, 10).unwrap();
     assert_eq!(owed.len(), 2);
