@@ -15,6 +15,7 @@ pub mod invariant;
 pub mod load;
 pub mod metrics;
 pub mod oracle;
+pub mod power_cut;
 pub mod process;
 pub mod repeat;
 pub mod subscriber;

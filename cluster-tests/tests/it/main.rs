@@ -17,5 +17,6 @@ mod kill_leader;
 mod no_majority;
 mod notify_across_kill;
 mod pause_leader;
+mod power_cut;
 mod slow_subscriber;
 mod stop_leader;

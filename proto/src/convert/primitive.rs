@@ -11,6 +11,8 @@ use banyan_model::{
 /// How deep a foreign element tree of a request may be. The persisted message that holds it nests a few levels more
 /// and must stay below the 100 at which decoding ends.
 pub const ELEMENT_DEPTH_MAX: usize = 64;
+/// How many messages a value of a request may nest, for the same reason: an outbox entry adds seven levels around it.
+const VALUE_DEPTH_MAX: usize = 80;
 
 impl From<&RequestPrimitive> for v1::RequestPrimitive {
     fn from(request: &RequestPrimitive) -> v1::RequestPrimitive {
@@ -41,12 +43,11 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
             return Err(Malformed::Limit("target"));
         }
         let body = body(request.body)?;
+        let fit = |fields: &[(&'static str, Value)]| fields.iter().all(|(_, v)| fits(v, VALUE_DEPTH_MAX));
         let shallow = match &body {
-            Body::Representation(representation) => {
-                representation.attributes.iter().all(|(_, v)| is_shallow(v))
-            }
-            Body::Attribute { value, .. } => is_shallow(value),
-            Body::Message(message) => message.fields.iter().all(|(_, v)| is_shallow(v)),
+            Body::Representation(representation) => fit(&representation.attributes),
+            Body::Attribute { value, .. } => fits(value, VALUE_DEPTH_MAX),
+            Body::Message(message) => fit(&message.fields),
             Body::None | Body::Raw { .. } | Body::Malformed(_) => true,
         };
         if !shallow {
@@ -232,15 +233,20 @@ fn method(number: i32) -> Result<Method, Malformed> {
     }
 }
 
-/// Whether every element tree in a value is within the limit. Structs and inline resources are as deep as the tables.
-fn is_shallow(value: &Value) -> bool {
-    fn within(element: &Element, depth: usize) -> bool {
-        depth > 0 && element.children.iter().all(|child| within(child, depth - 1))
+/// Whether a value nests no more than `left` messages, and its element trees no more than their limit.
+fn fits(value: &Value, left: usize) -> bool {
+    fn within(element: &Element, left: usize) -> bool {
+        left > 0 && element.children.iter().all(|child| within(child, left - 1))
     }
+    // Struct or Representation, Field, Value.
+    const NESTED: usize = 3;
+    let all = |fields: &[(&'static str, Value)]| {
+        left > NESTED && fields.iter().all(|(_, inner)| fits(inner, left - NESTED))
+    };
     match value {
-        Value::Any(element) => within(element, ELEMENT_DEPTH_MAX),
-        Value::Struct(Struct { fields, .. }) => fields.iter().all(|(_, v)| is_shallow(v)),
-        Value::Resource(inner) => inner.attributes.iter().all(|(_, v)| is_shallow(v)),
+        Value::Any(element) => within(element, left.min(ELEMENT_DEPTH_MAX)),
+        Value::Struct(Struct { fields, .. }) => all(fields),
+        Value::Resource(inner) => all(&inner.attributes),
         _ => true,
     }
 }

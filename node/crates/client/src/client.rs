@@ -263,11 +263,15 @@ impl Shared {
     /// The shard of a place; waits for the first map.
     async fn shard(&self, place: Place, deadline: Instant) -> Result<ShardId, RequestError> {
         let unavailable = |why| RequestError::Unavailable { why, retry_after: request::RETRY_AFTER };
+        let found = |map: &Map| place.shard(map).map(|shard| shard.id).ok_or(unavailable("no such shard"));
+        if let Some(map) = &*self.map.borrow() {
+            return found(map);
+        }
         let mut maps = self.map.subscribe();
         let first = request::prerequisite(deadline, maps.wait_for(Option::is_some)).await;
         let map =
             first.and_then(Result::ok).and_then(|map| map.clone()).ok_or(unavailable("no cluster map"))?;
-        place.shard(&map).map(|shard| shard.id).ok_or(unavailable("no such shard"))
+        found(&map)
     }
 }
 

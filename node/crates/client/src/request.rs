@@ -178,9 +178,11 @@ impl Asking<'_> {
                 return ControlFlow::Break(Ok(answer));
             }
             Some(answer::What::Refused(why)) => {
-                // An earlier sending of the same may have been taken.
-                let end =
-                    if self.perhaps_done { self.verdict("refused") } else { RequestError::Refused(why) };
+                // Another sending of the same may have been taken, or still be: that verdict goes first.
+                let end = match self.verdict("refused") {
+                    unknown @ RequestError::OutcomeUnknown { .. } => unknown,
+                    _ => RequestError::Refused(why),
+                };
                 return ControlFlow::Break(Err(end));
             }
             Some(answer::What::NotLeader(hint)) => self.redirected(now, node, shard, &hint),

@@ -84,7 +84,7 @@ pub(crate) fn is_blank(text: &str) -> bool {
 
 /// Whether this may be the local part of an element's or attribute's name (Namespaces in XML 1.0, NCName).
 pub(crate) fn is_ncname(name: &str) -> bool {
-    name.starts_with(|c| is_name_start(c)) && name.chars().all(is_name_char)
+    name.starts_with(is_name_start) && name.chars().all(is_name_char)
 }
 
 fn is_name_start(c: char) -> bool {
@@ -356,7 +356,7 @@ fn write_duration(out: &mut String, duration: XsdDuration) -> std::fmt::Result {
     for (amount, unit) in date.into_iter().filter(|(amount, _)| *amount > 0) {
         write!(out, "{amount}{unit}")?;
     }
-    if duration.millis % 86_400_000 == 0 {
+    if duration.millis.is_multiple_of(86_400_000) {
         return Ok(());
     }
     out.push('T');

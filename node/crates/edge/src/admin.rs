@@ -13,23 +13,28 @@ use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-pub(crate) struct Admin {
+pub(crate) struct Admin<S> {
     pub(crate) client: Client,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stopping: watch::Receiver<bool>,
+    /// Whether requests are let in.
+    pub(crate) is_open: S,
 }
 
-impl Admin {
+impl<S: Fn() -> bool> Admin<S> {
     /// Why requests cannot be answered now, if so.
     fn not_ready(&self) -> Option<&'static str> {
         if *self.stopping.borrow() {
             return Some("stopping");
         }
-        (!self.client.ready()).then_some("no shard map yet")
+        if !self.client.ready() {
+            return Some("no shard map yet, or no stream to any node");
+        }
+        (!(self.is_open)()).then_some("requests are not let in: see the log")
     }
 }
 
-impl Service for Admin {
+impl<S: Fn() -> bool + Send + Sync + 'static> Service for Admin<S> {
     async fn call(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
         if request.method() != http::Method::GET {
             return page(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");

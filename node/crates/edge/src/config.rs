@@ -1,4 +1,5 @@
-//! What an operator writes: TOML with these keys, some of them as options of the command line too. A key that is not
+//! What an operator writes: TOML with these keys (docs/configuration.md has all of them, a test says so), some of them
+//! as options of the command line too. A key that is not
 //! known is refused, and everything is checked before the first port is bound. What the SCL calls itself (sclBase, the
 //! authorities that mean it) is not among them: the directory knows that, for all edges alike.
 //!
@@ -63,6 +64,9 @@ pub struct Config {
     /// Scheme and authority under which subscribers reach this SCL; stands before addresses in notifications.
     /// Default: `http://` and the cluster's first authority, else the first listener's address.
     pub public_uri: Option<String>,
+    /// Threads that serve; an edge scales by processes, so one a process is enough where several share a machine.
+    /// Default 0: one for each core.
+    pub worker_threads: usize,
     /// How long a request may take in all. Default 10,000.
     pub request_timeout_ms: u64,
     /// How long requests and deliveries in flight may take once the edge stops. Default 10,000.
@@ -177,6 +181,7 @@ impl Default for Config {
             plaintext: false,
             open: false,
             public_uri: None,
+            worker_threads: 0,
             request_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,
             tls: None,
@@ -248,6 +253,8 @@ pub enum ConfigError {
     Nodes(#[from] banyan_client::ConfigError),
 }
 
+const WORKER_THREADS_MAX: usize = 1_024;
+
 /// Settings that were checked, as the parts take them.
 pub(crate) struct Checked {
     pub(crate) server_tls: Option<Arc<tls::ServerConfig>>,
@@ -272,6 +279,9 @@ impl Config {
         let wrong = |setting, why| Err(ConfigError::Setting { setting, why });
         if self.listen.is_none() && self.listen_tls.is_none() {
             return wrong("listen", "neither it nor listen_tls is set");
+        }
+        if self.worker_threads > WORKER_THREADS_MAX {
+            return wrong("worker_threads", "must be at most 1024");
         }
         if self.listen_tls.is_some() != self.tls.is_some() {
             return wrong("tls", "listen_tls and [tls] belong together");

@@ -39,8 +39,7 @@ struct Arguments {
     log_json: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
@@ -48,7 +47,7 @@ async fn main() -> ExitCode {
         true => log.json().init(),
         false => log.init(),
     }
-    match start(arguments).await {
+    match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!(error = &*failure, "banyan-edge ends");
@@ -57,12 +56,22 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+fn start(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let check = arguments.check;
     let config = arguments.settings()?;
+    config.validate()?;
     if check {
-        return Ok(config.validate()?);
+        println!("settings are sound");
+        return Ok(());
     }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.worker_threads > 0 {
+        runtime.worker_threads(config.worker_threads);
+    }
+    runtime.enable_all().build()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn Error>> {
     // Before anything is bound, so that no signal finds the default handler.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -92,5 +101,22 @@ impl Arguments {
             config.nodes = self.nodes;
         }
         Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_option_is_documented() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        for argument in command.get_arguments() {
+            let option = format!("| `--{}`", argument.get_long().expect("all have a long name"));
+            assert!(page.contains(&option), "{option} is not in docs/configuration.md");
+        }
     }
 }

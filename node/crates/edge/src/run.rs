@@ -95,6 +95,7 @@ impl Edge {
         let client = Client::new(checked.client).map_err(ConfigError::from)?;
         let metrics = Arc::new(Metrics::default());
         let door = Arc::new(Counted { service: Door::default(), metrics: Arc::clone(&metrics) });
+        let entrance = Arc::clone(&door);
         let (stop, stopping) = watch::channel(false);
         let config = Arc::new(config);
 
@@ -116,7 +117,8 @@ impl Edge {
         let (end, ended) = watch::channel(false);
         let mut operator = JoinSet::new();
         if let Some(listener) = admin {
-            let service = Arc::new(Admin { client, metrics, stopping });
+            let is_open = move || entrance.service.0.get().is_some();
+            let service = Arc::new(Admin { client, metrics, stopping, is_open });
             operator.spawn(Server::default().serve(listener, service, stopped(ended)));
         }
         info!(?addresses, "edge started");
@@ -190,7 +192,7 @@ async fn found(parts: Found) {
     };
     let identity = match config.identity(scl.clone()) {
         Ok(identity) => identity,
-        // Two names that this SCL's authorities make one: only now can that be known.
+        // The list was found sound before anything was bound. Should it not be now, the edge is never ready.
         Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
     };
     let forwarder = Forwarder { client: client.clone(), timeout: millis(config.request_timeout_ms) };

@@ -1,8 +1,13 @@
 //! Steps 4 and 5 of procedures.md 1.2: does the addressed resource exist, and does the method exist on its type.
 
 use crate::{
-    Path, Refusal, RequestPrimitive, ResourceType, Scl, TreeView,
-    access::{Flag, Governing},
+    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
+    access::{DefaultRight, Flag, Governing},
+    key::Key,
+    record::{self, InstancesState, Resource},
+    represent,
+    tables::{Allowed, TypeDef},
+    tree::Tree,
 };
 
 /// An existing addressed thing and what must be asked before touching it.
@@ -54,6 +59,236 @@ pub fn admit<V: TreeView>(
     scl: &Scl,
     request: &RequestPrimitive,
 ) -> Result<Result<Admission, Refusal>, V::Error> {
-    let _ = (view, scl, request);
-    todo!("model helper")
+    let tree = Tree::new(view, scl);
+    let Some(Located { target, methods }) = locate(&tree, &request.target)? else {
+        return Ok(Err(Refusal::not_found()));
+    };
+    if !methods.allows(request.method) {
+        let allow = METHODS.into_iter().filter(|method| methods.allows(*method)).collect();
+        let refusal = Refusal::new(StatusCode::MethodNotAllowed, "no such method on this resource");
+        return Ok(Err(Refusal { allow, ..refusal }));
+    }
+    let (path, resource_type) = target.resource();
+    let flag = flag(request.method, resource_type);
+    let governing = if request.method == Method::Create && represent::is_root_collection(&path) {
+        // The collection's own record is in sclBase's shard; this is the shard of the child to be.
+        let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);
+        let otherwise = if registration { Governing::Everybody } else { nobody() };
+        Governing::RootCollection { collection: path, otherwise: Box::new(otherwise) }
+    } else {
+        governing(&tree, &path)?
+    };
+    Ok(Ok(Admission { target, governing, flag }))
+}
+
+/// The type of what is stored at a path: a resource, a collection, contentInstances.
+pub fn stored_type<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<ResourceType>, V::Error> {
+    if instances_at(tree, path)?.is_some() {
+        return Ok(Some(ResourceType::ContentInstances));
+    }
+    Ok(tree.resource(path)?.map(|resource| resource.representation.resource_type))
+}
+
+/// What decides about a stored resource or collection (procedures.md 4.1).
+pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governing, V::Error> {
+    if *path == discovery() {
+        return Ok(Governing::Everybody);
+    }
+    let above = path.parent();
+    let Some(resource) = tree.resource(path)? else {
+        // contentInstances and all below it are the container's.
+        return above.map_or(Ok(nobody()), |container| governing(tree, &container));
+    };
+    match (resource.representation.resource_type, above) {
+        (ResourceType::AccessRight, _) => Ok(Governing::SelfPermissions(Box::new(resource.representation))),
+        (ResourceType::Subscriptions, Some(watched)) => governing(tree, &watched),
+        (ResourceType::Subscription, Some(collection)) => Ok(Governing::Creator {
+            creator: Entity(resource.creator),
+            otherwise: Box::new(governing(tree, &collection)?),
+        }),
+        _ => {
+            let otherwise = DefaultRight { owners: owners(tree, path)? };
+            Ok(match resource.representation.text("accessRightID") {
+                Some(uri) => Governing::AccessRight { uri: uri.to_owned(), otherwise },
+                None => Governing::Default(otherwise),
+            })
+        }
+    }
+}
+
+/// Whom the default access right lets in (procedures.md 4.2), besides the SCL itself.
+fn owners<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Vec<Entity>, V::Error> {
+    let SubtreeRoot::Named { collection, .. } = path.subtree() else { return Ok(Vec::new()) };
+    let root = path.subtree().path();
+    let mut owners = Vec::new();
+    if collection == "applications" || collection == "scls" {
+        owners.push(Entity(tree.scl.address(&root)));
+    }
+    if collection == "scls" {
+        owners.extend(link(tree, tree.resource(&root)?.as_ref()));
+        if let [_, _, applications, announced, ..] = path.segments()
+            && applications == "applications"
+        {
+            let announced = root.child("applications").child(announced.as_str());
+            owners.extend(link(tree, tree.resource(&announced)?.as_ref()));
+        }
+    }
+    Ok(owners)
+}
+
+fn link<V: TreeView>(tree: &Tree<'_, V>, resource: Option<&Resource>) -> Option<Entity> {
+    resource?.representation.text("link").map(|link| tree.scl.normalise(link))
+}
+
+fn nobody() -> Governing {
+    Governing::Default(DefaultRight { owners: Vec::new() })
+}
+
+fn discovery() -> Path {
+    Path::scl_base().child("discovery")
+}
+
+/// procedures.md 4.3, and 4.1 for what is asked of a subscriptions collection.
+fn flag(method: Method, resource_type: ResourceType) -> Flag {
+    match (method, resource_type) {
+        (Method::Create, ResourceType::Subscriptions) => Flag::Read,
+        // Who sees the subscriptions of others sees their contacts.
+        (Method::Retrieve, ResourceType::Subscriptions) => Flag::Delete,
+        (Method::Create | Method::Notify, _) => Flag::Create,
+        (Method::Retrieve, _) => Flag::Read,
+        (Method::Update | Method::Execute, _) => Flag::Write,
+        (Method::Delete, _) => Flag::Delete,
+    }
+}
+
+impl Target {
+    /// The resource whose rights count, and its type.
+    fn resource(&self) -> (Path, ResourceType) {
+        match self {
+            Target::Resource { path, resource_type } | Target::Attribute { path, resource_type, .. } => {
+                (path.clone(), *resource_type)
+            }
+            Target::Instance { container, .. } => (container.clone(), ResourceType::ContentInstance),
+        }
+    }
+}
+
+struct Located {
+    target: Target,
+    methods: Methods,
+}
+
+const METHODS: [Method; 6] =
+    [Method::Create, Method::Retrieve, Method::Update, Method::Delete, Method::Execute, Method::Notify];
+
+/// Which methods exist on a target.
+enum Methods {
+    Of(&'static TypeDef),
+    /// An attribute: what its own modes refuse is a matter of the body. CREATE and DELETE are for list entries.
+    OfAttributeOf(&'static TypeDef),
+    RetrieveOnly,
+}
+
+impl Methods {
+    fn allows(&self, method: Method) -> bool {
+        match self {
+            Methods::Of(def) => match method {
+                Method::Create => def.create_in != Allowed::No,
+                Method::Retrieve => def.retrieve != Allowed::No,
+                Method::Update => def.update != Allowed::No,
+                Method::Delete => def.delete != Allowed::No,
+                // Special: below an application, on attributes of management objects; not on the resource itself.
+                Method::Execute => def.execute == Allowed::Yes,
+                Method::Notify => def.resource_type == ResourceType::ContentInstances,
+            },
+            Methods::OfAttributeOf(def) => match method {
+                Method::Retrieve => true,
+                Method::Create | Method::Update | Method::Delete => def.update != Allowed::No,
+                Method::Execute | Method::Notify => false,
+            },
+            Methods::RetrieveOnly => method == Method::Retrieve,
+        }
+    }
+}
+
+/// The longest part of a path that is stored decides; the rest must be an attribute of it, or part of an instance.
+fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located>, V::Error> {
+    if *path == discovery() {
+        return Ok(Some(whole(path.clone(), ResourceType::Discovery)));
+    }
+    let segments = path.segments();
+    for length in (0..=segments.len()).rev() {
+        let (stored, rest) = segments.split_at(length);
+        let stored = Path::from_segments(stored.to_vec());
+        if let Some(state) = instances_at(tree, &stored)? {
+            return in_instances(tree, stored, &state, rest);
+        }
+        if let Some(resource) = tree.resource(&stored)? {
+            let resource_type = resource.representation.resource_type;
+            return Ok(match rest.split_first() {
+                None => Some(whole(stored, resource_type)),
+                Some((name, rest)) => attribute(stored, resource_type, name, rest),
+            });
+        }
+    }
+    Ok(None)
+}
+
+fn whole(path: Path, resource_type: ResourceType) -> Located {
+    Located { target: Target::Resource { path, resource_type }, methods: Methods::Of(resource_type.def()) }
+}
+
+fn attribute(path: Path, resource_type: ResourceType, name: &str, rest: &[String]) -> Option<Located> {
+    let attribute = resource_type.attribute(name)?.field.name;
+    let target = Target::Attribute { path, resource_type, attribute, rest: rest.to_vec() };
+    Some(Located { target, methods: Methods::OfAttributeOf(resource_type.def()) })
+}
+
+/// contentInstances, an instance in it, or something of either.
+fn in_instances<V: TreeView>(
+    tree: &Tree<'_, V>,
+    collection: Path,
+    state: &InstancesState,
+    rest: &[String],
+) -> Result<Option<Located>, V::Error> {
+    let Some((name, accessor)) = rest.split_first() else {
+        return Ok(Some(whole(collection, ResourceType::ContentInstances)));
+    };
+    let Some(container) = collection.parent() else { return Ok(None) };
+    let (sequence, instance_type) = match name.as_str() {
+        "latest" => ((state.count > 0).then_some(state.latest), ResourceType::Latest),
+        "oldest" => ((state.count > 0).then_some(state.oldest), ResourceType::Oldest),
+        id => (sequence(tree, &container, id)?, ResourceType::ContentInstance),
+    };
+    let Some(sequence) = sequence else {
+        // An empty collection has no `latest`, as an attribute neither.
+        let virtual_child = instance_type != ResourceType::ContentInstance;
+        return Ok(match virtual_child {
+            true => None,
+            false => attribute(collection, ResourceType::ContentInstances, name, accessor),
+        });
+    };
+    let methods = if accessor.is_empty() { Methods::Of(instance_type.def()) } else { Methods::RetrieveOnly };
+    let target = Target::Instance { container, sequence, accessor: accessor.to_vec() };
+    Ok(Some(Located { target, methods }))
+}
+
+/// The state of contentInstances, if that is what a path addresses.
+fn instances_at<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<InstancesState>, V::Error> {
+    match (path.name(), path.parent()) {
+        (Some("contentInstances"), Some(container)) => tree.instances(&container),
+        _ => Ok(None),
+    }
+}
+
+/// The sequence of an existing instance.
+fn sequence<V: TreeView>(tree: &Tree<'_, V>, container: &Path, id: &str) -> Result<Option<u64>, V::Error> {
+    let sequence = match record::instance_sequence(id) {
+        Some(sequence) => Some(sequence),
+        None => tree.pointer(&Key::instance_id(container, id))?,
+    };
+    let Some(sequence) = sequence else { return Ok(None) };
+    let instance = tree.instance(container, sequence)?;
+    // An instance with an id of its own is not found under the one that it would have got.
+    Ok(instance.filter(|instance| instance.id == id).map(|instance| instance.sequence))
 }

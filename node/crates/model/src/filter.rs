@@ -1,6 +1,6 @@
 //! filterCriteria (procedures.md 7), parsed. A dateTime comparison is strict.
 
-use crate::Timestamp;
+use crate::{Timestamp, record::Instance};
 
 /// The criteria of a RETRIEVE, a discovery or a subscription. Default: everything matches.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,4 +17,31 @@ pub struct FilterCriteria {
     pub size_until: Option<i64>,
     pub content_type: Vec<String>,
     pub meta_data_only: bool,
+}
+
+impl FilterCriteria {
+    /// Whether an instance is selected. The conditional criteria are about the addressed resource, not its members.
+    pub fn selects(&self, instance: &Instance) -> bool {
+        let size = i64::try_from(instance.content_size).unwrap_or(i64::MAX);
+        self.created_after.is_none_or(|bound| instance.creation_time > bound)
+            && self.created_before.is_none_or(|bound| instance.creation_time < bound)
+            && self.size_from.is_none_or(|bound| size > bound)
+            && self.size_until.is_none_or(|bound| size < bound)
+            && self.search_string.iter().all(|wanted| instance.search_strings.contains(wanted))
+            && (self.content_type.is_empty()
+                || self.content_type.iter().any(|range| {
+                    instance.content_types.iter().any(|content_type| media_range_covers(range, content_type))
+                }))
+    }
+}
+
+/// `image/*` covers `image/png`; parameters do not count.
+fn media_range_covers(range: &str, content_type: &str) -> bool {
+    let essence = |text: &str| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (range, content_type) = (essence(range), essence(content_type));
+    match range.strip_suffix('*') {
+        Some("" | "*/") => true,
+        Some(kind) if kind.ends_with('/') => content_type.starts_with(kind),
+        _ => range == content_type,
+    }
 }

@@ -16,7 +16,6 @@ pub mod value;
 pub mod key;
 pub mod memory;
 pub mod record;
-pub mod represent;
 pub mod tree;
 pub mod view;
 
@@ -27,6 +26,7 @@ pub mod command;
 pub mod conditions;
 pub mod outbox;
 pub mod query;
+pub mod represent;
 pub mod validate;
 
 pub mod placement;

@@ -1,4 +1,4 @@
-//! A shard's state in a map: for tests, and for measuring the core without storage.
+//! A tree in memory: what tests and benches read and write, ordered exactly as on a replica.
 
 use crate::{
     TreeView,
@@ -8,37 +8,29 @@ use crate::{
 };
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-/// The records, in key order.
+/// Every record of one shard.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Memory {
-    records: BTreeMap<Key, Record>,
+    /// In the order of keys.
+    pub records: BTreeMap<Key, Record>,
 }
 
-/// A key held another kind of record than it must.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Corrupt(pub Vec<u8>);
-
 impl Memory {
-    /// Writes a write set.
+    /// Writes what `apply` returned.
     pub fn write(&mut self, changes: Vec<Change>) {
         for change in changes {
             match change {
-                Change::Put { key, record, .. } => drop(self.records.insert(key, record)),
-                Change::Delete(key) => drop(self.records.remove(&key)),
-            }
+                Change::Put { key, record, .. } => self.records.insert(key, record),
+                Change::Delete(key) => self.records.remove(&key),
+            };
         }
-    }
-
-    /// Everything, in key order.
-    pub fn records(&self) -> &BTreeMap<Key, Record> {
-        &self.records
     }
 }
 
 impl TreeView for Memory {
-    type Error = Corrupt;
+    type Error = String;
 
-    fn get(&self, key: &Key) -> Result<Option<Record>, Corrupt> {
+    fn get(&self, key: &Key) -> Result<Option<Record>, String> {
         Ok(self.records.get(key).cloned())
     }
 
@@ -47,13 +39,13 @@ impl TreeView for Memory {
         range: &Range,
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Record) -> ControlFlow<()>,
-    ) -> Result<(), Corrupt> {
+    ) -> Result<(), String> {
+        let key = |bytes: &[u8]| Key { space: range.space, bytes: bytes.to_vec() };
         if range.from >= range.to {
             return Ok(());
         }
-        let key = |bytes: &Vec<u8>| Key { space: range.space, bytes: bytes.clone() };
-        let mut found = self.records.range(key(&range.from)..key(&range.to));
-        while let Some((key, record)) = if reverse { found.next_back() } else { found.next() } {
+        let mut within = self.records.range(key(&range.from)..key(&range.to));
+        while let Some((key, record)) = if reverse { within.next_back() } else { within.next() } {
             if visit(&key.bytes, record.clone()).is_break() {
                 break;
             }
@@ -61,7 +53,7 @@ impl TreeView for Memory {
         Ok(())
     }
 
-    fn corrupt(&self, key: &[u8]) -> Corrupt {
-        Corrupt(key.to_vec())
+    fn corrupt(&self, key: &[u8]) -> String {
+        format!("another kind of record than expected under {key:02x?}")
     }
 }

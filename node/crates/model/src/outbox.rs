@@ -5,11 +5,11 @@
 //! that is started anew. Only `Acknowledge` removes entries, and the end of a subscription that nobody is to be told of.
 
 use crate::{
-    Path, ResourceType, Scl, StatusCode, Timestamp, Value,
+    Path, Scl, StatusCode, Timestamp,
     primitive::NotifyMedia,
-    record::Instance,
+    record::{Instance, InstancesState},
     represent,
-    value::{NamedReference, Representation, Struct},
+    value::Representation,
 };
 
 /// How many changes a queue holds. Above it the subscription ends: one last entry says so.
@@ -115,42 +115,21 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
                     break;
                 }
                 notify.up_to = entry.sequence;
-                together.push((represent::instance(scl, &container, instance), instance));
+                together.push(instance);
             }
-            notify.representation = Some(instances(scl, &container, together));
+            notify.representation = Some(of_instances(scl, &container, &together));
         }
     }
     Some(notify)
 }
 
-/// contentInstances as far as a filter let it through: counters and ends describe what is in it.
-pub(crate) fn instances(
-    scl: &Scl,
-    container: &Path,
-    shown: Vec<(Representation, &Instance)>,
-) -> Representation {
-    let path = container.child("contentInstances");
-    let long = |n: u64| Value::Long(i64::try_from(n).unwrap_or(i64::MAX));
-    let reference = |instance: &Instance| {
-        let uri = scl.address(&path.child(instance.id.clone()));
-        Value::Reference(NamedReference { id: instance.id.clone(), uri })
-    };
-    let mut whole = Representation::new(ResourceType::ContentInstances);
-    if let (Some((_, oldest)), Some((_, latest))) = (shown.first(), shown.last()) {
-        whole.set("lastModifiedTime", Value::Datetime(latest.last_modified_time));
-        whole.set("latest", reference(latest));
-        whole.set("oldest", reference(oldest));
-    }
-    whole.set("currentNrOfInstances", Value::Long(i64::try_from(shown.len()).unwrap_or(i64::MAX)));
-    whole.set("currentByteSize", long(shown.iter().map(|(_, instance)| instance.content_size).sum()));
-    whole.set("subscriptionsReference", Value::Text(scl.address(&path.child("subscriptions"))));
-    let fields = shown
-        .into_iter()
-        .map(|(instance, _)| ("contentInstance", Value::Resource(Box::new(instance))))
-        .collect();
-    let members = Struct { name: "ContentInstanceCollection", fields };
-    whole.set("contentInstanceCollection", Value::Struct(members));
-    whole
+/// contentInstances with these instances. When the collection was created does not stand in the queue and is left out.
+fn of_instances(scl: &Scl, container: &Path, together: &[&Instance]) -> Representation {
+    let newest = together.last().map(|instance| instance.last_modified_time).unwrap_or_default();
+    let state = InstancesState { last_modified_time: newest, ..InstancesState::default() };
+    let mut shown = represent::instances(scl, container, &state, together.iter().copied(), true);
+    shown.remove("creationTime");
+    shown
 }
 
 fn instance_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Instance> {

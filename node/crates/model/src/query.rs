@@ -1,8 +1,23 @@
 //! RETRIEVE: pure, over a read view. Listings of root collections come in parts, one from each shard.
 
+mod listing;
+
 use crate::{
-    RequestPrimitive, ResourceType, ResponsePrimitive, Scl, TreeView, admit::Admission, value::NamedReference,
+    Body, Path, Refusal, Representation, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    Timestamp, TreeView, Value,
+    admit::{Admission, Target},
+    conditions,
+    filter::FilterCriteria,
+    key::{Key, Range},
+    primitive::Conditions,
+    record::{Instance, Record},
+    represent,
+    tree::Tree,
+    value::{Content, ContentForm, NamedReference, Struct},
 };
+use std::ops::ControlFlow;
+
+pub use listing::{LISTED_BYTES_MAX, LISTED_INSTANCES_MAX, VISITED_INSTANCES_MAX};
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
 /// in the answer; `merge_members` puts the parts together.
@@ -12,8 +27,28 @@ pub fn retrieve<V: TreeView>(
     request: &RequestPrimitive,
     admission: &Admission,
 ) -> Result<ResponsePrimitive, V::Error> {
-    let _ = (view, scl, request, admission);
-    todo!("model helper")
+    let tree = Tree::new(view, scl);
+    let filter = match &request.filter {
+        Ok(filter) => filter,
+        Err(refusal) => return Ok(refusal.clone().into()),
+    };
+    let found = match &admission.target {
+        Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
+            contentinstances(&tree, path, filter, None)?
+        }
+        Target::Attribute { path, resource_type: ResourceType::ContentInstances, attribute, rest } => {
+            contentinstances(&tree, path, filter, Some((attribute, rest)))?
+        }
+        Target::Resource { resource_type: ResourceType::Discovery, .. } => {
+            Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
+        }
+        Target::Resource { path, .. } => resource(&tree, path, None)?,
+        Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
+        Target::Instance { container, sequence, accessor } => {
+            instance(&tree, container, *sequence, accessor, filter)?
+        }
+    };
+    Ok(found.and_then(|found| found.answer(request, filter)).unwrap_or_else(ResponsePrimitive::from))
 }
 
 /// The members of a root collection that live in this shard, in name order, from `after` (exclusive), at most `limit`.
@@ -24,12 +59,209 @@ pub fn list_members<V: TreeView>(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(ResourceType, NamedReference)>, V::Error> {
-    let _ = (view, scl, collection, after, limit);
-    todo!("model helper")
+    let (mut names, mut corrupt) = (Vec::new(), None);
+    if limit == 0 {
+        return Ok(Vec::new());
+    }
+    view.scan(&Range::listed(collection, after), false, &mut |key, record| {
+        match (Key::name(key), record) {
+            (Some(name), Record::Listed { .. }) => names.push(name.to_owned()),
+            _ => {
+                corrupt = Some(view.corrupt(key));
+                return ControlFlow::Break(());
+            }
+        }
+        if names.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if let Some(corrupt) = corrupt {
+        return Err(corrupt);
+    }
+
+    let tree = Tree::new(view, scl);
+    let mut members = Vec::with_capacity(names.len());
+    for name in names {
+        let path = Path::scl_base().child(collection).child(name.as_str());
+        // What is listed exists: both are written by the same command.
+        let Some(resource) = tree.resource(&path)? else {
+            return Err(view.corrupt(&Key::listed(collection, &name).bytes));
+        };
+        let reference = NamedReference { id: name, uri: scl.address(&path) };
+        members.push((resource.representation.resource_type, reference));
+    }
+    Ok(members)
 }
 
-/// Puts the members of all shards into a root collection's representation.
-pub fn merge_members(answer: &mut ResponsePrimitive, members: Vec<(ResourceType, NamedReference)>) {
-    let _ = (answer, members);
-    todo!("model helper")
+/// Puts the members of all shards into a root collection's representation, in the order of their names.
+pub fn merge_members(answer: &mut ResponsePrimitive, mut members: Vec<(ResourceType, NamedReference)>) {
+    members.sort_by(|(_, left), (_, right)| left.id.cmp(&right.id));
+    let of = |wanted: ResourceType| -> Value {
+        let found = members.iter().filter(|(found, _)| *found == wanted);
+        Value::References(found.map(|(_, reference)| reference.clone()).collect())
+    };
+    match &mut answer.body {
+        Body::Representation(collection) => {
+            for attribute in collection.resource_type.def().attributes {
+                if let Some(member_type) = represent::listed_type(attribute) {
+                    collection.set(attribute.field.name, of(member_type));
+                }
+            }
+        }
+        // One of the lists alone, by partial addressing.
+        Body::Attribute { name, value: value @ Value::References(_) } => {
+            if let Some(member_type) = name.strip_suffix("Collection").and_then(ResourceType::from_name) {
+                *value = of(member_type);
+            }
+        }
+        _ => {}
+    }
 }
+
+type Accessor<'a> = Option<(&'a str, &'a [String])>;
+
+/// What was found, before the conditions were asked.
+struct Found {
+    body: Body,
+    etag: String,
+    last_modified: Option<Timestamp>,
+}
+
+impl Found {
+    fn answer(
+        self,
+        request: &RequestPrimitive,
+        filter: &FilterCriteria,
+    ) -> Result<ResponsePrimitive, Refusal> {
+        let Found { body, etag, last_modified } = self;
+        let stamped = |status, body| ResponsePrimitive {
+            body,
+            etag: Some(etag.clone()),
+            last_modified,
+            ..ResponsePrimitive::status(status)
+        };
+        let asked = [request.conditions.clone(), of_filter(filter)];
+        let holds = asked.iter().try_for_each(|asked| conditions::for_read(asked, &etag, last_modified));
+        match holds {
+            Ok(()) => Ok(stamped(StatusCode::Ok, body)),
+            // 304 repeats the validators.
+            Err(refusal) if refusal.status == StatusCode::NotModified => {
+                Ok(stamped(StatusCode::NotModified, Body::None))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// The conditional criteria are about the addressed resource, like the headers.
+fn of_filter(filter: &FilterCriteria) -> Conditions {
+    Conditions {
+        if_match: Vec::new(),
+        if_none_match: filter.if_none_match.clone(),
+        if_modified_since: filter.if_modified_since,
+        if_unmodified_since: filter.if_unmodified_since,
+    }
+}
+
+fn resource<V: TreeView>(
+    tree: &Tree<'_, V>,
+    path: &Path,
+    accessor: Accessor<'_>,
+) -> Result<Result<Found, Refusal>, V::Error> {
+    let Some(resource) = tree.resource(path)? else { return Ok(Err(Refusal::not_found())) };
+    let whole = represent::resource(tree, &resource)?;
+    Ok(part(whole, accessor).map(|body| Found {
+        body,
+        etag: represent::etag(&resource),
+        last_modified: resource.representation.datetime("lastModifiedTime"),
+    }))
+}
+
+fn contentinstances<V: TreeView>(
+    tree: &Tree<'_, V>,
+    path: &Path,
+    filter: &FilterCriteria,
+    accessor: Accessor<'_>,
+) -> Result<Result<Found, Refusal>, V::Error> {
+    let Some(container) = path.parent() else { return Ok(Err(Refusal::not_found())) };
+    let Some(state) = tree.instances(&container)? else { return Ok(Err(Refusal::not_found())) };
+    let listed = listing::select(tree, &container, &state, filter)?;
+    Ok(listed.and_then(|listed| {
+        let whole =
+            represent::instances(tree.scl, &container, &state, &listed, !filter.meta_data_only);
+        Ok(Found {
+            body: part(whole, accessor)?,
+            etag: represent::instances_etag(&state),
+            last_modified: Some(state.last_modified_time),
+        })
+    }))
+}
+
+fn instance<V: TreeView>(
+    tree: &Tree<'_, V>,
+    container: &Path,
+    sequence: u64,
+    accessor: &[String],
+    filter: &FilterCriteria,
+) -> Result<Result<Found, Refusal>, V::Error> {
+    let Some(instance) = tree.instance(container, sequence)? else { return Ok(Err(Refusal::not_found())) };
+    let body = match accessor.split_first() {
+        Some((content, form)) if content == "content" => raw(&instance, form),
+        split => {
+            let whole = represent::instance(tree.scl, container, &instance, !filter.meta_data_only);
+            part(whole, split.map(|(name, rest)| (name.as_str(), rest)))
+        }
+    };
+    Ok(body.map(|body| Found {
+        body,
+        etag: represent::instance_etag(&instance),
+        last_modified: Some(instance.last_modified_time),
+    }))
+}
+
+/// `content`: the octets as they are; `content/textContent` and `content/binaryContent`: as that alternative.
+fn raw(instance: &Instance, form: &[String]) -> Result<Body, Refusal> {
+    let Content { content_type, bytes, form: stored } = &instance.content;
+    let default = match stored {
+        ContentForm::Text => "text/plain; charset=utf-8",
+        ContentForm::Binary => "application/octet-stream",
+    };
+    let content_type = content_type.as_deref().unwrap_or(default);
+    match form {
+        [] => {}
+        [form] if form == "binaryContent" => {}
+        [form] if form == "textContent" => {
+            let text = *stored == ContentForm::Text || content_type.trim_start().starts_with("text/");
+            if !text || std::str::from_utf8(bytes).is_err() {
+                return Err(Refusal::new(StatusCode::NotAcceptable, "content: is not text"));
+            }
+        }
+        _ => return Err(Refusal::not_found()),
+    }
+    Ok(Body::Raw { content_type: content_type.to_owned(), bytes: bytes.clone() })
+}
+
+/// The whole, or what partial addressing selects of it (procedures.md 6).
+fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refusal> {
+    let Some((name, rest)) = accessor else { return Ok(Body::Representation(whole)) };
+    let value = whole.remove(name).ok_or_else(Refusal::not_found)?;
+    match (rest, value) {
+        ([], value) => Ok(Body::Attribute { name: name.to_owned(), value }),
+        // Membership: found is success without a body.
+        ([entry], Value::List(entries)) if entries.contains(entry) => Ok(Body::None),
+        ([entry, ..], Value::Struct(list)) if has_entry(&list, entry) => {
+            Err(Refusal::new(StatusCode::NotImplemented, format!("{name}: entries cannot be read one by one")))
+        }
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+/// Whether a list of structs has an entry with this id, or a struct a field of this name.
+fn has_entry(list: &Struct, id: &str) -> bool {
+    list.fields.iter().any(|(name, value)| {
+        *name == id
+            || matches!(value, Value::Struct(entry)
+                if matches!(entry.get("id"), Some(Value::Text(found)) if found == id))
+    })
+}
+
+#[cfg(test)]
+mod tests;

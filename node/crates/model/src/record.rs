@@ -86,3 +86,16 @@ pub struct Instance {
     pub content_size: u64,
     pub content: Content,
 }
+
+/// The id of an instance that its creator did not name: `ci-` and its sequence as 16 lower-case hex digits. The
+/// sequence is unique in its container, so no index entry is needed to find it again.
+pub fn instance_id(sequence: u64) -> String {
+    format!("ci-{sequence:016x}")
+}
+
+/// The sequence in a generated id; `None` for every id that `instance_id` does not make.
+pub fn instance_sequence(id: &str) -> Option<u64> {
+    let digits = id.strip_prefix("ci-").filter(|digits| digits.len() == 16)?;
+    let lower_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    lower_hex.then(|| u64::from_str_radix(digits, 16).ok())?
+}

@@ -1,106 +1,161 @@
-//! Representations as they are shown: what is stored, with id, references and member lists added.
+//! Complete representations, made of what is stored: ids, references to children, member lists and counts are added
+//! here, in the order of the tables.
 
 use crate::{
     Path, Representation, ResourceType, Scl, TreeView, Value,
+    path::ROOT_COLLECTIONS,
     record::{Instance, InstancesState, Resource},
-    tables::{Mode, Shape},
+    tables::{AttributeDef, Category, Mode, Shape, TypeDef},
     tree::Tree,
-    value::NamedReference,
+    value::{NamedReference, Struct},
 };
 
-/// A resource or collection. Root collections show no members: these live in all shards.
-///
-/// # Errors
-/// This replica cannot read its own state and must stop.
+/// The representation of a resource or collection. The member lists of sclBase's collections stay empty: their
+/// members live in all shards (`query::merge_members`).
 pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<Representation, V::Error> {
-    let mut shown = resource.representation.clone();
-    let of = shown.resource_type;
-    let def = of.def();
-    if let (Some(id), Some(name)) = (of.id_attribute(), resource.path.name()) {
-        shown.set(id.field.name, Value::Text(name.to_owned()));
+    let stored = &resource.representation;
+    let def = stored.resource_type.def();
+    let members = if def.category == Category::Collection && !is_root_collection(&resource.path) {
+        tree.children(&resource.path)?
+    } else {
+        Vec::new()
+    };
+
+    let mut complete = Representation::new(stored.resource_type);
+    complete.attributes.reserve(def.attributes.len());
+    let id = stored.resource_type.id_attribute().map(|attribute| attribute.field.name);
+    for attribute in def.attributes {
+        let name = attribute.field.name;
+        let value = if Some(name) == id {
+            resource.path.name().map(|name| Value::Text(name.to_owned()))
+        } else if let Some(child) = referenced_child(def, attribute) {
+            Some(Value::Text(tree.scl.address(&resource.path.child(child))))
+        } else if let Some(member_type) = listed_type(attribute) {
+            let listed = members.iter().filter(|member| member.representation.resource_type == member_type);
+            Some(Value::References(listed.filter_map(|member| reference(tree.scl, &member.path)).collect()))
+        } else {
+            stored.get(name).cloned().or_else(|| empty_list(attribute))
+        };
+        complete.attributes.extend(value.map(|value| (name, value)));
     }
-    references(tree.scl, &resource.path, &mut shown);
-    let lists = || def.attributes.iter().filter(|a| a.field.shape == Shape::NamedReferenceCollection);
-    if lists().next().is_some() {
-        let members = tree.children(&resource.path)?;
-        for list in lists() {
-            let holds = list.field.name.strip_suffix("Collection").and_then(ResourceType::from_name);
-            let of_type = members.iter().filter(|m| Some(m.representation.resource_type) == holds);
-            let reference = |member: &Resource| NamedReference {
-                id: member.path.name().unwrap_or_default().to_owned(),
-                uri: tree.scl.address(&member.path),
-            };
-            shown.set(list.field.name, Value::References(of_type.map(reference).collect()));
-        }
-    }
-    for attribute in def.attributes.iter().filter(|a| a.response == Mode::Mandatory) {
-        let is_list = matches!(attribute.field.shape, Shape::StringList | Shape::UriList);
-        if is_list && shown.get(attribute.field.name).is_none() {
-            shown.set(attribute.field.name, Value::List(Vec::new()));
-        }
-    }
-    Ok(shown)
+    Ok(complete)
 }
 
-/// contentInstances without its instances.
-pub fn instances(scl: &Scl, container: &Path, state: &InstancesState) -> Representation {
-    let path = container.child("contentInstances");
-    let long = |n: u64| Value::Long(i64::try_from(n).unwrap_or(i64::MAX));
-    let mut shown = Representation::new(ResourceType::ContentInstances);
-    shown.set("creationTime", Value::Datetime(state.creation_time));
-    shown.set("lastModifiedTime", Value::Datetime(state.last_modified_time));
-    shown.set("currentNrOfInstances", long(state.count));
-    shown.set("currentByteSize", long(state.bytes));
-    references(scl, &path, &mut shown);
-    shown
-}
-
-/// A whole contentInstance.
-pub fn instance(scl: &Scl, container: &Path, instance: &Instance) -> Representation {
-    let path = container.child("contentInstances").child(instance.id.clone());
-    let mut shown = Representation::new(ResourceType::ContentInstance);
-    shown.set("id", Value::Text(instance.id.clone()));
-    shown.set("href", Value::Text(scl.address(&path)));
-    shown.set("creationTime", Value::Datetime(instance.creation_time));
-    shown.set("lastModifiedTime", Value::Datetime(instance.last_modified_time));
+/// The representation of a contentInstance. `container` is the path of the container, not of its contentInstances.
+pub fn instance(scl: &Scl, container: &Path, instance: &Instance, with_content: bool) -> Representation {
+    let mut complete = Representation::new(ResourceType::ContentInstance);
+    let mut put = |name, value| complete.attributes.push((name, value));
+    put("id", Value::Text(instance.id.clone()));
+    put("href", Value::Text(scl.address(&instance_path(container, instance))));
+    put("creationTime", Value::Datetime(instance.creation_time));
+    put("lastModifiedTime", Value::Datetime(instance.last_modified_time));
     if let Some(at) = instance.delay_tolerance {
-        shown.set("delayTolerance", Value::Datetime(at));
+        put("delayTolerance", Value::Datetime(at));
     }
-    shown.set("searchStrings", Value::List(instance.search_strings.clone()));
-    shown.set("contentTypes", Value::List(instance.content_types.clone()));
-    shown.set("contentSize", Value::Long(i64::try_from(instance.content_size).unwrap_or(i64::MAX)));
-    shown.set("content", Value::Content(instance.content.clone()));
-    shown
+    put("searchStrings", Value::List(instance.search_strings.clone()));
+    // The schema wants at least one, so none is said by leaving it out.
+    if !instance.content_types.is_empty() {
+        put("contentTypes", Value::List(instance.content_types.clone()));
+    }
+    put("contentSize", Value::Long(long(instance.content_size)));
+    if with_content {
+        put("content", Value::Content(instance.content.clone()));
+    }
+    complete
 }
 
-/// The eTag of a version.
-pub fn etag(version: u64) -> String {
-    format!("{version:x}")
+/// The representation of a container's contentInstances with these instances inline, oldest first. Counts, `latest`
+/// and `oldest` describe the instances given (resources.md 3.9): all of them, or what a filter or a notify selects.
+pub fn instances<'a>(
+    scl: &Scl,
+    container: &Path,
+    state: &InstancesState,
+    list: impl IntoIterator<Item = &'a Instance>,
+    with_content: bool,
+) -> Representation {
+    let (mut bytes, mut oldest, mut latest) = (0_u64, None, None);
+    let mut inline = Vec::new();
+    for one in list {
+        bytes = bytes.saturating_add(one.content_size);
+        oldest = oldest.or(Some(one));
+        latest = Some(one);
+        let whole = instance(scl, container, one, with_content);
+        inline.push(("contentInstance", Value::Resource(Box::new(whole))));
+    }
+    let count = inline.len();
+    let named = |one: &Instance| {
+        let uri = scl.address(&instance_path(container, one));
+        Value::Reference(NamedReference { id: one.id.clone(), uri })
+    };
+
+    let collection = container.child("contentInstances");
+    let mut complete = Representation::new(ResourceType::ContentInstances);
+    let mut put = |name, value| complete.attributes.push((name, value));
+    put("creationTime", Value::Datetime(state.creation_time));
+    put("lastModifiedTime", Value::Datetime(state.last_modified_time));
+    put("currentNrOfInstances", Value::Long(i64::try_from(count).unwrap_or(i64::MAX)));
+    put("currentByteSize", Value::Long(long(bytes)));
+    let inline = Struct { name: "ContentInstanceCollection", fields: inline };
+    put("contentInstanceCollection", Value::Struct(inline));
+    if let Some(one) = latest {
+        put("latest", named(one));
+    }
+    if let Some(one) = oldest {
+        put("oldest", named(one));
+    }
+    put("subscriptionsReference", Value::Text(scl.address(&collection.child("subscriptions"))));
+    complete
 }
 
-/// The eTag of an instance, which never changes.
+/// Changes with every change of the resource, and is another one after it was deleted and created again.
+pub fn etag(resource: &Resource) -> String {
+    let created = resource.representation.datetime("creationTime").unwrap_or_default();
+    format!("{:x}-{:x}", created.0, resource.version)
+}
+
+/// The eTag of a contentInstances collection.
+pub fn instances_etag(state: &InstancesState) -> String {
+    format!("{:x}-{:x}", state.creation_time.0, state.version)
+}
+
+/// The eTag of a contentInstance, which never changes.
 pub fn instance_etag(instance: &Instance) -> String {
-    etag(instance.sequence)
+    format!("{:x}-{:x}", instance.creation_time.0, instance.sequence)
 }
 
-/// The id of an instance that its client gave none.
-pub fn generated_id(sequence: u64) -> String {
-    format!("ci-{sequence:016x}")
+/// A member of a collection as its list names it; `None` for sclBase, which is no member.
+pub fn reference(scl: &Scl, path: &Path) -> Option<NamedReference> {
+    Some(NamedReference { id: path.name()?.to_owned(), uri: scl.address(path) })
 }
 
-/// The sequence in a generated id.
-pub fn generated_sequence(id: &str) -> Option<u64> {
-    let digits = id.strip_prefix("ci-").filter(|digits| digits.len() == 16)?;
-    let plain = digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    plain.then(|| u64::from_str_radix(digits, 16).ok())?
-}
-
-fn references(scl: &Scl, path: &Path, shown: &mut Representation) {
-    let def = shown.resource_type.def();
-    for child in def.children {
-        let name = format!("{}Reference", child.segment);
-        if let Some(attribute) = shown.resource_type.attribute(&name) {
-            shown.set(attribute.field.name, Value::Text(scl.address(&path.child(child.segment))));
-        }
+/// The type whose members an attribute of a collection lists (`containerCollection`: container).
+pub fn listed_type(attribute: &AttributeDef) -> Option<ResourceType> {
+    if attribute.field.shape != Shape::NamedReferenceCollection {
+        return None;
     }
+    ResourceType::from_name(attribute.field.name.strip_suffix("Collection")?)
+}
+
+/// The child that a reference attribute addresses (`containersReference`: containers).
+pub(crate) fn referenced_child(def: &TypeDef, attribute: &AttributeDef) -> Option<&'static str> {
+    let child = attribute.field.name.strip_suffix("Reference")?;
+    def.children.iter().find(|c| c.segment == child).map(|c| c.segment)
+}
+
+pub(crate) fn is_root_collection(path: &Path) -> bool {
+    matches!(path.segments(), [only] if ROOT_COLLECTIONS.contains(&only.as_str()))
+}
+
+/// Mandatory in responses, yet nobody set it.
+fn empty_list(attribute: &AttributeDef) -> Option<Value> {
+    let list = matches!(attribute.field.shape, Shape::StringList | Shape::UriList);
+    (list && attribute.response == Mode::Mandatory).then(|| Value::List(Vec::new()))
+}
+
+fn instance_path(container: &Path, instance: &Instance) -> Path {
+    container.child("contentInstances").child(instance.id.as_str())
+}
+
+fn long(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
 }

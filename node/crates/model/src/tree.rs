@@ -87,8 +87,10 @@ impl<'a, V: TreeView> Tree<'a, V> {
             [one] if ROOT_COLLECTIONS.contains(&one.as_str()) || one == "subscriptions" => {
                 ResourceType::from_name(one)?
             }
-            [root, second] if ROOT_COLLECTIONS.contains(&root.as_str()) && second == "subscriptions" => {
-                ResourceType::Subscriptions
+            [root, second] if ROOT_COLLECTIONS.contains(&root.as_str()) => {
+                let children = ResourceType::from_name(root)?.def().children;
+                let child = children.iter().find(|child| child.segment == second)?;
+                ResourceType::from_name(child.segment)?
             }
             _ => return None,
         };

@@ -1,6 +1,23 @@
 //! Steps 7 to 9 of procedures.md 1.2: conditions, syntax and modes; turns an authorised write into a `Command`.
+//!
+//! Everything uncertain is decided here: names, times, defaults. What the tables can say (which attribute may or must
+//! stand in which primitive) they say; the rules of single types stand together in `rules`.
 
-use crate::{Command, Refusal, RequestId, RequestPrimitive, Scl, Timestamp, TreeView, admit::Admission};
+mod assigned;
+mod body;
+mod name;
+mod rules;
+
+use crate::{
+    Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive, ResourceType,
+    Scl, StatusCode, Timestamp, TreeView, Value,
+    admit::{self, Admission, Target},
+    conditions,
+    primitive::Conditions,
+    represent,
+    tables::Mode,
+    tree::Tree,
+};
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +45,265 @@ pub fn command<V: TreeView>(
     request: RequestPrimitive,
     admission: &Admission,
 ) -> Result<Result<Command, Refusal>, V::Error> {
-    let _ = (view, scl, policy, at, id, request, admission);
-    todo!("model helper")
+    let stored = Stored::read(&Tree::new(view, scl), &admission.target)?;
+    let entity = request.requesting_entity.clone();
+    let write = Write { scl, policy, at, stored };
+    let operation = write.operation(request, &admission.target);
+    Ok(operation.map(|operation| Command { id, at, entity, operation }))
 }
+
+/// What the tree holds at the target, as far as the checks ask.
+#[derive(Default)]
+struct Stored {
+    /// The target's eTag and lastModifiedTime.
+    etag: String,
+    last_modified: Option<Timestamp>,
+    /// The addressed resource; for contentInstances the container.
+    representation: Option<Representation>,
+    /// The type one segment above the target.
+    parent: Option<ResourceType>,
+    /// Subscriptions on what a subscriptions collection belongs to.
+    subscriptions: u32,
+}
+
+impl Stored {
+    fn read<V: TreeView>(tree: &Tree<'_, V>, target: &Target) -> Result<Stored, V::Error> {
+        let mut stored = Stored::default();
+        match target {
+            Target::Instance { container, sequence, .. } => {
+                if let Some(instance) = tree.instance(container, *sequence)? {
+                    stored.etag = represent::instance_etag(&instance);
+                    stored.last_modified = Some(instance.last_modified_time);
+                }
+            }
+            Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
+                let Some(container) = path.parent() else { return Ok(stored) };
+                if let Some(state) = tree.instances(&container)? {
+                    stored.etag = represent::instances_etag(&state);
+                    stored.last_modified = Some(state.last_modified_time);
+                }
+                stored.parent = Some(ResourceType::Container);
+                stored.representation =
+                    tree.resource(&container)?.map(|container| container.representation);
+            }
+            Target::Resource { path, .. } | Target::Attribute { path, .. } => {
+                if let Some(resource) = tree.resource(path)? {
+                    stored.etag = represent::etag(&resource);
+                    stored.last_modified = resource.representation.datetime("lastModifiedTime");
+                    stored.representation = Some(resource.representation);
+                }
+                if let Some(above) = path.parent() {
+                    stored.parent = admit::stored_type(tree, &above)?;
+                    stored.subscriptions = subscriptions(tree, &above, stored.parent)?;
+                }
+            }
+        }
+        Ok(stored)
+    }
+}
+
+fn subscriptions<V: TreeView>(
+    tree: &Tree<'_, V>,
+    watched: &Path,
+    watched_type: Option<ResourceType>,
+) -> Result<u32, V::Error> {
+    if watched_type == Some(ResourceType::ContentInstances) {
+        let Some(container) = watched.parent() else { return Ok(0) };
+        return Ok(tree.instances(&container)?.map_or(0, |state| state.subscriptions));
+    }
+    Ok(tree.resource(watched)?.map_or(0, |resource| resource.subscriptions))
+}
+
+/// One write being checked.
+struct Write<'a> {
+    scl: &'a Scl,
+    policy: &'a Policy,
+    at: Timestamp,
+    stored: Stored,
+}
+
+impl Write<'_> {
+    fn operation(&self, request: RequestPrimitive, target: &Target) -> Result<Operation, Refusal> {
+        // The conditions of a CREATE are about what does not exist yet; apply answers CONFLICT if it does.
+        if request.method != Method::Create {
+            conditions::for_write(&request.conditions, &self.stored.etag, self.stored.last_modified)?;
+        }
+        match (request.method, target) {
+            (Method::Create, Target::Resource { path, resource_type }) => {
+                self.create(path, *resource_type, request)
+            }
+            (Method::Update, Target::Resource { path, resource_type }) => {
+                let representation = body::resource(request.body, *resource_type)?;
+                self.update(path, representation, request.conditions)
+            }
+            (Method::Update, Target::Attribute { path, resource_type, attribute, rest }) => {
+                let value = body::attribute(request.body, *resource_type, attribute, rest)?;
+                self.update_attribute(path, attribute, value, request.conditions)
+            }
+            (Method::Delete, Target::Resource { path, .. }) => {
+                Ok(Operation::Delete { path: path.clone(), conditions: request.conditions })
+            }
+            (Method::Delete, Target::Instance { .. }) => {
+                Ok(Operation::Delete { path: request.target, conditions: request.conditions })
+            }
+            (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
+                Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
+            }
+            (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),
+            (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),
+            // `admit` lets no other pair through.
+            _ => Err(Refusal::new(StatusCode::MethodNotAllowed, "no such method on this resource")),
+        }
+    }
+
+    fn create(
+        &self,
+        collection: &Path,
+        collection_type: ResourceType,
+        request: RequestPrimitive,
+    ) -> Result<Operation, Refusal> {
+        let mut representation = match collection_type {
+            ResourceType::ContentInstances => body::instance(request.body)?,
+            _ => body::child(request.body)?,
+        };
+        let resource_type = representation.resource_type;
+        name::kind(self.stored.parent, collection, collection_type, resource_type)?;
+        modes(&representation, |attribute| attribute.create)?;
+
+        let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
+        let id = name::chosen(id, collection, collection_type, resource_type)?;
+        if resource_type == ResourceType::ContentInstance {
+            rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
+            return Ok(Operation::CreateInstance {
+                container: collection.parent().unwrap_or_default(),
+                id,
+                representation,
+            });
+        }
+
+        if resource_type == ResourceType::Subscription {
+            rules::subscription_count(self.policy, self.stored.subscriptions)?;
+        }
+        for name in ["creationTime", "lastModifiedTime"] {
+            if let Some(attribute) = resource_type.attribute(name) {
+                representation.set(attribute.field.name, Value::Datetime(self.at));
+            }
+        }
+        self.settle(&mut representation, |attribute| attribute.create)?;
+        assigned::at_create(&mut representation, &request.requesting_entity);
+        rules::check(self.scl, &representation)?;
+        let name = id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed));
+        Ok(Operation::Create {
+            path: collection.child(name),
+            representation,
+            notify_media: request.notify_media,
+        })
+    }
+
+    fn update(
+        &self,
+        path: &Path,
+        mut representation: Representation,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        modes(&representation, |attribute| attribute.update)?;
+        self.settle(&mut representation, |attribute| attribute.update)?;
+        rules::check(self.scl, &representation)?;
+        Ok(Operation::Update { path: path.clone(), representation, conditions })
+    }
+
+    fn update_attribute(
+        &self,
+        path: &Path,
+        attribute: &'static str,
+        value: Value,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        let value = match value {
+            Value::Datetime(wanted) if attribute == "expirationTime" => {
+                Value::Datetime(self.expiration(Some(wanted))?.unwrap_or(wanted))
+            }
+            other => other,
+        };
+        if let Some(mut after) = self.stored.representation.clone() {
+            after.set(attribute, value.clone());
+            rules::check(self.scl, &after)?;
+        }
+        Ok(Operation::UpdateAttribute { path: path.clone(), attribute, value, conditions })
+    }
+
+    /// Negotiates expirationTime and gives the attributes that were left out their defaults.
+    fn settle(
+        &self,
+        representation: &mut Representation,
+        mode: fn(&crate::tables::AttributeDef) -> Mode,
+    ) -> Result<(), Refusal> {
+        for attribute in representation.resource_type.def().attributes {
+            if !matches!(mode(attribute), Mode::Optional | Mode::Mandatory | Mode::MandatoryIfAssigned) {
+                continue;
+            }
+            let name = attribute.field.name;
+            let value = if name == "expirationTime" {
+                // Where every response has one, unlimited is said by the last dateTime of four-digit years.
+                let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
+                let expiration = self.expiration(representation.datetime(name))?;
+                expiration.or(unlimited).map(Value::Datetime)
+            } else if representation.get(name).is_none() {
+                assigned::default(self.policy, attribute)
+            } else {
+                None
+            };
+            if let Some(value) = value {
+                representation.set(name, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// procedures.md 1.7. `None`: unlimited.
+    fn expiration(&self, wanted: Option<Timestamp>) -> Result<Option<Timestamp>, Refusal> {
+        let policy = self.policy;
+        let after = |span: i64| Timestamp(self.at.0.saturating_add(span));
+        let default = (policy.expiration_default_ms > 0).then(|| after(policy.expiration_default_ms));
+        let latest = (policy.expiration_max_ms > 0).then(|| after(policy.expiration_max_ms));
+        let wanted = match wanted {
+            Some(wanted) if wanted <= self.at => {
+                return Err(Refusal::attribute("expirationTime", "is not in the future"));
+            }
+            Some(wanted) => Some(wanted.max(after(policy.expiration_min_ms.max(0)))),
+            None => default,
+        };
+        Ok(match (wanted, latest) {
+            (Some(wanted), Some(latest)) => Some(wanted.min(latest)),
+            (wanted, latest) => wanted.or(latest),
+        })
+    }
+}
+
+/// 9999-12-31T23:59:59Z.
+const FAR_FUTURE: Timestamp = Timestamp(253_402_300_799_000);
+
+/// What must be there is, what must not is not.
+fn modes(
+    representation: &Representation,
+    mode: fn(&crate::tables::AttributeDef) -> Mode,
+) -> Result<(), Refusal> {
+    for attribute in representation.resource_type.def().attributes {
+        let name = attribute.field.name;
+        match (mode(attribute), representation.get(name)) {
+            (Mode::Mandatory, None) => return Err(Refusal::attribute(name, "is missing")),
+            (Mode::NotPermitted | Mode::NotApplicable, Some(_)) => {
+                return Err(Refusal::attribute(name, "is not permitted here"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn unsupported(info: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::NotImplemented, info)
+}
+
+#[cfg(test)]
+mod tests;

@@ -116,6 +116,13 @@ impl Groups {
         let source = Source { group, state: self.store.state(group), replica, _held: held };
         let machine =
             Machine::open(source, shared.clone()).await.map_err(|error| storage(error.to_string()))?;
+        // The log is purged behind durable state only. Behind older state there is a gap that no replay closes, and to
+        // go on would be to forget what was applied.
+        if log.purged_index() > machine.applied_index() {
+            return Err(storage(
+                "the state is older than what the log was purged up to: it is damaged".to_owned(),
+            ));
+        }
         let network = Network { links: self.links.clone(), shared: shared.clone() };
         let raft = Raft::new(self.node, Arc::new(config), network, log, machine)
             .await

@@ -61,6 +61,11 @@ impl Log {
         self.kept.lock().vote.is_some()
     }
 
+    /// The last index that was purged.
+    pub(crate) fn purged_index(&self) -> Option<u64> {
+        self.kept.lock().purged.map(|purged| purged.index)
+    }
+
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let read = self.log.read(from, to, bytes_max).map_err(io::Error::other)?;
         read.into_iter().map(|(_, bytes)| Ok(wire::entry_from(bytes)?)).collect()

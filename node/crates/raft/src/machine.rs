@@ -110,6 +110,11 @@ impl Machine {
         Ok(Machine { source, shared, applied })
     }
 
+    /// The last entry that is in the state.
+    pub(crate) fn applied_index(&self) -> Option<u64> {
+        self.applied.last.map(|last| last.index)
+    }
+
     /// Applies what was collected as one batch, then answers.
     fn commit(&mut self, pending: Pending) -> io::Result<()> {
         let Some(last) = pending.last else {

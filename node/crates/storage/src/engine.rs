@@ -1,9 +1,12 @@
 //! What the storage needs of its two engines, and nothing more. Only the modules below name the real ones.
 
+#[cfg(test)]
+pub(crate) mod double;
 mod log;
 mod state;
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -67,6 +70,19 @@ pub(crate) trait StateEngine: Send + Sync + 'static {
 }
 
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// Whether it was not the folder's contents but the operating system that an engine failed at, and how.
+pub(crate) fn denied(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    let kind = state::io_kind(error).or_else(|| log::io_kind(error))?;
+    let denied = [
+        ErrorKind::PermissionDenied,
+        ErrorKind::StorageFull,
+        ErrorKind::QuotaExceeded,
+        ErrorKind::ReadOnlyFilesystem,
+        ErrorKind::OutOfMemory,
+    ];
+    denied.contains(&kind).then_some(kind)
+}
 
 /// Turns a panic of an engine into an error: raft-engine panics when a sync fails.
 fn contain<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {

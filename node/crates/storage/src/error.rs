@@ -55,7 +55,7 @@ pub enum OpenError {
     },
     /// The folder is not what was written here.
     #[error(
-        "{} is damaged ({what}): set the folder aside and let the node come back empty under a new node id, as a \
+        "{} is corrupt ({what}): set the folder aside and let the node come back empty under a new node id, as a \
          learner; do not delete parts of it",
         .dir.display()
     )]

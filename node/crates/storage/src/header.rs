@@ -1,13 +1,20 @@
-//! The header of a node folder: which format it has, and whose it is.
+//! The header of a node folder: which format it has, and whose it is. A text, so that whoever stands before a folder
+//! that does not open can read it:
 //!
 //! ```text
-//! header = magic (8) format (u32) ready (u8: 0 or 1) identity (u64) crc32 of all before (u32)
+//! banyan node folder, format 1
+//! ready 1
+//! identity 0102030405060708
+//! checksum c79f3780
 //! ```
 //!
-//! Numbers are big-endian. The header is written before anything else, not ready; then the engines are made and the
-//! identity put into both; then it is written again, ready. A folder that was never ready has never acknowledged
-//! anything and is made anew. In a ready one both engines must have the header's identity: otherwise one of them has
-//! lost everything, or comes from another folder.
+//! The checksum is the crc32 of all lines before its own; it and the identity are hexadecimal. The first line stays as
+//! it is in every format to come.
+//!
+//! The header is written before anything else, not ready; then the engines are made and the identity put into both;
+//! then it is written again, ready. A folder that was never ready has never acknowledged anything and is made anew. In
+//! a ready one both engines must have the header's identity: otherwise one of them has lost everything, or comes from
+//! another folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -18,8 +25,8 @@ use crate::OpenError;
 /// The format that this release writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
-const MAGIC: &[u8; 8] = b"BANYANst";
-const NAME: &str = "header";
+const FIRST_LINE: &str = "banyan node folder, format ";
+const NAME: &str = "FORMAT";
 const LOCK: &str = "lock";
 
 /// What may lie in a folder that is taken for a new one: a file system's own, and our lock.
@@ -33,7 +40,7 @@ pub(crate) struct Header {
 
 /// Makes the folder if it is missing and locks it for this process.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
-    fs::create_dir_all(dir).map_err(|source| io("make the folder", dir, source))?;
+    make(dir).map_err(|source| io("make the folder", dir, source))?;
     let path = dir.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|source| io("open", &path, source))?;
@@ -42,6 +49,24 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(io("lock", &path, source)),
     }
+}
+
+/// Makes a folder and those above it; their names are on disk when it returns.
+fn make(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    // The parent of a relative path of one part is written as nothing.
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(parent),
+    }
+}
+
+pub(crate) fn sync_folder(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
 }
 
 impl Header {
@@ -56,7 +81,7 @@ impl Header {
                     let name = entry.map_err(|source| io("read", dir, source))?.file_name();
                     let name = name.to_string_lossy();
                     if ["log", "state"].contains(&name.as_ref()) {
-                        return Err(corrupt(dir, "the header is missing"));
+                        return Err(corrupt(dir, &format!("the file {NAME} is missing")));
                     }
                     // A draft of a header is from a first start that did not come further.
                     if !IGNORED.contains(&name.as_ref()) && name != format!("{NAME}.draft") {
@@ -69,57 +94,49 @@ impl Header {
         }
     }
 
-    /// Writes the header; on disk when it returns, the folder's own name included.
+    /// Writes the header; on disk when it returns.
     pub(crate) fn write(self, dir: &Path) -> Result<(), OpenError> {
         let (path, draft) = (dir.join(NAME), dir.join(format!("{NAME}.draft")));
         let write = || {
             let mut file = File::create(&draft)?;
-            file.write_all(&self.encode())?;
+            file.write_all(self.encode().as_bytes())?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;
-            for folder in [Some(dir), dir.parent()].into_iter().flatten() {
-                // The parent of a relative path of one part is written as nothing.
-                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-                File::open(folder)?.sync_all()?;
-            }
-            Ok(())
+            sync_folder(dir)
         };
         write().map_err(|source| io("write", &path, source))
     }
 
-    fn encode(self) -> Vec<u8> {
-        let parts =
-            [MAGIC.as_slice(), &FORMAT.to_be_bytes(), &[u8::from(self.ready)], &self.identity.to_be_bytes()];
-        let bytes = parts.concat();
-        [bytes.as_slice(), &crc32fast::hash(&bytes).to_be_bytes()].concat()
+    fn encode(self) -> String {
+        let (ready, identity) = (u8::from(self.ready), self.identity);
+        let lines = format!("{FIRST_LINE}{FORMAT}\nready {ready}\nidentity {identity:016x}\n");
+        let checksum = crc32fast::hash(lines.as_bytes());
+        format!("{lines}checksum {checksum:08x}\n")
     }
 
     fn decode(bytes: &[u8], dir: &Path) -> Result<Header, OpenError> {
-        let wrong = |what: &str| corrupt(dir, &format!("the header {what}"));
-        let Some((body, checksum)) = bytes.split_last_chunk::<4>() else {
-            return Err(wrong("is too short"));
-        };
-        if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
-            return Err(wrong("has a wrong checksum"));
-        }
-        let Some(body) = body.strip_prefix(MAGIC) else {
-            return Err(wrong("is not ours"));
-        };
+        let wrong = |what: &str| corrupt(dir, &format!("the file {NAME} {what}"));
+        let text = std::str::from_utf8(bytes).map_err(|_| wrong("is not text"))?;
         // The format comes first: what follows it may be of another shape.
-        let Some((format, body)) = body.split_first_chunk::<4>() else {
-            return Err(wrong("is too short"));
-        };
-        let found = u32::from_be_bytes(*format);
+        let format = text.lines().next().and_then(|line| line.strip_prefix(FIRST_LINE));
+        let found: u32 =
+            format.and_then(|format| format.parse().ok()).ok_or_else(|| wrong("names no format"))?;
         if found > FORMAT {
             return Err(OpenError::Newer { dir: dir.to_owned(), found, known: FORMAT });
         }
-        match body.split_first() {
-            Some((&ready @ (0 | 1), identity)) if found == FORMAT => {
-                let identity = identity.try_into().map_err(|_| wrong("has a wrong length"))?;
-                Ok(Header { ready: ready == 1, identity: u64::from_be_bytes(identity) })
+        let mut header = Header { ready: false, identity: 0 };
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some(("ready", ready)) => header.ready = ready == "1",
+                Some(("identity", identity)) => {
+                    header.identity =
+                        u64::from_str_radix(identity, 16).map_err(|_| wrong("names no identity"))?;
+                }
+                _ => {}
             }
-            _ => Err(wrong("has a wrong shape")),
         }
+        // There is one way to write a header: whatever differs, the checksum first of all, is damage.
+        if header.encode() == text { Ok(header) } else { Err(wrong("is not as it was written")) }
     }
 }
 
@@ -135,17 +152,48 @@ pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> O
 mod tests {
     use super::*;
 
+    const GOLDEN: &str =
+        "banyan node folder, format 1\nready 1\nidentity 0102030405060708\nchecksum c79f3780\n";
+
     #[test]
     fn the_header_is_written_as_the_first_release_wrote_it() {
         let header = Header { ready: true, identity: 0x0102_0304_0506_0708 };
-        let golden = [
-            b"BANYANst".as_slice(),
-            &[0, 0, 0, 1],
-            &[1],
-            &[1, 2, 3, 4, 5, 6, 7, 8],
-            &[0x1d, 0x5a, 0x0a, 0xc2],
-        ];
-        assert_eq!(header.encode(), golden.concat());
-        assert_eq!(Header::decode(&golden.concat(), Path::new("x")).unwrap(), header);
+        assert_eq!(header.encode(), GOLDEN);
+        assert_eq!(Header::decode(GOLDEN.as_bytes(), Path::new("x")).unwrap(), header);
+    }
+
+    #[test]
+    fn a_header_that_differs_is_newer_or_damaged() {
+        let newer = GOLDEN.replace("format 1", "format 2") + "a line of a later release\n";
+        let error = Header::decode(newer.as_bytes(), Path::new("x")).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 2, known: FORMAT, .. }), "{error}");
+        for cut in 0..GOLDEN.len() {
+            let error = Header::decode(&GOLDEN.as_bytes()[..cut], Path::new("x")).unwrap_err();
+            assert!(matches!(error, OpenError::Corrupt { .. }), "cut to {cut}: {error}");
+            let mut flipped = GOLDEN.as_bytes().to_vec();
+            flipped[cut] ^= 0x80;
+            let error = Header::decode(&flipped, Path::new("x")).unwrap_err();
+            assert!(matches!(error, OpenError::Corrupt { .. }), "flipped at {cut}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_new_ours_or_somebody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, verdict) in [
+            ("lost+found", "new"),
+            ("FORMAT.draft", "new"),
+            ("notes.txt", "is not empty and is no node folder"),
+            ("state", "FORMAT is missing"),
+        ] {
+            let path = dir.path().join(file);
+            fs::write(&path, b"").unwrap();
+            let found = match Header::read(dir.path()) {
+                Ok(None) => "new".to_owned(),
+                other => other.unwrap_err().to_string(),
+            };
+            assert!(found.contains(verdict), "{file}: {found}");
+            fs::remove_file(path).unwrap();
+        }
     }
 }

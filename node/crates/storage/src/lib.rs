@@ -33,3 +33,6 @@ pub use snapshot::{Export, Exported};
 pub use state::{Batch, GroupState, KeyRange, ReadView};
 pub use stats::{Stats, Timing};
 pub use store::Store;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::Fatal;
 use crate::engine::{LogEngine, LogWrite};
 use crate::store::Shared;
-use cache::Index;
+use cache::{Found, Index};
 use writer::{Done, Op};
 
 pub(crate) use writer::{Queue, run};
@@ -165,7 +165,8 @@ impl GroupLog {
     }
 
     /// Entries `from..to` as far as they are there, in order and without a hole: at most `bytes_max` bytes, but at
-    /// least the first if it is there. Fewer where memory and disk meet; nothing if `from` is purged.
+    /// least the first if it is there. Fewer where memory and disk meet; nothing if `from` is purged. Where nothing
+    /// was ever purged, what is before the first entry is passed over.
     ///
     /// # Errors
     /// [`Fatal`].
@@ -177,13 +178,13 @@ impl GroupLog {
             let Some(found) = found else {
                 return Ok(Vec::new());
             };
-            if found.disk_to == from {
+            if found.disk_to == found.from {
                 return Ok(found.recent);
             }
             // Without the lock: it would hold up the group's appends. So the entries may be purged or truncated
             // before they are read: then memory says so when it is asked again.
-            match self.shared.log_engine.read(self.group.id, from, found.disk_to, bytes_max) {
-                Ok(entries) => return Ok(self.extend(entries, found.disk_to, to, bytes_max)),
+            match self.shared.log_engine.read(self.group.id, found.from, found.disk_to, bytes_max) {
+                Ok(entries) => return Ok(self.extend(entries, &found, to, bytes_max)),
                 Err(_) if attempts < READ_ATTEMPTS => attempts += 1,
                 Err(error) => return Err(self.shared.trust.end("read the log", error)),
             }
@@ -194,23 +195,25 @@ impl GroupLog {
     fn extend(
         &self,
         mut entries: Vec<(u64, Bytes)>,
-        disk_to: u64,
+        found: &Found,
         to: u64,
         bytes_max: usize,
     ) -> Vec<(u64, Bytes)> {
         self.shared.log_queue.counters().from_disk.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        if entries.last().is_some_and(|(last, _)| last + 1 == disk_to) && disk_to < to {
+        if entries.last().is_some_and(|(last, _)| last + 1 == found.disk_to) && found.disk_to < to {
             let bytes: usize = entries.iter().map(|(_, entry)| entry.len()).sum();
-            entries.extend(self.recent_after(disk_to, to, bytes_max.saturating_sub(bytes)));
+            entries.extend(self.recent_after(found, to, bytes_max.saturating_sub(bytes)));
         }
         entries
     }
 
-    /// Entries in memory from `from` on; none if they have gone to the disk only, or do not fit.
-    fn recent_after(&self, from: u64, to: u64, bytes_max: usize) -> Vec<(u64, Bytes)> {
+    /// Entries in memory after those on disk that were found; none if they have gone to the disk only, do not fit,
+    /// or follow other entries by now.
+    fn recent_after(&self, before: &Found, to: u64, bytes_max: usize) -> Vec<(u64, Bytes)> {
+        let from = before.disk_to;
         let found = self.group.index.lock().find(from, to, bytes_max);
-        let recent =
-            found.filter(|found| found.disk_to == from).map(|found| found.recent).unwrap_or_default();
+        let follows = |found: &Found| found.disk_to == from && found.truncations == before.truncations;
+        let recent = found.filter(follows).map(|found| found.recent).unwrap_or_default();
         match recent.first() {
             Some((_, entry)) if entry.len() <= bytes_max => recent,
             _ => Vec::new(),

@@ -269,6 +269,8 @@ pub(crate) fn import(
     shared.trust.check()?;
     check(file, &ranges)?;
     let _closed = overlay.close_for_import();
+    // A copy that is being made has seen the old state; it begins again.
+    overlay.outrun_captures();
     // What the overlay holds would otherwise come down over the imported state.
     shared.budget.make_durable()?;
 
@@ -276,9 +278,10 @@ pub(crate) fn import(
     let marker = Marker { group: overlay.group(), ranges };
     let copy = file_path(dir, marker.group);
     keep(file, &copy).map_err(|source| failed("keep a copy of", file, source))?;
-    marker.write(dir).map_err(|source| failed("begin to install", file, source))?;
-    // From here on the state is neither the old nor the new one, until it is done.
-    let done = finish(&*shared.state_engine, dir, &marker);
+    // From here on nobody knows whether the next open would install the file, and then the state is neither the old
+    // nor the new one, until it is done.
+    let done = marker.write(dir).map_err(Into::into);
+    let done = done.and_then(|()| finish(&*shared.state_engine, dir, &marker));
     Ok(done.map_err(|error| shared.trust.end("install a snapshot", error))?)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lock         held by the process that works on the folder
-//! header       format and identity, see `header.rs`
+//! FORMAT       format and identity, see `header.rs`
 //! log/         raft-engine: the logs of all groups, and the node's own values
 //! state/       sled: what was applied
 //! snapshots/   copies on their way to or from other nodes; nothing in it outlives a transfer
@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
-use crate::engine::{Change, EngineError, LogEngine, RaftLog, SledState, StateEngine};
+use crate::engine::{self, Change, EngineError, LogEngine, RaftLog, SledState, StateEngine};
 use crate::header::{self, Header, corrupt, io};
 use crate::log::{self, GroupIndex, Queue};
 use crate::snapshot::{self, Permits};
@@ -89,9 +90,9 @@ impl Store {
             }
         }
         let log = RaftLog::open(&log_dir, &config);
-        let log = log.map_err(|error| corrupt(dir, &format!("the log does not open: {error}")))?;
+        let log = log.map_err(|error| refused(dir, &log_dir, "the log does not open", &*error))?;
         let state = SledState::open(&state_dir, &config);
-        let state = state.map_err(|error| corrupt(dir, &format!("the state does not open: {error}")))?;
+        let state = state.map_err(|error| refused(dir, &state_dir, "the state does not open", &*error))?;
         Store::start(dir, lock, header, Arc::new(log), Arc::new(state), config)
     }
 
@@ -104,8 +105,7 @@ impl Store {
         state_engine: Arc<dyn StateEngine>,
         config: Config,
     ) -> Result<Store, OpenError> {
-        let damaged =
-            |what: &'static str| move |error: EngineError| corrupt(dir, &format!("{what}: {error}"));
+        let damaged = |what: &'static str| move |error: EngineError| refused(dir, dir, what, &*error);
         let (mut logs, mut writes) = load(&*log_engine).map_err(|error| corrupt(dir, &error))?;
         let node = logs.entry(NODE).or_insert_with(|| Arc::new(GroupIndex::empty(NODE)));
         let identity = Bytes::copy_from_slice(&header.identity.to_be_bytes());
@@ -255,6 +255,19 @@ impl Store {
     }
 }
 
+/// What an engine's error says about the folder: nothing, if the operating system is what stands in the way.
+fn refused(
+    dir: &Path,
+    path: &Path,
+    what: &'static str,
+    error: &(dyn std::error::Error + 'static),
+) -> OpenError {
+    match engine::denied(error) {
+        Some(kind) => io("open", path, std::io::Error::new(kind, error.to_string())),
+        None => corrupt(dir, &format!("{what}: {error}")),
+    }
+}
+
 /// Makes a new folder, or one that was never ready, up to where the engines are opened.
 fn create(dir: &Path) -> Result<Header, OpenError> {
     let header = Header { ready: false, identity: rand::random() };
@@ -266,6 +279,7 @@ fn create(dir: &Path) -> Result<Header, OpenError> {
         }
         fs::create_dir(&path).map_err(|source| io("make", &path, source))?;
     }
+    header::sync_folder(dir).map_err(|source| io("sync", dir, source))?;
     Ok(header)
 }
 
@@ -318,7 +332,14 @@ impl Shared {
 impl Threads {
     fn start(&self, name: &str, work: impl FnOnce(&Shared) + Send + 'static) -> Result<(), OpenError> {
         let shared = self.shared.clone();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || work(&shared));
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Whoever waits for a thread that has gone would wait for ever.
+            if catch_unwind(AssertUnwindSafe(|| work(&shared))).is_err() {
+                shared.trust.end("run its threads", "a thread panicked".into());
+                shared.log_queue.abandon();
+                shared.budget.abandon();
+            }
+        });
         let thread = thread.map_err(|source| io("start a thread for", &self.shared.dir, source))?;
         self.running.lock().push(thread);
         Ok(())
@@ -331,8 +352,8 @@ impl Threads {
         self.shared.budget.close();
         for thread in mem::take(&mut *self.running.lock()) {
             // A callback may drop the last handle, on the very thread that would be waited for.
-            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
-                self.shared.trust.end("run its threads", "a thread panicked".into());
+            if thread.thread().id() != std::thread::current().id() {
+                thread.join().expect("a thread's panics are caught in it");
             }
         }
         if self.shared.trust.has_ended() {

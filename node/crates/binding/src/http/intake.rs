@@ -64,7 +64,9 @@ pub(super) async fn read(
         return Err(too_large());
     }
     let deadline = Instant::now() + timeout;
-    let mut bytes = BytesMut::new();
+    // Most bodies are one frame, which is taken as it is; only further ones are gathered.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
     let mut share = None;
     loop {
         let frame = timeout_at(deadline, body.frame()).await;
@@ -73,13 +75,21 @@ pub(super) async fn read(
         let frame = frame.map_err(|_| refuse(StatusCode::BadRequest, "body: broke off"))?;
         // Trailers are of no use here.
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > bytes_max {
+        let length = first.len() + rest.len() + data.len();
+        if length > bytes_max {
             return Err(too_large());
         }
-        budget.grow(&mut share, bytes.len() + data.len())?;
-        bytes.extend_from_slice(&data);
+        budget.grow(&mut share, length)?;
+        match first.is_empty() && rest.is_empty() {
+            true => first = data,
+            false => {
+                rest.extend_from_slice(&std::mem::take(&mut first));
+                rest.extend_from_slice(&data);
+            }
+        }
     }
-    Ok(Taken { bytes: bytes.freeze(), _share: share })
+    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    Ok(Taken { bytes, _share: share })
 }
 
 /// The format of the request body's media type, if it is one of ours.

@@ -113,9 +113,24 @@ fn fields(owner: &str, members: Members<'_>, fields: Fields) -> Result<Collector
 fn repeated<'a>(name: &str, node: Node<'a>, field: &FieldDef) -> Result<Vec<Node<'a>>, Refusal> {
     match node {
         Node::Array(items) if field.max != Some(1) => Ok(items),
-        Node::Array(_) => Err(refuse(name, "one value expected, not an array")),
+        // A wrapper is an object: its own reader says so.
+        Node::Array(_) if !is_object(field.shape) => Err(refuse(name, "one value expected, not an array")),
         one => Ok(vec![one]),
     }
+}
+
+/// Whether values of this shape are written as an object with members of their own.
+fn is_object(shape: Shape) -> bool {
+    matches!(
+        shape,
+        Shape::UriList
+            | Shape::StringList
+            | Shape::NamedReferenceCollection
+            | Shape::NamedReference
+            | Shape::Content
+            | Shape::Struct(_)
+            | Shape::Resource(_)
+    )
 }
 
 /// A field's value, by its shape.

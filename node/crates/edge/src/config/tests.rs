@@ -58,3 +58,45 @@ fn a_configuration_shows_no_secret() {
     let config: Config = toml::from_str(&text).unwrap();
     assert!(!format!("{config:?}").contains("hush"));
 }
+
+/// The keys of a table, as the reader itself names them when it meets another one.
+fn keys<T: serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &str) -> Vec<String> {
+    let refusal = toml::from_str::<T>("no_such_key = 1").expect_err("an unknown key").message().to_owned();
+    let (_, listed) = refusal.split_once("expected ").expect("what may stand there");
+    listed.split('`').skip(1).step_by(2).map(|key| format!("{prefix}{key}")).collect()
+}
+
+#[test]
+fn every_setting_is_documented_with_its_default() {
+    let page = include_str!("../../../../../docs/configuration.md");
+    let (_, page) = page.split_once("## banyan-edge").expect("the edge has a section");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `") && !line.starts_with("| `--"))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+
+    let tables = ["tls", "node_tls", "credentials", "limits", "egress"];
+    let mut expected: Vec<String> =
+        keys::<Config>("").into_iter().filter(|key| !tables.contains(&key.as_str())).collect();
+    expected.extend(keys::<ServerTls>("tls."));
+    expected.extend(keys::<NodeTls>("node_tls."));
+    expected.extend(keys::<CredentialEntry>("credentials."));
+    expected.extend(keys::<Limits>("limits."));
+    expected.extend(keys::<Egress>("egress."));
+    let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(documented, expected, "docs/configuration.md, in the order of the code");
+
+    // The defaults it names, as a file, are the defaults.
+    let named: String = rows
+        .iter()
+        .filter(|row| row[2] != "-")
+        .map(|row| format!("{} = {}\n", row[0].trim_matches('`'), row[2].trim_matches('`')))
+        .collect();
+    let read: Config = toml::from_str(&named).expect("defaults that can be written");
+    assert_eq!(format!("{read:?}"), format!("{:?}", Config::default()));
+    // A row has a default exactly when it is not an optional one.
+    for row in rows.iter().filter(|row| row[2] == "-") {
+        assert!(!row[0].starts_with("`limits."), "{row:?} has no default");
+    }
+}

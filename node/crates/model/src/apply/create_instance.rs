@@ -11,7 +11,7 @@ use crate::{
     Path, Refusal, Representation, ResourceType, ResponsePrimitive, StatusCode, TreeView, Value,
     key::Key,
     primitive::Body,
-    record::{Instance, Record},
+    record::{Instance, Record, instance_id, instance_sequence},
     represent,
 };
 
@@ -38,7 +38,7 @@ pub(super) fn create_instance<V: TreeView>(
     let sequence = state.next;
     if let Some(id) = id {
         let children = ResourceType::ContentInstances.def().children;
-        if represent::generated_sequence(id).is_some() || children.iter().any(|child| child.segment == id) {
+        if instance_sequence(id).is_some() || children.iter().any(|child| child.segment == id) {
             return Ok(Err(Refusal::attribute("id", format_args!("{id} is reserved"))));
         }
         let pointer = Key::instance_id(container, id);
@@ -56,7 +56,7 @@ pub(super) fn create_instance<V: TreeView>(
         content_types.extend(content.content_type.clone());
     }
     let instance = Instance {
-        id: id.map_or_else(|| represent::generated_id(sequence), str::to_owned),
+        id: id.map_or_else(|| instance_id(sequence), str::to_owned),
         sequence,
         creation_time: writer.at,
         last_modified_time: writer.at,
@@ -87,9 +87,9 @@ pub(super) fn create_instance<V: TreeView>(
     subscription::notify(writer, &watched, News::Instance(&instance))?;
     Ok(Ok(ResponsePrimitive {
         resource_uri: Some(writer.scl.address(&watched.child(instance.id.clone()))),
-        etag: Some(represent::etag(instance.sequence)),
+        etag: Some(represent::instance_etag(&instance)),
         last_modified: Some(instance.last_modified_time),
-        body: Body::Representation(represent::instance(writer.scl, container, &instance)),
+        body: Body::Representation(represent::instance(writer.scl, container, &instance, true)),
         ..ResponsePrimitive::status(StatusCode::Created)
     }))
 }

@@ -27,7 +27,7 @@ pub(super) fn delete<V: TreeView>(
             return Ok(Err(Refusal::new(StatusCode::MethodNotAllowed, "")));
         }
         let modified = resource.representation.datetime("lastModifiedTime");
-        if let Err(refusal) = conditions::check(conditions, &represent::etag(resource.version), modified) {
+        if let Err(refusal) = conditions::for_write(conditions, &represent::etag(&resource), modified) {
             return Ok(Err(refusal));
         }
         // The subscriber who deletes a subscription needs no notify about it, nor what is still on its way.
@@ -58,8 +58,8 @@ fn delete_instance<V: TreeView>(
     ) else {
         return Ok(Err(Refusal::not_found()));
     };
-    let etag = represent::etag(instance.sequence);
-    if let Err(refusal) = conditions::check(conditions, &etag, Some(instance.last_modified_time)) {
+    let etag = represent::instance_etag(&instance);
+    if let Err(refusal) = conditions::for_write(conditions, &etag, Some(instance.last_modified_time)) {
         return Ok(Err(refusal));
     }
     let limits = Limits::of(&resource.representation);

@@ -4,8 +4,7 @@ use super::writer::{INSTANCES, Writer};
 use crate::{
     Path, Representation, Timestamp, TreeView, Value,
     key::{Key, Range},
-    record::{Instance, InstancesState, Record},
-    represent,
+    record::{Instance, InstancesState, Record, instance_sequence},
     time::XsdDuration,
 };
 use std::ops::ControlFlow;
@@ -139,7 +138,7 @@ pub(super) fn find<V: TreeView>(
     container: &Path,
     id: &str,
 ) -> Result<Option<Instance>, V::Error> {
-    let sequence = match represent::generated_sequence(id) {
+    let sequence = match instance_sequence(id) {
         Some(sequence) => Some(sequence),
         None => writer.tree().pointer(&Key::instance_id(container, id))?,
     };
@@ -156,7 +155,7 @@ fn release(state: &mut InstancesState, instance: &Instance) {
 
 fn delete_instance<V: TreeView>(writer: &mut Writer<'_, V>, container: &Path, sequence: u64, id: &str) {
     writer.staged.delete(Key::instance(container, sequence));
-    if represent::generated_sequence(id).is_none() {
+    if instance_sequence(id).is_none() {
         writer.staged.delete(Key::instance_id(container, id));
     }
 }

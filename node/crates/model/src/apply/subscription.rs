@@ -12,10 +12,9 @@ use crate::{
     Path, Representation, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
     filter::FilterCriteria,
     key::Key,
-    outbox::{self, ENTRIES_MAX, Message, Notification},
+    outbox::{ENTRIES_MAX, Message, Notification},
     record::{Instance, Resource},
     represent,
-    tables::Shape,
     value::Struct,
 };
 
@@ -166,26 +165,21 @@ fn say<V: TreeView>(
     let bare = subscription.representation.get("noRepresentation") == Some(&Value::Bool(true));
     let scl = writer.scl;
     let whole = match (watched, news) {
-        (Watched::Instances { container, .. }, News::Instance(instance)) => {
+        (Watched::Instances { container, state }, News::Instance(instance)) => {
             if !admits_instance(&criteria, instance) {
                 return Ok(Said::Nothing);
             }
             if bare {
                 return Ok(Said::This(Notification::Bare));
             }
-            let shown = || {
-                let mut shown = represent::instance(scl, container, instance);
-                if criteria.meta_data_only {
-                    shown.remove("content");
-                }
-                shown
-            };
+            let content = !criteria.meta_data_only;
             match accessor(&criteria) {
-                None if !criteria.meta_data_only => {
-                    return Ok(Said::This(Notification::Instance(instance.clone())));
+                None if content => return Ok(Said::This(Notification::Instance(instance.clone()))),
+                None => represent::instances(scl, container, state, [instance], content),
+                Some("latest") => {
+                    let shown = represent::instance(scl, container, instance, content);
+                    return Ok(Said::This(Notification::Representation(shown)));
                 }
-                None => outbox::instances(scl, container, vec![(shown(), instance)]),
-                Some("latest") => return Ok(Said::This(Notification::Representation(shown()))),
                 Some(_) => represented(writer, watched)?,
             }
         }
@@ -204,21 +198,21 @@ fn say<V: TreeView>(
     })
 }
 
-/// A resource as it stands; a root collection without the members that happen to live in this shard, contentInstances
-/// without instances.
-fn represented<V: TreeView>(writer: &Writer<'_, V>, watched: &Watched) -> Result<Representation, V::Error> {
+/// A resource as it stands; contentInstances with the counters of what is kept, but without instances: a notify carries
+/// what came since the last one. Root collections show no members (`represent`).
+fn represented<V: TreeView>(
+    writer: &Writer<'_, V>,
+    watched: &Watched,
+) -> Result<Representation, V::Error> {
     match watched {
-        Watched::Instances { container, state } => Ok(represent::instances(writer.scl, container, state)),
-        Watched::Resource(resource) => {
-            let mut whole = represent::resource(&writer.tree(), resource)?;
-            if resource.path.segments().len() == 1 {
-                let of = resource.representation.resource_type;
-                whole.attributes.retain(|(name, _)| {
-                    of.attribute(name).is_none_or(|a| a.field.shape != Shape::NamedReferenceCollection)
-                });
-            }
-            Ok(whole)
+        Watched::Instances { container, state } => {
+            let mut shown = represent::instances(writer.scl, container, state, [], false);
+            let long = |n: u64| Value::Long(i64::try_from(n).unwrap_or(i64::MAX));
+            shown.set("currentNrOfInstances", long(state.count));
+            shown.set("currentByteSize", long(state.bytes));
+            Ok(shown)
         }
+        Watched::Resource(resource) => represent::resource(&writer.tree(), resource),
     }
 }
 
@@ -243,7 +237,7 @@ fn accessor(criteria: &FilterCriteria) -> Option<&str> {
 fn admits_resource(criteria: &FilterCriteria, watched: &Watched) -> bool {
     match watched {
         Watched::Instances { state, .. } => {
-            unchanged_conditions(criteria, Some(state.last_modified_time), &represent::etag(state.version))
+            unchanged_conditions(criteria, Some(state.last_modified_time), &represent::instances_etag(state))
         }
         Watched::Resource(resource) => {
             let representation = &resource.representation;
@@ -252,7 +246,7 @@ fn admits_resource(criteria: &FilterCriteria, watched: &Watched) -> bool {
                 Some(Value::List(strings)) => strings.as_slice(),
                 _ => &[],
             };
-            unchanged_conditions(criteria, modified, &represent::etag(resource.version))
+            unchanged_conditions(criteria, modified, &represent::etag(resource))
                 && created_between(criteria, representation.datetime("creationTime"))
                 && criteria.search_string.iter().all(|wanted| strings.contains(wanted))
         }

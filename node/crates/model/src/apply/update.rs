@@ -76,7 +76,7 @@ fn addressed<V: TreeView>(
 ) -> Result<Result<Resource, Refusal>, V::Error> {
     let Some(resource) = writer.tree().resource(path)? else { return Ok(Err(Refusal::not_found())) };
     let modified = resource.representation.datetime("lastModifiedTime");
-    let met = conditions::check(conditions, &represent::etag(resource.version), modified);
+    let met = conditions::for_write(conditions, &represent::etag(&resource), modified);
     Ok(met.map(|()| resource))
 }
 

@@ -103,7 +103,7 @@ impl<'a, V: TreeView> Writer<'a, V> {
     ) -> Result<ResponsePrimitive, V::Error> {
         Ok(ResponsePrimitive {
             body: Body::Representation(represent::resource(&self.tree(), resource)?),
-            etag: Some(represent::etag(resource.version)),
+            etag: Some(represent::etag(resource)),
             last_modified: resource.representation.datetime("lastModifiedTime"),
             ..ResponsePrimitive::status(status)
         })

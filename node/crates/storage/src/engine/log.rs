@@ -3,8 +3,10 @@
 //! It keeps each entry's place in memory and the entries in files that it writes one after the other; `write` appends
 //! to the newest file and syncs it. What an entry's index is it finds in the entry: we put it in the first 8 bytes.
 
-use std::fs::File;
-use std::path::Path;
+use std::error::Error;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use protobuf::well_known_types::BytesValue;
@@ -18,6 +20,9 @@ pub(crate) struct RaftLog {
 
 /// Our values' keys: raft-engine keeps some of its own.
 const KEY: &[u8] = b"v:";
+
+/// How the files of the log begin.
+const FILE_HEAD: &[u8] = b"RAFT-LOG-FILE-HEADER-";
 
 struct Entry;
 
@@ -45,9 +50,45 @@ fn decode(mut entry: BytesValue) -> Result<(u64, Bytes), EngineError> {
     Ok((index, Bytes::from(entry.take_value()).slice(8..)))
 }
 
+/// The kind of an I/O error of raft-engine.
+pub(super) fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    match error.downcast_ref::<raft_engine::Error>() {
+        Some(raft_engine::Error::Io(error)) => Some(error.kind()),
+        _ => None,
+    }
+}
+
+/// Refuses a newest file with a damaged head: raft-engine would take it for one that a power cut left unfinished, and
+/// empty it. Such a file is empty or begins with zeros; the first block of a file is written as one.
+fn check_heads(dir: &Path) -> Result<(), EngineError> {
+    let mut newest: [Option<PathBuf>; 2] = [None, None];
+    if !dir.exists() {
+        return Ok(());
+    }
+    for file in fs::read_dir(dir)? {
+        let path = file?.path();
+        let queue = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("raftlog") => &mut newest[0],
+            Some("rewrite") => &mut newest[1],
+            _ => continue,
+        };
+        // Their names are numbers of equal length.
+        *queue = queue.take().max(Some(path));
+    }
+    for path in newest.into_iter().flatten() {
+        let mut head = Vec::new();
+        File::open(&path)?.take(FILE_HEAD.len() as u64).read_to_end(&mut head)?;
+        if !FILE_HEAD.starts_with(&head) && head.iter().any(|byte| *byte != 0) {
+            return Err(format!("the head of {} is damaged", path.display()).into());
+        }
+    }
+    Ok(())
+}
+
 impl RaftLog {
     /// Opens the log in `dir`, or makes it.
     pub(crate) fn open(dir: &Path, config: &crate::Config) -> Result<RaftLog, EngineError> {
+        check_heads(dir)?;
         let dir_text = dir.to_str().ok_or("the path is not valid UTF-8")?.to_owned();
         let config = Config {
             dir: dir_text,

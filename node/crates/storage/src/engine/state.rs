@@ -5,16 +5,20 @@
 //! - What does not fit a quarter of its segments, a whole leaf of 16 values, becomes a file under `blobs/` that it
 //!   never syncs and hardly ever reclaims. So values are cut into pieces of [`CHUNK_BYTES`]; should a blob appear all
 //!   the same (hundreds of long keys in one inner page), it is synced before the page that names it.
+//! - It passes over a segment with a damaged head as over one that is not in use, and what was in it is gone without a
+//!   word: [`check_segments`] looks at the heads first.
 //! - While a batch is written all readers wait: hand it one group's changes at a time.
 //!
 //! Keys: `0 | key` holds `0 | value`, or `1 | chunks (u32)`; then `1 | key | number (u32)` hold the pieces. Numbers
 //! are big-endian.
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +37,12 @@ const CHUNK: u8 = 1;
 const WHOLE: u8 = 0;
 const CHUNKED: u8 = 1;
 
+/// sled's default, set nonetheless: [`check_segments`] counts on it.
+const SEGMENT_BYTES: usize = 512 << 10;
+
+/// How often the pieces of a value are collected again that was replaced meanwhile.
+const READ_ATTEMPTS: u32 = 8;
+
 /// How long a handle of this process that was just dropped may still hold sled's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -48,7 +58,11 @@ pub(crate) struct SledState {
 impl SledState {
     /// Opens the state in `dir`, or makes it.
     pub(crate) fn open(dir: &Path, config: &crate::Config) -> Result<SledState, EngineError> {
-        let sled = sled::Config::new().path(dir).cache_capacity(config.state_cache_bytes);
+        check_segments(&dir.join("db"))?;
+        let sled = sled::Config::new()
+            .path(dir)
+            .segment_size(SEGMENT_BYTES)
+            .cache_capacity(config.state_cache_bytes);
         let db = contain(|| open_patiently(&sled))?;
         let blobs = dir.join("blobs");
         let file = File::open(dir.join("db"))?;
@@ -83,6 +97,21 @@ impl SledState {
         }
     }
 
+    /// The value of a row that a scan has come to; `None` if the row has gone meanwhile. The writer may replace the
+    /// pieces while they are collected; whether it did, the row itself says.
+    fn scanned(&self, key: &[u8], head: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let mut read = self.value(key, head);
+        let mut attempts = 0;
+        while read.is_err() && attempts < READ_ATTEMPTS {
+            attempts += 1;
+            let Some(head) = self.db.get(head_key(key))? else {
+                return Ok(None);
+            };
+            read = self.value(key, &head);
+        }
+        read.map(Some)
+    }
+
     fn remove_chunks(&self, key: &[u8], batch: &mut sled::Batch) -> Result<(), EngineError> {
         if let Some((&CHUNKED, count)) = self.db.get(head_key(key))?.as_deref().and_then(<[u8]>::split_first)
         {
@@ -114,6 +143,36 @@ impl SledState {
         }
         Ok(())
     }
+}
+
+/// The kind of an I/O error, sled's or the standard library's.
+pub(super) fn io_kind(error: &(dyn Error + 'static)) -> Option<ErrorKind> {
+    match error.downcast_ref::<sled::Error>() {
+        Some(sled::Error::Io(error)) => Some(error.kind()),
+        _ => error.downcast_ref::<std::io::Error>().map(std::io::Error::kind),
+    }
+}
+
+/// Refuses a file with a segment whose head is neither right nor empty. No power cut leaves one: a head is in one
+/// block with the beginning of what is written behind it, and segments that are not in use are filled with zeros.
+fn check_segments(db: &Path) -> Result<(), EngineError> {
+    let file = match File::open(db) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let length = file.metadata()?.len();
+    for at in (0..length).step_by(SEGMENT_BYTES) {
+        let mut head = [0; 20];
+        if length - at < head.len() as u64 {
+            break;
+        }
+        file.read_exact_at(&mut head, at)?;
+        let (checksum, rest) = head.split_first_chunk().expect("it has 20 bytes");
+        if head != [0; 20] && !u32::from_le_bytes(*checksum) != crc32fast::hash(rest) {
+            return Err(format!("the segment at {at} is damaged").into());
+        }
+    }
+    Ok(())
 }
 
 /// sled's own threads let go of the lock a moment after the last handle is dropped. Who may open at all is decided
@@ -157,7 +216,10 @@ impl StateEngine for SledState {
                 let key = &key[1..];
                 let flow = match head.split_first() {
                     Some((&WHOLE, value)) => visit(key, value),
-                    _ => visit(key, &self.value(key, &head)?),
+                    _ => match self.scanned(key, &head)? {
+                        Some(value) => visit(key, &value),
+                        None => ControlFlow::Continue(()),
+                    },
                 };
                 if flow.is_break() {
                     break;

@@ -23,7 +23,11 @@ const ENTRY_OVERHEAD: usize = 64;
 pub(super) struct Index {
     group: u64,
     purged: Option<u64>,
+    /// The first entry there ever was, which need not be 0; after that `purged` says where the log begins.
+    first: Option<u64>,
     last: Option<u64>,
+    /// How often entries were truncated.
+    truncations: u64,
     /// The value of [`END`].
     end: Option<u64>,
     /// The highest entry that the engine may hold, hidden ones included.
@@ -43,8 +47,12 @@ struct Recent {
 
 /// What a read found in memory.
 pub(super) struct Found {
+    /// Where the read begins: at the first entry, if the log has never had an earlier one.
+    pub(super) from: u64,
     /// Entries `from..disk_to` are on disk only.
     pub(super) disk_to: u64,
+    /// Whether what else is found belongs to this: the same number, the same history.
+    pub(super) truncations: u64,
     pub(super) recent: Vec<(u64, Bytes)>,
 }
 
@@ -61,7 +69,9 @@ impl Index {
         Index {
             group,
             purged: None,
+            first: None,
             last: None,
+            truncations: 0,
             end: None,
             high: None,
             values: HashMap::new(),
@@ -101,6 +111,7 @@ impl Index {
         }
         let stop = end.map_or(last + 1, |end| end.min(last + 1));
         if stop > start {
+            index.first = Some(start);
             index.last = Some(stop - 1);
             if first < start {
                 writes.push(LogWrite::Compact { group, first: start });
@@ -134,6 +145,9 @@ impl Index {
         let Some((last, _)) = entries.last() else {
             return Ok((self.appends, Vec::new()));
         };
+        if self.last.is_none() {
+            self.first = entries.first().map(|(first, _)| *first);
+        }
         self.last = Some(*last);
         self.high = self.high.max(Some(*last));
         let append = self.appends;
@@ -163,6 +177,7 @@ impl Index {
             freed += cost(&recent.entry);
         }
         self.last = index;
+        self.truncations += 1;
         let end = index.map_or(0, |index| index + 1);
         self.end = Some(end);
         let mut writes = vec![put(self.group, END, end)];
@@ -202,13 +217,15 @@ impl Index {
     /// Finds `from..to`, clipped to what there is, as far as it is in memory; `None` if there is nothing.
     pub(super) fn find(&self, from: u64, to: u64, bytes_max: usize) -> Option<Found> {
         let to = to.min(self.last? + 1);
+        let from =
+            if self.purged.is_none() { self.first.map_or(from, |first| from.max(first)) } else { from };
         if from >= to || self.purged >= Some(from) {
             return None;
         }
         let start = self.recent.front().map_or(to, |recent| recent.index).min(to);
         if from < start {
             // What is on disk comes first; the rest only if that leaves room, which a later read finds out.
-            return Some(Found { disk_to: start, recent: Vec::new() });
+            return Some(Found { from, disk_to: start, truncations: self.truncations, recent: Vec::new() });
         }
         let mut bytes = 0;
         let skip = usize::try_from(from - start).unwrap_or(usize::MAX);
@@ -220,7 +237,7 @@ impl Index {
             }
             recent.push((entry.index, entry.entry.clone()));
         }
-        Some(Found { disk_to: from, recent })
+        Some(Found { from, disk_to: from, truncations: self.truncations, recent })
     }
 
     /// Forgets entries of appends up to `append`, all of them on disk; gives back the bytes.

@@ -4,6 +4,8 @@
 //! It never waits for more to come: at load the sync before makes the batch.
 
 use std::collections::VecDeque;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::ThreadId;
@@ -119,6 +121,18 @@ impl Queue {
         self.room.notify_all();
     }
 
+    /// Refuses everything that waits: the writer has gone.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let ops = mem::take(&mut state.ops);
+        drop(state);
+        self.room.notify_all();
+        for done in ops.into_iter().filter_map(|op| op.done) {
+            done(Err(self.trust.check().err().unwrap_or_else(closed)));
+        }
+    }
+
     pub(crate) fn waiting_bytes(&self) -> usize {
         self.state.lock().bytes
     }
@@ -164,8 +178,10 @@ pub(crate) fn run(queue: &Queue, engine: &dyn LogEngine, cache_bytes_max: usize)
         let mut bytes = 0;
         for op in ops {
             bytes += op.bytes;
-            if let Some(done) = op.done {
-                done(written.clone());
+            let done = op.done.map(|done| catch_unwind(AssertUnwindSafe(|| done(written.clone()))));
+            if done.is_some_and(|done| done.is_err()) {
+                // The others are called all the same: nobody waits for ever.
+                queue.trust.end("acknowledge a log write", "a callback panicked".into());
             }
             if let Some((group, append, _)) = op.append {
                 evictable.push_back((group, append));

@@ -167,6 +167,11 @@ impl Overlay {
         self.generations.write().captures.push(capture);
     }
 
+    /// Lets the copies that are being made begin again.
+    pub(crate) fn outrun_captures(&self) {
+        self.generations.read().captures.iter().for_each(|capture| capture.outrun());
+    }
+
     pub(crate) fn remove_capture(&self, capture: &Arc<Capture>) {
         self.generations.write().captures.retain(|known| !Arc::ptr_eq(known, capture));
     }
@@ -220,6 +225,13 @@ impl Capture {
     /// Whether more changed than is kept.
     pub(crate) fn overrun(&self) -> bool {
         self.state.lock().overrun
+    }
+
+    /// Everything may have changed behind the copy.
+    fn outrun(&self) {
+        let mut state = self.state.lock();
+        state.overrun = true;
+        state.dirty.clear();
     }
 
     /// How many keys wait for being copied again.

@@ -120,6 +120,12 @@ impl Budget {
         self.work.notify_all();
     }
 
+    /// Nobody will make room or durable any more.
+    pub(crate) fn abandon(&self) {
+        self.state.lock().writer_gone = true;
+        self.done.notify_all();
+    }
+
     /// Waits for the next round; gives back how many rounds that were asked for it answers, and whether it is the
     /// last.
     fn next_round(&self) -> (u64, bool) {

@@ -1,0 +1,187 @@
+//! A node that only pretends: it creates whatever it is asked to, and hands out deliveries.
+
+use banyan_model::{
+    ResponsePrimitive, StatusCode,
+    placement::{NodeId, ShardMap},
+};
+use banyan_proto::{
+    convert,
+    v1::{
+        self, answer, directory_server, edge_to_node, egress_server, submission, submit_server,
+    },
+};
+use futures_util::{Stream, StreamExt, stream};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex as AsyncMutex, mpsc, watch},
+    time::timeout,
+};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) address: String,
+    map: watch::Sender<v1::DirectoryState>,
+    seen: Arc<Mutex<Vec<String>>>,
+    jobs: mpsc::Sender<v1::DeliveryJob>,
+    waiting_jobs: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryJob>>>,
+    results: mpsc::Sender<v1::DeliveryResult>,
+    arrived: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryResult>>>,
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Node {
+    pub(crate) async fn unfounded() -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (jobs, waiting_jobs) = mpsc::channel(8);
+        let (results, arrived) = mpsc::channel(8);
+        let node = Node {
+            address: listener.local_addr().expect("bound").to_string(),
+            map: watch::Sender::new(v1::DirectoryState::default()),
+            seen: Arc::default(),
+            jobs,
+            waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
+            results,
+            arrived: Arc::new(AsyncMutex::new(arrived)),
+        };
+        let serving = tonic::transport::Server::builder()
+            .add_service(submit_server::SubmitServer::new(node.clone()))
+            .add_service(directory_server::DirectoryServer::new(node.clone()))
+            .add_service(egress_server::EgressServer::new(node.clone()))
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(serving);
+        node
+    }
+
+    /// From now on there is a map: one shard, here.
+    pub(crate) fn found(&self) {
+        self.map.send_replace(v1::DirectoryState {
+            cluster: 7,
+            epoch: 1,
+            members: vec![v1::NodeInfo { node: 1, address: self.address.clone(), ..Default::default() }],
+            shards: ShardMap::found(1, &[NodeId(1)], 1).shards.iter().map(Into::into).collect(),
+            settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
+        });
+    }
+
+    pub(crate) fn seen(&self) -> Vec<String> {
+        self.seen.lock().expect("no panic").clone()
+    }
+
+    /// Hands a delivery to the first edge that has a stream.
+    pub(crate) async fn deliver(&self, job: u64, contact: &str) {
+        let job = v1::DeliveryJob {
+            job,
+            contact: contact.to_owned(),
+            media: v1::NotifyMedia::Xml.into(),
+            subscription: "/m2m/containers/c/subscriptions/s".to_owned(),
+            status: convert::number(StatusCode::Ok),
+            what: Some(v1::delivery_job::What::Bare(true)),
+            timeout_ms: 10_000,
+        };
+        self.jobs.send(job).await.expect("the node lives");
+    }
+
+    /// The number and HTTP status of the next result.
+    pub(crate) async fn result(&self) -> (u64, u32) {
+        let mut arrived = self.arrived.lock().await;
+        let result = timeout(Duration::from_secs(10), arrived.recv()).await.expect("a result in time");
+        let result = result.expect("the node lives");
+        (result.job, result.http_status)
+    }
+
+    fn answer(&self, submission: v1::Submission) -> v1::Answer {
+        let Some(submission::What::Request(bytes)) = submission.what else { panic!("an internal request") };
+        let request = convert::request_from_bytes(bytes).expect("a request");
+        let line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
+        self.seen.lock().expect("no panic").push(line);
+        let response = ResponsePrimitive {
+            resource_uri: Some(format!("/m2m{}/ci-1", request.target)),
+            ..ResponsePrimitive::status(StatusCode::Created)
+        };
+        let what = Some(answer::What::Response(convert::response_to_bytes(&response)));
+        v1::Answer { correlation: submission.correlation, what }
+    }
+}
+
+#[tonic::async_trait]
+impl submit_server::Submit for Node {
+    type StreamStream = Streamed<v1::AnswerFrame>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::SubmitFrame>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let node = self.clone();
+        let answers = request.into_inner().map(move |frame| {
+            let answers = frame?.submissions.into_iter().map(|one| node.answer(one)).collect();
+            Ok(v1::AnswerFrame { answers })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+#[tonic::async_trait]
+impl directory_server::Directory for Node {
+    type WatchStream = Streamed<v1::DirectoryState>;
+
+    async fn watch(&self, _: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let mut first = self.map.subscribe();
+        first.mark_changed();
+        let states = stream::unfold(first, |mut states| async move {
+            let state = states.wait_for(|state| state.epoch > 0).await.ok()?.clone();
+            states.mark_unchanged();
+            Some((Ok(state), states))
+        });
+        // One is all there ever is.
+        Ok(Response::new(Box::pin(states.take(1).chain(stream::pending()))))
+    }
+
+    async fn identify(&self, _: Request<v1::IdentifyRequest>) -> Result<Response<v1::NodeInfo>, Status> {
+        Err(Status::unimplemented("not asked by edges"))
+    }
+
+    async fn join(&self, _: Request<v1::NodeInfo>) -> Result<Response<v1::JoinReply>, Status> {
+        Err(Status::unimplemented("not asked by edges"))
+    }
+}
+
+#[tonic::async_trait]
+impl egress_server::Egress for Node {
+    type StreamStream = Streamed<v1::NodeToEdge>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::EdgeToNode>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let mut frames = request.into_inner();
+        let (outgoing, jobs) = mpsc::channel(1);
+        let node = self.clone();
+        tokio::spawn(async move {
+            let mut waiting = node.waiting_jobs.lock().await;
+            loop {
+                tokio::select! {
+                    Some(job) = waiting.recv() => {
+                        let frame = Ok(v1::NodeToEdge { job: Some(job) });
+                        outgoing.send(frame).await.expect("an edge");
+                    }
+                    frame = frames.message() => match frame {
+                        Ok(Some(v1::EdgeToNode { what: Some(edge_to_node::What::Result(result)) })) => {
+                            node.results.send(result).await.expect("the node lives");
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => return,
+                    },
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(jobs))))
+    }
+}

@@ -1,0 +1,104 @@
+//! What a body must be for the target that it was sent to.
+
+use super::unsupported;
+use crate::{
+    Body, Refusal, Representation, ResourceType, StatusCode, Value,
+    tables::{Mode, Shape},
+    value::{Content, ContentForm},
+};
+
+/// The new member of a collection.
+pub(super) fn child(body: Body) -> Result<Representation, Refusal> {
+    match body {
+        Body::Representation(representation) => Ok(representation),
+        other => Err(unfit(other, "a representation of the new resource")),
+    }
+}
+
+/// A new contentInstance: its representation, or its content alone in any other media type.
+pub(super) fn instance(body: Body) -> Result<Representation, Refusal> {
+    match body {
+        Body::Raw { content_type, bytes } => {
+            let content =
+                Content { content_type: Some(content_type), bytes, form: ContentForm::Binary };
+            let mut representation = Representation::new(ResourceType::ContentInstance);
+            representation.set("content", Value::Content(content));
+            Ok(representation)
+        }
+        Body::Message(message) if message.name == "Notify" => {
+            Err(unsupported("a notify cannot be stored as a contentInstance"))
+        }
+        other => child(other),
+    }
+}
+
+/// A representation of the addressed resource's own type.
+pub(super) fn resource(body: Body, resource_type: ResourceType) -> Result<Representation, Refusal> {
+    match body {
+        Body::Representation(representation) if representation.resource_type == resource_type => {
+            Ok(representation)
+        }
+        Body::Representation(representation) => Err(Refusal::attribute(
+            representation.resource_type.name(),
+            format_args!("the addressed resource is of type {}", resource_type.name()),
+        )),
+        other => Err(unfit(other, "a representation of the addressed resource")),
+    }
+}
+
+/// The addressed attribute, which may be updated and has a value of its shape.
+pub(super) fn attribute(
+    body: Body,
+    resource_type: ResourceType,
+    name: &'static str,
+    rest: &[String],
+) -> Result<Value, Refusal> {
+    let attribute = resource_type.attribute(name).ok_or_else(Refusal::not_found)?;
+    if matches!(attribute.update, Mode::NotPermitted | Mode::NotApplicable) {
+        return Err(Refusal::attribute(name, "cannot be updated"));
+    }
+    if !rest.is_empty() {
+        return Err(unsupported(format!("{name}: entries cannot be updated one by one")));
+    }
+    match body {
+        Body::Attribute { name: sent, .. } if sent != name => {
+            Err(Refusal::attribute(&sent, format_args!("{name} is addressed")))
+        }
+        Body::Attribute { value, .. } if fits(attribute.field.shape, &value) => Ok(value),
+        Body::Attribute { .. } => Err(Refusal::attribute(name, "a value of another type was expected")),
+        other => Err(unfit(other, "the addressed attribute alone")),
+    }
+}
+
+fn unfit(body: Body, expected: &str) -> Refusal {
+    match body {
+        Body::Malformed(refusal) => refusal,
+        Body::None => Refusal::new(StatusCode::BadRequest, format!("no body: {expected} was expected")),
+        Body::Raw { content_type, .. } => Refusal::new(
+            StatusCode::UnsupportedMediaType,
+            format!("{content_type}: {expected} in XML or JSON was expected"),
+        ),
+        _ => Refusal::new(StatusCode::BadRequest, format!("{expected} was expected")),
+    }
+}
+
+/// The reader took the first type that has an attribute of this name; here it is known which one was meant.
+fn fits(shape: Shape, value: &Value) -> bool {
+    match (shape, value) {
+        (Shape::Uri | Shape::String | Shape::Time | Shape::Enum(_), Value::Text(_))
+        | (Shape::UriList | Shape::StringList, Value::List(_))
+        | (Shape::Datetime, Value::Datetime(_))
+        | (Shape::Duration, Value::Duration(_))
+        | (Shape::Bool, Value::Bool(_))
+        | (Shape::Long, Value::Long(_))
+        | (Shape::Hex | Shape::Base64, Value::Binary { .. })
+        | (Shape::NamedReferenceCollection, Value::References(_))
+        | (Shape::NamedReference, Value::Reference(_))
+        | (Shape::Content, Value::Content(_))
+        | (Shape::Empty, Value::Empty)
+        | (Shape::Any, Value::Any(_)) => true,
+        (Shape::Struct(name), Value::Struct(value)) => value.name == name,
+        (Shape::Resource(resource_type), Value::Resource(inline)) => inline.resource_type == resource_type,
+        _ => false,
+    }
+}

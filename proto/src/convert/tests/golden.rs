@@ -1,0 +1,388 @@
+//! The bytes of every persisted message, as this release writes them, in `proto/golden/<name>.hex`.
+//!
+//! They are compared byte for byte and read back. A file that differs means that data on disk would be read wrongly:
+//! only a message that was never released may change.
+//! `BANYAN_GOLDEN=rewrite cargo test -p banyan-proto golden`, then read the difference before committing it.
+
+use crate::{convert::*, v1};
+use banyan_model::{
+    Command, Content, Entity, Operation, Path, Representation, RequestId, ResourceType, StatusCode,
+    Timestamp, Value,
+    outbox::{Message as Promise, Notification, OutboxEntry},
+    path::Slot,
+    placement::{NodeId, ShardId, ShardMap},
+    primitive::{Conditions, NotifyMedia},
+    record::{Instance, InstancesState, Record, Resource},
+    time::XsdDuration,
+    value::{ContentForm, Element, NamedReference, Struct},
+};
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+const AT: Timestamp = Timestamp(1_370_001_720_123);
+
+#[test]
+fn commands_are_written_and_read_byte_for_byte() {
+    for (name, operation) in operations() {
+        let id = RequestId { session: 0x0123_4567_89ab_cdef, sequence: 300, acked_below: 298 };
+        let entity = Entity("/m2m/applications/meterReader".to_owned());
+        let command = Command { id, at: AT, entity, operation };
+        let bytes = check(&format!("command.{name}"), command_to_bytes(&command));
+        assert_eq!(command_from_bytes(bytes), Ok(command), "{name}");
+    }
+}
+
+#[test]
+fn records_are_written_and_read_byte_for_byte() {
+    for (name, record) in records() {
+        let bytes = check(&format!("record.{name}"), record_to_bytes(&record));
+        assert_eq!(record_from_bytes(bytes), Ok(record), "{name}");
+    }
+}
+
+#[test]
+fn a_recorded_reply_is_written_and_read_byte_for_byte() {
+    let reply = banyan_model::ResponsePrimitive {
+        status: StatusCode::Created,
+        resource_uri: Some("/m2m/containers/c/contentInstances/ci-1".to_owned()),
+        body: banyan_model::Body::Representation(every_value()),
+        etag: Some("v7".to_owned()),
+        last_modified: Some(AT),
+        allow: vec![banyan_model::Method::Retrieve, banyan_model::Method::Notify],
+        info: "name: taken".to_owned(),
+        retry_after_ms: Some(1_500),
+    };
+    let bytes = check("reply", response_to_bytes(&reply));
+    assert_eq!(response_from_bytes(bytes), Ok(reply));
+}
+
+#[test]
+fn logs_votes_and_memberships_are_written_byte_for_byte() {
+    let id = Some(v1::LogId { term: 3, index: 70_000 });
+    let membership = v1::Membership {
+        configs: vec![v1::NodeSet { nodes: vec![1, 2, u64::MAX] }, v1::NodeSet { nodes: vec![1, 2, 4] }],
+        nodes: vec![1, 2, 4, 5, u64::MAX],
+    };
+    let entry = |payload| v1::Entry { id, payload: Some(payload) };
+    message("entry.blank", &entry(v1::entry::Payload::Blank(true)));
+    message("entry.normal", &entry(v1::entry::Payload::Normal(Bytes::from_static(b"\x00command\xff"))));
+    message("entry.membership", &entry(v1::entry::Payload::Membership(membership.clone())));
+    message("log_id", &v1::LogId { term: 3, index: 70_000 });
+    message("vote", &v1::Vote { term: 3, node: 0x0123_4567_89ab_cdef, committed: true });
+    let membership = v1::StoredMembership { id, membership: Some(membership) };
+    message("stored_membership", &membership);
+    let snapshot_id = "3-70000-1".to_owned();
+    message("snapshot_meta", &v1::SnapshotMeta { last: id, membership: Some(membership), snapshot_id });
+}
+
+#[test]
+fn the_directory_is_written_byte_for_byte() {
+    let nodes = [NodeId(1), NodeId(2), NodeId(3)];
+    let map = ShardMap { epoch: 9, ..ShardMap::found(4, &nodes, 3) };
+    let member = |node: u64| v1::NodeInfo {
+        node,
+        address: format!("node-{node}:7000"),
+        zone: "a".to_owned(),
+        version: "0.1.0".to_owned(),
+        cluster: 0x0123_4567_89ab_cdef,
+        founding: 7,
+    };
+    let state = v1::DirectoryState {
+        cluster: 0x0123_4567_89ab_cdef,
+        epoch: map.epoch,
+        members: nodes.map(|node| member(node.0)).to_vec(),
+        shards: map.shards.iter().map(Into::into).collect(),
+        settings: Some(v1::Settings {
+            scl_id: "nscl".to_owned(),
+            scl_base: "/m2m".to_owned(),
+            authorities: vec!["nscl.example.com:8080".to_owned()],
+            replication_factor: 3,
+            founded_at_ms: AT.0,
+        }),
+    };
+    let read = message("directory_state", &state);
+    assert_eq!(ShardMap::try_from(&read), Ok(map));
+    let command = |kind| v1::DirectoryCommand { kind: Some(kind) };
+    message("directory_command.found", &command(v1::directory_command::Kind::Found(state)));
+    message(
+        "directory_command.upsert_member",
+        &command(v1::directory_command::Kind::UpsertMember(member(4))),
+    );
+}
+
+/// Every file belongs to a message above.
+#[test]
+fn the_folder_holds_exactly_the_golden_files() {
+    let mut expected: BTreeSet<String> = operations().iter().map(|(n, _)| format!("command.{n}")).collect();
+    expected.extend(records().iter().map(|(n, _)| format!("record.{n}")));
+    expected.extend(
+        [
+            "reply",
+            "entry.blank",
+            "entry.normal",
+            "entry.membership",
+            "log_id",
+            "vote",
+            "stored_membership",
+            "snapshot_meta",
+            "directory_state",
+            "directory_command.found",
+            "directory_command.upsert_member",
+        ]
+        .map(str::to_owned),
+    );
+    let found: BTreeSet<String> = fs::read_dir(folder())
+        .expect("the golden folder")
+        .map(|file| file.expect("readable").file_name().to_string_lossy().replace(".hex", ""))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+fn operations() -> Vec<(&'static str, Operation)> {
+    let path = || Path::parse("applications/meterReader/containers/DATA").expect("a path");
+    let conditions = || Conditions {
+        if_match: vec!["v1".to_owned(), "*".to_owned()],
+        if_none_match: vec!["v2".to_owned()],
+        if_modified_since: Some(AT),
+        if_unmodified_since: Some(Timestamp(-1)),
+    };
+    let representation = every_value;
+    vec![
+        (
+            "create",
+            Operation::Create {
+                path: path(),
+                representation: representation(),
+                notify_media: NotifyMedia::Json,
+            },
+        ),
+        (
+            "create_instance",
+            Operation::CreateInstance {
+                container: path(),
+                id: Some("ci-1".to_owned()),
+                representation: representation(),
+            },
+        ),
+        (
+            "create_instance_unnamed",
+            Operation::CreateInstance { container: path(), id: None, representation: instance_as_sent() },
+        ),
+        (
+            "update",
+            Operation::Update { path: path(), representation: representation(), conditions: conditions() },
+        ),
+        (
+            "update_attribute",
+            Operation::UpdateAttribute {
+                path: path(),
+                attribute: "maxNrOfInstances",
+                value: Value::Long(-5),
+                conditions: conditions(),
+            },
+        ),
+        ("delete", Operation::Delete { path: path(), conditions: Conditions::default() }),
+        ("expire", Operation::Expire),
+        (
+            "acknowledge",
+            Operation::Acknowledge { queue: path().child("subscriptions").child("s"), up_to: 300 },
+        ),
+        (
+            "end_subscription",
+            Operation::EndSubscription { path: path(), final_status: Some(StatusCode::Expired) },
+        ),
+        ("end_subscription_silently", Operation::EndSubscription { path: path(), final_status: None }),
+        (
+            "collection_changed",
+            Operation::CollectionChanged {
+                collection: "applications",
+                shard: ShardId(16),
+                sequence: 300,
+                at: AT,
+            },
+        ),
+    ]
+}
+
+fn records() -> Vec<(&'static str, Record)> {
+    let path = || Path::parse("containers/a%20b").expect("a path");
+    let instance = || Instance {
+        id: "ci-1".to_owned(),
+        sequence: 300,
+        creation_time: AT,
+        last_modified_time: Timestamp(AT.0 + 1),
+        delay_tolerance: Some(Timestamp(AT.0 + 2)),
+        search_strings: vec!["unit/celsius".to_owned(), String::new()],
+        content_types: vec!["text/plain".to_owned()],
+        content_size: 4,
+        content: Content {
+            content_type: Some("text/plain".to_owned()),
+            bytes: Bytes::from_static(b"21.5"),
+            form: ContentForm::Text,
+        },
+    };
+    let notify = |notification| {
+        Record::Outbox(OutboxEntry {
+            queue: path().child("subscriptions").child("s"),
+            sequence: 300,
+            at: AT,
+            message: Promise::Notify {
+                contact: "http://na.example.org:9000/notify".to_owned(),
+                media: NotifyMedia::Json,
+                notification,
+            },
+        })
+    };
+    vec![
+        (
+            "resource",
+            Record::Resource(Resource {
+                path: path(),
+                representation: every_value(),
+                creator: "/m2m/applications/meterReader".to_owned(),
+                version: 300,
+                subscriptions: 2,
+                notify_media: NotifyMedia::Json,
+            }),
+        ),
+        (
+            "instances",
+            Record::Instances(InstancesState {
+                count: 1,
+                bytes: 2,
+                next: 300,
+                oldest: 4,
+                latest: 299,
+                creation_time: AT,
+                last_modified_time: Timestamp(AT.0 + 1),
+                version: 5,
+                subscriptions: 6,
+            }),
+        ),
+        ("instance", Record::Instance(instance())),
+        ("pointer", Record::Pointer(300)),
+        ("outbox_representation", notify(Notification::Representation(every_value()))),
+        ("outbox_instance", notify(Notification::Instance(instance()))),
+        ("outbox_bare", notify(Notification::Bare)),
+        ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
+        (
+            "outbox_collection_changed",
+            Record::Outbox(OutboxEntry {
+                queue: Path::parse("applications").expect("a path"),
+                sequence: 1,
+                at: AT,
+                message: Promise::CollectionChanged { collection: "applications" },
+            }),
+        ),
+        ("reply", Record::Reply(Bytes::from_static(b"\x08\x02reply"))),
+        ("session", Record::Session { last_used: AT, acked_below: 298 }),
+        ("due", Record::Due { path: path() }),
+        ("listed", Record::Listed { slot: Slot(0x0123_4567_89ab_cdef) }),
+    ]
+}
+
+/// A representation that no type has, with a value of each kind.
+fn every_value() -> Representation {
+    let element = Element {
+        namespace: "urn:vendor".to_owned(),
+        name: "outer".to_owned(),
+        attributes: vec![("unit".to_owned(), "C".to_owned())],
+        children: vec![Element {
+            name: "inner".to_owned(), text: "21.5 é".to_owned(), ..Element::default()
+        }],
+        text: String::new(),
+    };
+    let reference = |id: &str| NamedReference { id: id.to_owned(), uri: format!("/m2m/containers/{id}") };
+    let duration = |negative| XsdDuration { negative, months: 14, millis: 93_784_500 };
+    let permission = Struct {
+        name: "PermissionType",
+        fields: vec![("id", Value::Text("p1".to_owned())), ("permissionFlags", Value::Empty)],
+    };
+    Representation {
+        resource_type: ResourceType::Container,
+        attributes: vec![
+            ("id", Value::Text("DATA é".to_owned())),
+            ("expirationTime", Value::Datetime(AT)),
+            ("creationTime", Value::Datetime(Timestamp(-62_135_596_800_000))),
+            ("maxInstanceAge", Value::Duration(duration(false))),
+            ("tolerableDelay", Value::Duration(duration(true))),
+            ("activated", Value::Bool(false)),
+            ("maxNrOfInstances", Value::Long(-1)),
+            ("maxByteSize", Value::Long(i64::MAX)),
+            (
+                "representation",
+                Value::Binary {
+                    content_type: Some("application/xml".to_owned()),
+                    bytes: Bytes::from_static(b"<a/>"),
+                },
+            ),
+            (
+                "groupRequestIdentifier",
+                Value::Binary { content_type: None, bytes: Bytes::from_static(b"\xa5") },
+            ),
+            ("searchStrings", Value::List(vec!["type/temperature".to_owned(), String::new()])),
+            ("latest", Value::Reference(reference("c1"))),
+            ("containerCollection", Value::References(vec![reference("c1"), reference("c2")])),
+            (
+                "content",
+                Value::Content(Content {
+                    content_type: None,
+                    bytes: Bytes::from_static(b"\x00\xff"),
+                    form: ContentForm::Binary,
+                }),
+            ),
+            ("permissions", Value::Struct(permission)),
+            (
+                "contentInstance",
+                Value::Resource(Box::new(Representation {
+                    resource_type: ResourceType::ContentInstance,
+                    attributes: vec![("contentSize", Value::Long(0))],
+                })),
+            ),
+            ("contentInstanceCollection", Value::Empty),
+            ("originalMO", Value::Any(element)),
+        ],
+    }
+}
+
+fn instance_as_sent() -> Representation {
+    let mut representation = Representation::new(ResourceType::ContentInstance);
+    representation.set(
+        "content",
+        Value::Content(Content {
+            content_type: Some("text/plain".to_owned()),
+            bytes: Bytes::from_static(b"21.5"),
+            form: ContentForm::Text,
+        }),
+    );
+    representation
+}
+
+fn message<M: Message + Default + PartialEq + std::fmt::Debug>(name: &str, message: &M) -> M {
+    let bytes = check(name, message.encode_to_vec().into());
+    let read = M::decode(bytes).expect("just compared");
+    assert_eq!(&read, message, "{name}");
+    read
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// Compares with the file, and hands out the file's bytes.
+fn check(name: &str, bytes: Bytes) -> Bytes {
+    let file = folder().join(format!("{name}.hex"));
+    let lines: Vec<String> =
+        bytes.chunks(32).map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    let written = format!("{}\n", lines.join("\n"));
+    if std::env::var("BANYAN_GOLDEN").is_ok_and(|v| v == "rewrite") {
+        fs::write(&file, &written).expect("the golden folder is writable");
+    }
+    let golden = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    assert_eq!(written, golden, "{}", file.display());
+    let digits: Vec<u8> = golden.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).expect("hex digits");
+        u8::from_str_radix(pair, 16).expect("hex digits")
+    };
+    digits.chunks(2).map(byte).collect::<Vec<u8>>().into()
+}

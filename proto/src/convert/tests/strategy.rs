@@ -1,0 +1,357 @@
+//! Any model value, within what the tables name.
+
+use banyan_model::{
+    Body, Command, Content, Entity, Method, Operation, Path, Refusal, Representation, RequestId,
+    RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
+    filter::FilterCriteria,
+    outbox::{Message, Notification, OutboxEntry},
+    path::{ROOT_COLLECTIONS, Slot},
+    placement::{NodeId, Shard, ShardId, ShardMap},
+    primitive::{Conditions, NotifyMedia},
+    record::{Instance, InstancesState, Record, Resource},
+    tables,
+    time::XsdDuration,
+    value::{ContentForm, Element, NamedReference, Struct},
+};
+use bytes::Bytes;
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9/ é<&]{0,12}"
+}
+
+fn octets() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..40).prop_map(Bytes::from)
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp)
+}
+
+pub(super) fn status() -> impl Strategy<Value = StatusCode> {
+    select(super::super::status::ALL)
+}
+
+fn method() -> impl Strategy<Value = Method> {
+    select(vec![
+        Method::Create,
+        Method::Retrieve,
+        Method::Update,
+        Method::Delete,
+        Method::Execute,
+        Method::Notify,
+    ])
+}
+
+fn media() -> impl Strategy<Value = NotifyMedia> {
+    select(vec![NotifyMedia::Xml, NotifyMedia::Json])
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    vec("[a-zA-Z0-9 é]{1,8}", 0..5).prop_map(Path::from_segments)
+}
+
+fn resource_type() -> impl Strategy<Value = ResourceType> {
+    select(tables::TYPES.iter().map(|t| t.resource_type).collect::<Vec<_>>())
+}
+
+fn collection() -> impl Strategy<Value = &'static str> {
+    select(ROOT_COLLECTIONS.to_vec())
+}
+
+/// The name of an attribute or field, wherever it stands.
+fn name() -> impl Strategy<Value = &'static str> {
+    let attributes = tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| a.field.name);
+    let fields = tables::STRUCTS.iter().flat_map(|s| s.fields).map(|f| f.name);
+    select(attributes.chain(fields).collect::<Vec<_>>())
+}
+
+fn reference() -> impl Strategy<Value = NamedReference> {
+    (text(), text()).prop_map(|(id, uri)| NamedReference { id, uri })
+}
+
+fn content() -> impl Strategy<Value = Content> {
+    let form = select(vec![ContentForm::Binary, ContentForm::Text]);
+    (option::of(text()), octets(), form).prop_map(|(content_type, bytes, form)| Content {
+        content_type,
+        bytes,
+        form,
+    })
+}
+
+fn element() -> impl Strategy<Value = Element> {
+    let leaf = (text(), text(), vec((text(), text()), 0..3), text())
+        .prop_map(|(namespace, name, attributes, text)| Element {
+            namespace,
+            name,
+            attributes,
+            children: Vec::new(),
+            text,
+        })
+        .boxed();
+    leaf.clone().prop_recursive(4, 12, 3, move |inner| {
+        (leaf.clone(), vec(inner, 0..3)).prop_map(|(leaf, children)| Element { children, ..leaf })
+    })
+}
+
+pub(super) fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        text().prop_map(Value::Text),
+        time().prop_map(Value::Datetime),
+        (any::<bool>(), any::<u32>(), any::<u64>())
+            .prop_map(|(negative, months, millis)| Value::Duration(XsdDuration { negative, months, millis })),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Long),
+        (option::of(text()), octets())
+            .prop_map(|(content_type, bytes)| Value::Binary { content_type, bytes }),
+        vec(text(), 0..4).prop_map(Value::List),
+        reference().prop_map(Value::Reference),
+        vec(reference(), 0..4).prop_map(Value::References),
+        content().prop_map(Value::Content),
+        Just(Value::Empty),
+        element().prop_map(Value::Any),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let fields = vec((name(), inner), 0..4).boxed();
+        prop_oneof![
+            (structure_name(), fields.clone())
+                .prop_map(|(name, fields)| Value::Struct(Struct { name, fields })),
+            (resource_type(), fields).prop_map(|(resource_type, attributes)| Value::Resource(Box::new(
+                Representation { resource_type, attributes }
+            ))),
+        ]
+    })
+}
+
+fn structure_name() -> impl Strategy<Value = &'static str> {
+    select(tables::STRUCTS.iter().map(|s| s.name).collect::<Vec<_>>())
+}
+
+fn structure() -> impl Strategy<Value = Struct> {
+    (structure_name(), vec((name(), value()), 0..5)).prop_map(|(name, fields)| Struct { name, fields })
+}
+
+fn representation() -> impl Strategy<Value = Representation> {
+    (resource_type(), vec((name(), value()), 0..6))
+        .prop_map(|(resource_type, attributes)| Representation { resource_type, attributes })
+}
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    (vec(text(), 0..3), vec(text(), 0..3), option::of(time()), option::of(time())).prop_map(
+        |(if_match, if_none_match, if_modified_since, if_unmodified_since)| Conditions {
+            if_match,
+            if_none_match,
+            if_modified_since,
+            if_unmodified_since,
+        },
+    )
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        (path(), representation(), media()).prop_map(|(path, representation, notify_media)| {
+            Operation::Create { path, representation, notify_media }
+        }),
+        (path(), option::of(text()), representation()).prop_map(|(container, id, representation)| {
+            Operation::CreateInstance { container, id, representation }
+        }),
+        (path(), representation(), conditions()).prop_map(|(path, representation, conditions)| {
+            Operation::Update { path, representation, conditions }
+        }),
+        (path(), name(), value(), conditions()).prop_map(|(path, attribute, value, conditions)| {
+            Operation::UpdateAttribute { path, attribute, value, conditions }
+        }),
+        (path(), conditions()).prop_map(|(path, conditions)| Operation::Delete { path, conditions }),
+        Just(Operation::Expire),
+        (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),
+        (path(), option::of(status()))
+            .prop_map(|(path, final_status)| Operation::EndSubscription { path, final_status }),
+        (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
+            Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
+        }),
+    ]
+}
+
+pub(super) fn command() -> impl Strategy<Value = Command> {
+    let id = (any::<u64>(), any::<u64>(), any::<u64>())
+        .prop_map(|(session, sequence, acked_below)| RequestId { session, sequence, acked_below });
+    (id, time(), text(), operation()).prop_map(|(id, at, entity, operation)| Command {
+        id,
+        at,
+        entity: Entity(entity),
+        operation,
+    })
+}
+
+fn instance() -> impl Strategy<Value = Instance> {
+    let first = (text(), any::<u64>(), time(), time(), option::of(time()));
+    let second = (vec(text(), 0..3), vec(text(), 0..3), any::<u64>(), content());
+    (first, second).prop_map(
+        |(
+            (id, sequence, creation_time, last_modified_time, delay_tolerance),
+            (search_strings, content_types, content_size, content),
+        )| Instance {
+            id,
+            sequence,
+            creation_time,
+            last_modified_time,
+            delay_tolerance,
+            search_strings,
+            content_types,
+            content_size,
+            content,
+        },
+    )
+}
+
+fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
+    let notification = prop_oneof![
+        representation().prop_map(Notification::Representation),
+        instance().prop_map(Notification::Instance),
+        Just(Notification::Bare),
+        status().prop_map(Notification::Final),
+    ];
+    let message = prop_oneof![
+        (text(), media(), notification).prop_map(|(contact, media, notification)| Message::Notify {
+            contact,
+            media,
+            notification
+        }),
+        collection().prop_map(|collection| Message::CollectionChanged { collection }),
+    ];
+    (path(), any::<u64>(), time(), message).prop_map(|(queue, sequence, at, message)| OutboxEntry {
+        queue,
+        sequence,
+        at,
+        message,
+    })
+}
+
+pub(super) fn record() -> impl Strategy<Value = Record> {
+    let state = (any::<[u64; 6]>(), time(), time(), any::<u32>()).prop_map(
+        |(
+            [count, bytes, next, oldest, latest, version],
+            creation_time,
+            last_modified_time,
+            subscriptions,
+        )| {
+            InstancesState {
+                count,
+                bytes,
+                next,
+                oldest,
+                latest,
+                creation_time,
+                last_modified_time,
+                version,
+                subscriptions,
+            }
+        },
+    );
+    let resource = (path(), representation(), text(), any::<u64>(), any::<u32>(), any::<bool>()).prop_map(
+        |(path, representation, creator, version, subscriptions, json)| Resource {
+            path,
+            representation,
+            creator,
+            version,
+            subscriptions,
+            notify_media: if json { NotifyMedia::Json } else { NotifyMedia::Xml },
+        },
+    );
+    prop_oneof![
+        resource.prop_map(Record::Resource),
+        state.prop_map(Record::Instances),
+        instance().prop_map(Record::Instance),
+        any::<u64>().prop_map(Record::Pointer),
+        outbox_entry().prop_map(Record::Outbox),
+        octets().prop_map(Record::Reply),
+        (time(), any::<u64>())
+            .prop_map(|(last_used, acked_below)| Record::Session { last_used, acked_below }),
+        path().prop_map(|path| Record::Due { path }),
+        any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
+    ]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    (status(), text(), vec(method(), 0..4)).prop_map(|(status, info, allow)| Refusal { status, info, allow })
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    prop_oneof![
+        Just(Body::None),
+        representation().prop_map(Body::Representation),
+        (text(), value()).prop_map(|(name, value)| Body::Attribute { name, value }),
+        structure().prop_map(Body::Message),
+        (text(), octets()).prop_map(|(content_type, bytes)| Body::Raw { content_type, bytes }),
+        refusal().prop_map(Body::Malformed),
+    ]
+}
+
+fn filter() -> impl Strategy<Value = FilterCriteria> {
+    let times = (option::of(time()), option::of(time()), option::of(time()), option::of(time()));
+    let texts = (vec(text(), 0..3), vec(text(), 0..3), vec(text(), 0..3), option::of(text()));
+    (times, texts, option::of(any::<i64>()), option::of(any::<i64>()), any::<bool>()).prop_map(
+        |(times, texts, size_from, size_until, meta_data_only)| FilterCriteria {
+            if_modified_since: times.0,
+            if_unmodified_since: times.1,
+            created_after: times.2,
+            created_before: times.3,
+            if_none_match: texts.0,
+            search_string: texts.1,
+            content_type: texts.2,
+            attribute_accessor: texts.3,
+            size_from,
+            size_until,
+            meta_data_only,
+        },
+    )
+}
+
+pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
+    let filter = prop_oneof![filter().prop_map(Ok), refusal().prop_map(Err)];
+    (method(), path(), text(), body(), filter, conditions(), media()).prop_map(
+        |(method, target, entity, body, filter, conditions, notify_media)| RequestPrimitive {
+            method,
+            target,
+            requesting_entity: Entity(entity),
+            body,
+            filter,
+            conditions,
+            notify_media,
+        },
+    )
+}
+
+pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
+    let tags = (option::of(text()), option::of(text()), option::of(time()), option::of(any::<u32>()));
+    (status(), body(), tags, vec(method(), 0..4), text()).prop_map(|(status, body, tags, allow, info)| {
+        ResponsePrimitive {
+            status,
+            body,
+            resource_uri: tags.0,
+            etag: tags.1,
+            last_modified: tags.2,
+            retry_after_ms: tags.3,
+            allow,
+            info,
+        }
+    })
+}
+
+pub(super) fn members() -> impl Strategy<Value = Vec<(ResourceType, NamedReference)>> {
+    vec((resource_type(), reference()), 0..5)
+}
+
+/// A map as the directory founds it.
+pub(super) fn shard_map() -> impl Strategy<Value = ShardMap> {
+    (1..40_u64, vec(any::<u64>().prop_map(NodeId), 1..6), 1..6_usize, any::<u64>()).prop_map(
+        |(count, nodes, factor, epoch)| ShardMap { epoch, ..ShardMap::found(count, &nodes, factor) },
+    )
+}
+
+/// One shard alone, whatever its slots.
+pub(super) fn shard() -> impl Strategy<Value = Shard> {
+    (any::<[u64; 3]>(), vec(any::<u64>().prop_map(NodeId), 0..5)).prop_map(|([id, first, last], replicas)| {
+        Shard { id: ShardId(id), first: Slot(first), last: Slot(last), replicas }
+    })
+}
