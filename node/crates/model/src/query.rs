@@ -38,10 +38,10 @@ pub fn retrieve<V: TreeView>(
     let selected = selected.split_first().map(|(name, rest)| (name.as_str(), rest));
     let found = match &admission.target {
         Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
-            contentinstances(&tree, path, filter, selected)?
+            content_instances(&tree, path, filter, selected)?
         }
         Target::Attribute { path, resource_type: ResourceType::ContentInstances, attribute, rest } => {
-            contentinstances(&tree, path, filter, Some((attribute, rest)))?
+            content_instances(&tree, path, filter, Some((attribute, rest)))?
         }
         Target::Resource { resource_type: ResourceType::Discovery, .. } => {
             Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
@@ -179,7 +179,7 @@ fn resource<V: TreeView>(
     }))
 }
 
-fn contentinstances<V: TreeView>(
+fn content_instances<V: TreeView>(
     tree: &Tree<'_, V>,
     path: &Path,
     filter: &FilterCriteria,
