@@ -1,10 +1,10 @@
 //! The members of a root collection: every shard has some of them.
 
-use super::{Desk, place};
+use super::Desk;
 use crate::subtree::ShardError;
 use banyan_client::RequestError;
 use banyan_model::{
-    Body, Refusal, ResourceType, ResponsePrimitive, StatusCode, placement::ShardId, query,
+    Body, Refusal, ResourceType, ResponsePrimitive, StatusCode, Value, placement::ShardId, query,
     value::NamedReference,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,7 +22,7 @@ enum Unlisted {
 }
 
 impl Desk {
-    /// Completes the answer of sclBase's own shard by the members of all shards, in name order.
+    /// Completes the answer of sclBase's own shard by the members of all shards.
     pub(super) async fn with_members(
         &self,
         mut response: ResponsePrimitive,
@@ -30,7 +30,9 @@ impl Desk {
         deadline: Instant,
     ) -> ResponsePrimitive {
         let lists = match &response.body {
-            Body::Representation(body) => place::lists_members(body.resource_type, collection),
+            Body::Representation(body) => ResourceType::from_name(collection) == Some(body.resource_type),
+            // attributeAccessor may ask for one of the lists alone.
+            Body::Attribute { value, .. } => matches!(value, Value::References(_)),
             _ => false,
         };
         if response.status != StatusCode::Ok || !lists {
@@ -67,7 +69,6 @@ impl Desk {
                 return Err(Unlisted::TooMany);
             }
         }
-        members.sort_unstable_by(|(_, one), (_, other)| one.id.cmp(&other.id));
         Ok(members)
     }
 

@@ -1,6 +1,6 @@
 //! Which subtree a request belongs to.
 
-use banyan_model::{Body, Method, Path, RequestPrimitive, ResourceType, SubtreeRoot, path::ROOT_COLLECTIONS};
+use banyan_model::{Body, Method, Path, RequestPrimitive, SubtreeRoot, path::ROOT_COLLECTIONS};
 
 /// The subtree that decides about a request; a CREATE in one of sclBase's collections belongs to the child that it
 /// makes. `None`: that child has no name.
@@ -23,9 +23,4 @@ pub(super) fn subtree(request: &RequestPrimitive) -> Option<SubtreeRoot> {
 pub(super) fn root_collection(path: &Path) -> Option<&'static str> {
     let [only] = path.segments() else { return None };
     ROOT_COLLECTIONS.into_iter().find(|collection| collection == only)
-}
-
-/// Whether a representation is that of the collection, and not of one of its attributes.
-pub(super) fn lists_members(resource_type: ResourceType, collection: &str) -> bool {
-    ResourceType::from_name(collection) == Some(resource_type)
 }

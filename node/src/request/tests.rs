@@ -12,7 +12,7 @@ use banyan_model::{
     path::Slot,
     placement::ShardMap,
     primitive::{Conditions, NotifyMedia},
-    value::{Content, ContentForm},
+    value::{Content, ContentForm, Struct},
 };
 use banyan_raft::{Groups, Links};
 use banyan_storage::{Batch, Store};
@@ -371,7 +371,7 @@ async fn what_is_owed_is_told_and_stays_until_it_is_acknowledged() {
     until("the queue is told", || shard.take_queues().contains(&queue)).await;
     assert!(shard.take_queues().is_empty(), "told once");
     shard.operate(created("b", None)).await.unwrap();
-    assert_eq!(shard.take_queues(), [queue.clone()], "visible before the answer");
+    assert_eq!(shard.take_queues(), std::slice::from_ref(&queue), "visible before the answer");
 
     let owed = shard.outbox(&queue, 10).unwrap();
     assert_eq!(owed.len(), 2);
@@ -382,6 +382,95 @@ async fn what_is_owed_is_told_and_stays_until_it_is_acknowledged() {
         shard.operate(acknowledge).await.unwrap();
     }
     assert!(shard.outbox(&queue, 10).unwrap().is_empty());
+}
+
+const DEVICE: &str = "/m2m/applications/device";
+
+fn struct_of(name: &'static str, fields: Vec<(&'static str, Value)>) -> Value {
+    Value::Struct(Struct { name, fields })
+}
+
+/// An accessRight that gives the device these flags.
+fn access_right(flags: &[&str]) -> Representation {
+    let flags = flags.iter().map(|flag| ("flag", Value::Text((*flag).to_owned()))).collect();
+    let holder = struct_of("HolderRefListType", vec![("holderRef", Value::Text(DEVICE.to_owned()))]);
+    let permission = struct_of(
+        "PermissionType",
+        vec![
+            ("permissionFlags", struct_of("PermissionFlagListType", flags)),
+            ("permissionHolders", struct_of("PermissionHolderType", vec![("holderRefs", holder)])),
+        ],
+    );
+    let all = struct_of("PermissionListType", vec![("permission", permission)]);
+    let mut right = Representation::new(ResourceType::AccessRight);
+    right.set("permissions", all.clone());
+    right.set("selfPermissions", all);
+    right
+}
+
+/// A node where the container `c` is governed by an accessRight of another shard that lets the device in.
+async fn node_with_a_right(flags: &[&str]) -> (Node, String) {
+    let node = Node::leading(4, |_, _| {}).await;
+    let container_shard = node.shard_of("/containers/c").id();
+    let name = (0..)
+        .map(|n| format!("r{n}"))
+        .find(|name| node.shard_of(&format!("/accessRights/{name}")).id() != container_shard)
+        .unwrap();
+    let mut right = access_right(flags);
+    right.set("id", Value::Text(name.clone()));
+    let created = node.ask(&request(Method::Create, "/accessRights", Body::Representation(right))).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    let mut container = create_container("c");
+    if let Body::Representation(container) = &mut container.body {
+        container.set("accessRightID", Value::Text(format!("/m2m/accessRights/{name}")));
+    }
+    let created = node.ask(&container).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    (node, format!("/accessRights/{name}"))
+}
+
+fn by_device(mut request: RequestPrimitive) -> RequestPrimitive {
+    request.requesting_entity = Entity(DEVICE.to_owned());
+    request
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_of_another_shard_decides_about_reads_and_writes() {
+    let (node, right) = node_with_a_right(&["READ", "CREATE"]).await;
+    let instances = "/containers/c/contentInstances";
+    let created = node.ask(&by_device(create_instance("c", "1"))).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    assert_eq!(node.ask(&by_device(retrieve("/containers/c"))).await.status, StatusCode::Ok);
+    assert_eq!(node.ask(&by_device(retrieve(instances))).await.status, StatusCode::Ok);
+    let delete = request(Method::Delete, "/containers/c", Body::None);
+    assert_eq!(node.ask(&by_device(delete)).await.status, StatusCode::PermissionDenied);
+    let mut stranger = retrieve("/containers/c");
+    stranger.requesting_entity = Entity("/m2m/applications/other".to_owned());
+    assert_eq!(node.ask(&stranger).await.status, StatusCode::NotFound);
+
+    let gone = node.ask(&request(Method::Delete, &right, Body::None)).await;
+    assert_eq!(gone.status, StatusCode::Ok, "{}", gone.info);
+    let hidden = node.ask(&by_device(retrieve("/containers/c"))).await;
+    assert_eq!(hidden.status, StatusCode::NotFound, "the default right knows no device");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_is_told_only_while_it_may_read() {
+    let (node, right) = node_with_a_right(&["READ"]).await;
+    let mut subscription = Representation::new(ResourceType::Subscription);
+    subscription.set("id", Value::Text("s".to_owned()));
+    subscription.set("contact", Value::Text("http://device.example.org/n".to_owned()));
+    let subscribe =
+        request(Method::Create, "/containers/c/subscriptions", Body::Representation(subscription));
+    let created = node.ask(&by_device(subscribe)).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    let path = path_of("/containers/c/subscriptions/s");
+    assert_eq!(node.desk.may_notify(&path).await, Ok(true));
+
+    let gone = node.ask(&request(Method::Delete, &right, Body::None)).await;
+    assert_eq!(gone.status, StatusCode::Ok, "{}", gone.info);
+    assert_eq!(node.desk.may_notify(&path).await, Ok(false));
+    assert_eq!(node.desk.may_notify(&path_of("/containers/c/subscriptions/none")).await, Ok(true));
 }
 
 #[tokio::test]

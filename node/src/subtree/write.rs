@@ -49,6 +49,8 @@ pub(super) struct Job {
 pub(super) struct Reply {
     shard: Arc<Inner>,
     answer: Option<Answer>,
+    /// The actor is at it.
+    begun: bool,
     proposed: bool,
     /// A place in the subtree, held until the answer.
     pub(super) permit: Option<OwnedSemaphorePermit>,
@@ -67,8 +69,8 @@ impl Drop for Reply {
         let Some(answer) = self.answer.take() else { return };
         answer(Err(if self.proposed {
             ShardError::OutcomeUnknown("the entry may still be committed")
-        } else if std::thread::panicking() {
-            // This very request broke its actor. Sent again, it would break the next one.
+        } else if self.begun && std::thread::panicking() {
+            // This very request broke its actor, not one before it in the mailbox. Sent again, it would break the next.
             ShardError::Defect
         } else if let Err(error) = self.shard.may_serve() {
             error
@@ -81,7 +83,8 @@ impl Drop for Reply {
 impl Job {
     pub(super) fn new(shard: &Arc<Inner>, write: Write) -> Job {
         let Write { subtree, request, id, deadline, answer } = write;
-        let reply = Reply { shard: shard.clone(), answer: Some(answer), proposed: false, permit: None };
+        let reply =
+            Reply { shard: shard.clone(), answer: Some(answer), begun: false, proposed: false, permit: None };
         Job { subtree, request, id, deadline, leases: Leases::new(), reply }
     }
 
@@ -94,6 +97,7 @@ impl Job {
             return self.reply.answer(Err(ShardError::busy("not begun before the deadline")));
         }
         let Job { subtree, request, id, deadline, leases, mut reply } = self;
+        reply.begun = true;
         let decision = decide(shard, &shard.view(), request, id, &leases);
         match decision {
             Ok(Decision::Known(recorded)) => reply.answer(Ok(recorded)),
@@ -105,6 +109,7 @@ impl Job {
                 });
             }
             Ok(Decision::Missing(path, request)) => {
+                reply.begun = false;
                 let job = Job { subtree, request: *request, id, deadline, leases, reply };
                 tokio::spawn(job.fetch(shard.clone(), path));
             }
