@@ -21,7 +21,6 @@
 //! Standard: ETSI TS 102 690 and TS 102 921, resource `subscription` and primitive notify.
 
 mod attempt;
-mod compose;
 mod counters;
 mod courier;
 mod edges;

@@ -1,14 +1,13 @@
 //! One try to deliver the head of one queue.
 
 use super::{
-    compose::{self, next_notify},
     counters::Fate,
     courier::Room,
     source::{Source, SourceError},
 };
 use banyan_model::{
     Operation, Path, StatusCode,
-    outbox::{Message, Notification, OutboxEntry},
+    outbox::{self, Message, Notification, OutboxEntry, next_notify},
 };
 use banyan_proto::{
     convert,
@@ -150,7 +149,7 @@ async fn notify<S: Source>(
     }
 }
 
-async fn ask_contact(room: &Room, subscription: String, notify: compose::Notify) -> Verdict {
+async fn ask_contact(room: &Room, subscription: String, notify: outbox::Notify) -> Verdict {
     if notify.contact.starts_with('/') {
         let why = "a contact inside this SCL cannot be notified yet".to_owned();
         return Verdict::Retry { retry_after: None, why };

@@ -250,3 +250,6 @@ fn texts<'a>(outer: &'a Struct, field: &'a str) -> impl Iterator<Item = &'a str>
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

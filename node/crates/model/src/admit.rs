@@ -292,3 +292,6 @@ fn sequence<V: TreeView>(tree: &Tree<'_, V>, container: &Path, id: &str) -> Resu
     // An instance with an id of its own is not found under the one that it would have got.
     Ok(instance.filter(|instance| instance.id == id).map(|instance| instance.sequence))
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,9 @@ pub mod validate;
 
 pub mod placement;
 
+#[cfg(test)]
+mod fixture;
+
 pub use command::{Command, Operation, RequestId};
 pub use entity::{Entity, Scl};
 pub use path::{Path, SubtreeRoot};

@@ -32,17 +32,21 @@ pub fn retrieve<V: TreeView>(
         Ok(filter) => filter,
         Err(refusal) => return Ok(refusal.clone().into()),
     };
+    // attributeAccessor says in the query what partial addressing says in the path.
+    let selected = filter.attribute_accessor.as_deref().unwrap_or_default();
+    let selected: Vec<String> = selected.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let selected = selected.split_first().map(|(name, rest)| (name.as_str(), rest));
     let found = match &admission.target {
         Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
-            contentinstances(&tree, path, filter, None)?
+            content_instances(&tree, path, filter, selected)?
         }
         Target::Attribute { path, resource_type: ResourceType::ContentInstances, attribute, rest } => {
-            contentinstances(&tree, path, filter, Some((attribute, rest)))?
+            content_instances(&tree, path, filter, Some((attribute, rest)))?
         }
         Target::Resource { resource_type: ResourceType::Discovery, .. } => {
             Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
         }
-        Target::Resource { path, .. } => resource(&tree, path, None)?,
+        Target::Resource { path, .. } => resource(&tree, path, selected)?,
         Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
         Target::Instance { container, sequence, accessor } => {
             instance(&tree, container, *sequence, accessor, filter)?
@@ -175,7 +179,7 @@ fn resource<V: TreeView>(
     }))
 }
 
-fn contentinstances<V: TreeView>(
+fn content_instances<V: TreeView>(
     tree: &Tree<'_, V>,
     path: &Path,
     filter: &FilterCriteria,
@@ -185,8 +189,7 @@ fn contentinstances<V: TreeView>(
     let Some(state) = tree.instances(&container)? else { return Ok(Err(Refusal::not_found())) };
     let listed = listing::select(tree, &container, &state, filter)?;
     Ok(listed.and_then(|listed| {
-        let whole =
-            represent::instances(tree.scl, &container, &state, &listed, !filter.meta_data_only);
+        let whole = represent::instances(tree.scl, &container, &state, &listed, !filter.meta_data_only);
         Ok(Found {
             body: part(whole, accessor)?,
             etag: represent::instances_etag(&state),
@@ -247,9 +250,10 @@ fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refus
         ([], value) => Ok(Body::Attribute { name: name.to_owned(), value }),
         // Membership: found is success without a body.
         ([entry], Value::List(entries)) if entries.contains(entry) => Ok(Body::None),
-        ([entry, ..], Value::Struct(list)) if has_entry(&list, entry) => {
-            Err(Refusal::new(StatusCode::NotImplemented, format!("{name}: entries cannot be read one by one")))
-        }
+        ([entry, ..], Value::Struct(list)) if has_entry(&list, entry) => Err(Refusal::new(
+            StatusCode::NotImplemented,
+            format!("{name}: entries cannot be read one by one"),
+        )),
         _ => Err(Refusal::not_found()),
     }
 }

@@ -83,8 +83,7 @@ impl Stored {
                     stored.last_modified = Some(state.last_modified_time);
                 }
                 stored.parent = Some(ResourceType::Container);
-                stored.representation =
-                    tree.resource(&container)?.map(|container| container.representation);
+                stored.representation = tree.resource(&container)?.map(|container| container.representation);
             }
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {

@@ -196,7 +196,8 @@ impl Player {
             .header(header::USER_AGENT, "banyan-demo");
         made = match request.content_type {
             Some(media_type) => made.header(header::CONTENT_TYPE, media_type),
-            None => made.header(header::ACCEPT, super::XML),
+            // What devices send is passed on as it came: text, where the content alone is asked for.
+            None => made.header(header::ACCEPT, "application/xml, */*;q=0.5"),
         };
         let made = made
             .body(Bytes::from(request.body.clone()))

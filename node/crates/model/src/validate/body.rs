@@ -19,8 +19,7 @@ pub(super) fn child(body: Body) -> Result<Representation, Refusal> {
 pub(super) fn instance(body: Body) -> Result<Representation, Refusal> {
     match body {
         Body::Raw { content_type, bytes } => {
-            let content =
-                Content { content_type: Some(content_type), bytes, form: ContentForm::Binary };
+            let content = Content { content_type: Some(content_type), bytes, form: ContentForm::Binary };
             let mut representation = Representation::new(ResourceType::ContentInstance);
             representation.set("content", Value::Content(content));
             Ok(representation)

@@ -55,7 +55,10 @@ pub(super) fn chosen(
     };
     let path = collection.child(name.as_str());
     if !path.is_sound() {
-        return Err(Refusal::attribute(attribute, "is empty, too long, or has a slash or a control character"));
+        return Err(Refusal::attribute(
+            attribute,
+            "is empty, too long, or has a slash or a control character",
+        ));
     }
     let def = collection_type.def();
     let in_root = represent::is_root_collection(collection);

@@ -40,7 +40,8 @@ pub(super) fn content(
     let size = bytes.len() as u64;
     let of_container = container.and_then(|container| container.long("maxByteSize"));
     let of_container = of_container.and_then(|bytes| u64::try_from(bytes).ok());
-    for (limit, whose) in [(policy.content_bytes_max, "this SCL"), (of_container.unwrap_or(0), "maxByteSize")] {
+    for (limit, whose) in [(policy.content_bytes_max, "this SCL"), (of_container.unwrap_or(0), "maxByteSize")]
+    {
         if limit > 0 && size > limit {
             let why = format_args!("{size} octets, {whose} allows {limit}");
             return Err(Refusal::attribute("content", why));

@@ -1,1 +1,316 @@
+use super::*;
+use crate::{
+    Body, Content, Entity,
+    access::{DefaultRight, Flag, Governing},
+    fixture::{self, representation, text},
+    tables::{AttributeDef, Shape},
+    time::XsdDuration,
+    value::{ContentForm, Element, NamedReference, Struct},
+};
+use bytes::Bytes;
 
+const AT: Timestamp = Timestamp(2_000_000);
+
+fn policy() -> Policy {
+    Policy {
+        expiration_default_ms: 10_000,
+        expiration_min_ms: 1_000,
+        expiration_max_ms: 100_000,
+        content_bytes_max: 100,
+        instances_default: 7,
+        outbox_entries_max: 0,
+        subscriptions_per_resource_max: 0,
+        name_seed: 0xabc,
+    }
+}
+
+fn send(policy: &Policy, request: RequestPrimitive) -> Result<Operation, Refusal> {
+    let (memory, scl) = (fixture::tree(), fixture::scl());
+    let admission = admit::admit(&memory, &scl, &request).expect("memory reads")?;
+    let command = command(&memory, &scl, policy, AT, RequestId::default(), request, &admission);
+    command.expect("memory reads").map(|command| command.operation)
+}
+
+fn create(collection: &str, body: Representation) -> Result<Representation, Refusal> {
+    let request = fixture::request(Method::Create, collection, Body::Representation(body));
+    match send(&policy(), request)? {
+        Operation::Create { path, mut representation, .. } => {
+            let id = representation.resource_type.id_attribute().expect("it has an id").field.name;
+            assert!(representation.get(id).is_none(), "the path says the name");
+            representation.set(id, text(path.name().expect("a member has a name")));
+            Ok(representation)
+        }
+        Operation::CreateInstance { representation, .. } => Ok(representation),
+        other => panic!("not a create: {other:?}"),
+    }
+}
+
+/// Any value of a shape.
+fn value(attribute: &AttributeDef) -> Value {
+    match attribute.field.shape {
+        Shape::Uri if attribute.field.name == "link" || attribute.field.name == "contact" => {
+            text("http://x/y")
+        }
+        Shape::Uri | Shape::String | Shape::Time | Shape::Enum(_) => text("n1"),
+        Shape::UriList | Shape::StringList => Value::List(vec!["x".into()]),
+        Shape::Datetime => Value::Datetime(Timestamp(AT.0 + 50_000)),
+        Shape::Duration => Value::Duration(XsdDuration { negative: false, months: 0, millis: 1 }),
+        Shape::Bool => Value::Bool(true),
+        Shape::Long => Value::Long(3),
+        Shape::Hex | Shape::Base64 => Value::Binary { content_type: None, bytes: Bytes::new() },
+        Shape::NamedReferenceCollection => Value::References(Vec::new()),
+        Shape::NamedReference => Value::Reference(NamedReference { id: "x".into(), uri: "/x".into() }),
+        Shape::Content => Value::Content(Content {
+            content_type: Some("text/plain".into()),
+            bytes: Bytes::from_static(b"x"),
+            form: ContentForm::Text,
+        }),
+        Shape::Struct(name) => Value::Struct(Struct { name, fields: Vec::new() }),
+        Shape::Resource(resource_type) => Value::Resource(Box::new(Representation::new(resource_type))),
+        Shape::Empty => Value::Empty,
+        Shape::Any => Value::Any(Element::default()),
+    }
+}
+
+fn minimal(resource_type: ResourceType, mode: fn(&AttributeDef) -> Mode) -> Representation {
+    let mut minimal = Representation::new(resource_type);
+    for attribute in resource_type.def().attributes {
+        if mode(attribute) == Mode::Mandatory {
+            minimal.set(attribute.field.name, value(attribute));
+        }
+    }
+    minimal
+}
+
+#[test]
+fn modes_of_every_type_hold_in_create_and_update() {
+    let mut refused = 0;
+    for def in crate::tables::TYPES {
+        for mode in [(|a: &AttributeDef| a.create) as fn(&AttributeDef) -> Mode, |a| a.update] {
+            let minimal = minimal(def.resource_type, mode);
+            assert_eq!(modes(&minimal, mode), Ok(()), "{}", def.name);
+            for attribute in def.attributes {
+                let name = attribute.field.name;
+                let mut other = minimal.clone();
+                match mode(attribute) {
+                    Mode::Mandatory => drop(other.remove(name)),
+                    Mode::NotPermitted | Mode::NotApplicable => other.set(name, value(attribute)),
+                    _ => continue,
+                }
+                let refusal = modes(&other, mode).expect_err(name);
+                assert_eq!(refusal.status, StatusCode::BadRequest);
+                assert!(
+                    refusal.info.starts_with(&format!("{name}: ")),
+                    "{} {name}: {}",
+                    def.name,
+                    refusal.info
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 500, "the tables have hundreds of such rows, {refused} were tried");
+}
+
+#[test]
+fn creatable_types_are_created_with_the_least() {
+    for (collection, resource_type) in [
+        ("scls", ResourceType::Scl),
+        ("applications", ResourceType::Application),
+        ("accessRights", ResourceType::AccessRight),
+        ("applications/a/containers", ResourceType::Container),
+        ("applications/a/containers/c/contentInstances", ResourceType::ContentInstance),
+        ("applications/a/containers/c/subscriptions", ResourceType::Subscription),
+    ] {
+        let created = create(collection, minimal(resource_type, |a| a.create)).expect(collection);
+        if resource_type == ResourceType::ContentInstance {
+            assert_eq!(created.get("contentTypes"), Some(&Value::List(vec!["text/plain".into()])));
+            continue;
+        }
+        assert_eq!(created.datetime("creationTime"), Some(AT), "{collection}");
+        assert_eq!(created.datetime("expirationTime"), Some(Timestamp(AT.0 + 10_000)), "{collection}");
+        // Everything that every response has is there, but what is added when it is represented.
+        for attribute in resource_type.def().attributes {
+            let name = attribute.field.name;
+            if attribute.response == Mode::Mandatory && !name.ends_with("Reference") {
+                assert!(created.get(name).is_some(), "{collection}: {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implemented() {
+    for (collection, resource_type, expected) in [
+        ("applications", ResourceType::Container, StatusCode::BadRequest),
+        ("containers", ResourceType::LocationContainer, StatusCode::BadRequest),
+        ("scls/s/applications", ResourceType::Application, StatusCode::BadRequest),
+        ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
+        ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
+        ("groups", ResourceType::Group, StatusCode::NotImplemented),
+        (
+            "applications/a/notificationChannels",
+            ResourceType::NotificationChannel,
+            StatusCode::NotImplemented,
+        ),
+        ("scls/s/mgmtObjs", ResourceType::EtsiBattery, StatusCode::NotImplemented),
+    ] {
+        let refused = create(collection, minimal(resource_type, |a| a.create)).expect_err(collection);
+        assert_eq!(refused.status, expected, "{resource_type:?} in {collection}: {}", refused.info);
+    }
+}
+
+#[test]
+fn names_are_checked() {
+    let long = "x".repeat(257);
+    for (name, expected) in [
+        ("ok-1", None),
+        ("ci-0000000000000001", None),
+        ("", Some(StatusCode::BadRequest)),
+        ("a/b", Some(StatusCode::BadRequest)),
+        ("..", Some(StatusCode::BadRequest)),
+        (&long, Some(StatusCode::BadRequest)),
+        ("subscriptions", Some(StatusCode::BadRequest)),
+        ("accessRightID", Some(StatusCode::BadRequest)),
+        ("mgmtObjs", Some(StatusCode::BadRequest)),
+    ] {
+        let body = representation(ResourceType::Container, &[("id", text(name))]);
+        assert_eq!(create("containers", body).err().map(|r| r.status), expected, "{name:?}");
+    }
+    let content = value(ResourceType::ContentInstance.attribute("content").expect("it has content"));
+    for (name, expected) in [
+        ("mine", None),
+        ("ci-000000000000000F", None),
+        ("ci-0000000000000001", Some(StatusCode::Conflict)),
+        ("latest", Some(StatusCode::BadRequest)),
+    ] {
+        let attributes = [("id", text(name)), ("content", content.clone())];
+        let body = representation(ResourceType::ContentInstance, &attributes);
+        let made = create("applications/a/containers/c/contentInstances", body);
+        assert_eq!(made.err().map(|r| r.status), expected, "{name:?}");
+    }
+    let unnamed = create("applications/a/containers", Representation::new(ResourceType::Container));
+    assert_eq!(unnamed.expect("created").text("id"), Some("0000000000000abc"));
+}
+
+#[test]
+fn expiration_is_negotiated() {
+    for (wanted, expected) in [
+        (None, Ok(10_000)),
+        (Some(50_000), Ok(50_000)),
+        (Some(10), Ok(1_000)),
+        (Some(500_000), Ok(100_000)),
+        (Some(0), Err(StatusCode::BadRequest)),
+        (Some(-5), Err(StatusCode::BadRequest)),
+    ] {
+        let mut body = Representation::new(ResourceType::Container);
+        if let Some(wanted) = wanted {
+            body.set("expirationTime", Value::Datetime(Timestamp(AT.0 + wanted)));
+        }
+        let found = create("containers", body).map(|r| r.datetime("expirationTime").expect("set").0 - AT.0);
+        assert_eq!(found.map_err(|refusal| refusal.status), expected, "{wanted:?}");
+    }
+}
+
+#[test]
+fn rules_of_single_types_name_the_attribute() {
+    let scl = minimal(ResourceType::Scl, |a| a.create);
+    let subscription = minimal(ResourceType::Subscription, |a| a.create);
+    let with = |base: &Representation, attributes: &[(&'static str, Value)]| {
+        let mut body = base.clone();
+        attributes.iter().for_each(|(name, value)| body.set(name, value.clone()));
+        body
+    };
+    let both = [("minimalTimeBetweenNotifications", Value::Long(1)), ("delayTolerance", Value::Datetime(AT))];
+    let apoc = Struct { name: "APoCPath", fields: vec![("path", text("/containers/x"))] };
+    let apoc = Struct { name: "APoCPaths", fields: vec![("aPoCPath", Value::Struct(apoc))] };
+    let big = Content { content_type: None, bytes: Bytes::from_static(&[0; 11]), form: ContentForm::Binary };
+    let subscriptions = "applications/a/containers/c/subscriptions";
+    for (collection, body, named) in [
+        ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
+        (subscriptions, with(&subscription, &[("contact", text("b.example.org"))]), "contact"),
+        (subscriptions, with(&subscription, &both), "delayTolerance"),
+        (
+            "applications",
+            representation(ResourceType::Application, &[("aPoCPaths", Value::Struct(apoc))]),
+            "aPoCPaths",
+        ),
+        (
+            "applications/a/containers/c/contentInstances",
+            representation(ResourceType::ContentInstance, &[("content", Value::Content(big))]),
+            "content",
+        ),
+    ] {
+        let refusal = create(collection, body).expect_err(named);
+        assert_eq!(refusal.status, StatusCode::BadRequest);
+        assert!(refusal.info.starts_with(&format!("{named}: ")), "{}", refusal.info);
+    }
+    let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
+    assert!(create(subscriptions, local).is_ok());
+}
+
+#[test]
+fn raw_bodies_become_content_and_malformed_ones_are_refused_last() {
+    let instances = "applications/a/containers/c/contentInstances";
+    let body = Body::Raw { content_type: "image/png".into(), bytes: Bytes::from_static(b"abc") };
+    match send(&policy(), fixture::request(Method::Create, instances, body)) {
+        Ok(Operation::CreateInstance { container, id: None, representation }) => {
+            assert_eq!(container, fixture::path("applications/a/containers/c"));
+            assert_eq!(representation.get("contentTypes"), Some(&Value::List(vec!["image/png".into()])));
+        }
+        other => panic!("{other:?}"),
+    }
+    let refusal = Refusal::attribute("contact", "is odd");
+    let malformed = fixture::request(Method::Update, "applications/a", Body::Malformed(refusal.clone()));
+    assert_eq!(send(&policy(), malformed.clone()), Err(refusal));
+    let mut stale = malformed;
+    stale.conditions.if_match = vec!["other".into()];
+    let status = send(&policy(), stale).map_err(|refusal| refusal.status);
+    assert_eq!(status, Err(StatusCode::PreconditionFailed), "conditions come before syntax");
+}
+
+#[test]
+fn updates_are_full_or_of_one_attribute() {
+    let whole = Body::Representation(Representation::new(ResourceType::Container));
+    match send(&policy(), fixture::request(Method::Update, "applications/a/containers/c", whole)) {
+        Ok(Operation::Update { representation, .. }) => {
+            assert_eq!(representation.get("searchStrings"), Some(&Value::List(Vec::new())));
+            assert_eq!(representation.datetime("expirationTime"), Some(Timestamp(AT.0 + 10_000)));
+            assert_eq!(representation.long("maxNrOfInstances"), Some(7));
+        }
+        other => panic!("{other:?}"),
+    }
+    let c = "applications/a/containers/c";
+    let one = |name: &str, value| Body::Attribute { name: name.into(), value };
+    for (target, body, expected) in [
+        ("maxByteSize", one("maxByteSize", Value::Long(5)), Ok(())),
+        ("maxByteSize", one("maxByteSize", text("5")), Err(StatusCode::BadRequest)),
+        ("maxByteSize", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::BadRequest)),
+        ("creationTime", one("creationTime", Value::Datetime(AT)), Err(StatusCode::BadRequest)),
+        ("expirationTime", one("expirationTime", Value::Datetime(Timestamp(0))), Err(StatusCode::BadRequest)),
+        ("searchStrings/x", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::NotImplemented)),
+    ] {
+        let request = fixture::request(Method::Update, &format!("{c}/{target}"), body);
+        let found = send(&policy(), request).map(drop).map_err(|refusal| refusal.status);
+        assert_eq!(found, expected, "{target}");
+    }
+}
+
+#[test]
+fn an_admission_does_not_weaken_the_checks() {
+    // Whoever governs, what may be written stays the same.
+    let request =
+        fixture::request(Method::Notify, "applications/a/containers/c/contentInstances", Body::None);
+    let admission = Admission {
+        target: Target::Resource {
+            path: fixture::path("applications/a/containers/c/contentInstances"),
+            resource_type: ResourceType::ContentInstances,
+        },
+        governing: Governing::Default(DefaultRight { owners: vec![Entity("/m2m".into())] }),
+        flag: Flag::Create,
+    };
+    let refused =
+        command(&fixture::tree(), &fixture::scl(), &policy(), AT, RequestId::default(), request, &admission)
+            .expect("memory reads");
+    assert_eq!(refused.map(drop).map_err(|refusal| refusal.status), Err(StatusCode::NotImplemented));
+}
