@@ -1,6 +1,6 @@
 //! What is stored.
 
-use super::{Malformed, required};
+use super::{Malformed, outbox, required};
 use crate::v1;
 use banyan_model::{
     Timestamp,
@@ -57,6 +57,7 @@ impl From<&Resource> for v1::Resource {
             creator: resource.creator.clone(),
             version: resource.version,
             subscriptions: resource.subscriptions,
+            notify_media: outbox::media_to_wire(resource.notify_media),
         }
     }
 }
@@ -71,6 +72,7 @@ impl TryFrom<v1::Resource> for Resource {
             creator: resource.creator,
             version: resource.version,
             subscriptions: resource.subscriptions,
+            notify_media: outbox::media(resource.notify_media)?,
         })
     }
 }

@@ -1,15 +1,41 @@
 //! The state machine: `(view, command) -> outcome`, the same on every replica, whatever the clock says.
+//!
+//! A command reads through the view and what it has staged itself, and hands back one write set. A refusal writes
+//! nothing but its place in the reply table. The cost follows what a command changes, not what is stored.
 
-use crate::{Command, Path, ResponsePrimitive, Scl, Timestamp, TreeView, key::Key, record::Record};
+mod acknowledge;
+mod collection;
+mod create;
+mod create_instance;
+mod delete;
+mod expire;
+mod instances;
+mod queue;
+mod reply;
+mod staged;
+mod subscription;
+mod update;
+mod writer;
+
+use crate::{
+    Command, Operation, Path, Refusal, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, key::Key,
+    record::Record,
+};
+use writer::Writer;
+
+pub use expire::next_due;
 
 /// What a command did.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Outcome {
-    /// The answer to the issuer; a refusal is one too.
+    /// The answer to the issuer; a refusal is one too. Not to be sent when `replayed` is there.
     pub response: ResponsePrimitive,
-    /// The command's id had been applied before: `response` is the recorded one, `changes` is empty.
+    /// The command's id had been applied before: this is the recorded answer, and nothing changes.
     pub replayed: Option<bytes::Bytes>,
-    /// The write set, one change a key, in key order.
+    /// Where the replica writes the encoded `response` as `Record::Reply`, in the same write set (`new`): the core
+    /// does not know the encoding. `None` for the leader's own commands and for whatever was answered before.
+    pub reply: Option<Key>,
+    /// The write set, one change a key, in key order; without the reply.
     pub changes: Vec<Change>,
     /// Hints for the leader; whatever must happen is in the changes.
     pub effects: Vec<Effect>,
@@ -17,6 +43,7 @@ pub struct Outcome {
 
 /// One key's change.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all are puts.
 pub enum Change {
     /// Writes a record. `new`: the key cannot exist below (its name was never used), so that an overlay may drop
     /// it without a trace when it is deleted again before it was written.
@@ -32,8 +59,8 @@ pub enum Change {
     Delete(Key),
 }
 
-/// Hints for the leader.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Hints for the leader, each at most once in an outcome.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Effect {
     /// A queue of the outbox has something.
     Deliver {
@@ -42,19 +69,81 @@ pub enum Effect {
     },
     /// Something falls due at this time.
     Due(Timestamp),
-    /// An accessRight changed: cached copies are stale.
+    /// An accessRight changed or went: cached copies are stale.
     AccessRightChanged(Path),
     /// A subtree root came or went.
     SubtreeChanged(Path),
+    /// A subscription was ended because its queue was full: an operator should know.
+    SubscriptionEnded(Path),
 }
 
-/// Applies one command. `scl` is configuration that all replicas share.
+/// What a command came to: the outer error is the replica's, the inner one the answer.
+type Answer<V> = Result<Result<ResponsePrimitive, Refusal>, <V as TreeView>::Error>;
+
+/// Applies one command. `scl` is configuration that all replicas share; `at` is the entry's time, which never goes back
+/// within a shard.
+///
+/// # Errors
+/// This replica cannot read its own state and must stop.
 pub fn apply<V: TreeView>(
     view: &V,
     scl: &Scl,
     at: Timestamp,
     command: &Command,
 ) -> Result<Outcome, V::Error> {
-    let _ = (view, scl, at, command);
-    todo!("model helper")
+    match reply::recall(view, command.id)? {
+        reply::Recall::First => {}
+        reply::Recall::Recorded(bytes) => {
+            let response = ResponsePrimitive::status(StatusCode::Ok);
+            return Ok(Outcome { replayed: Some(bytes), ..unchanged(response) });
+        }
+        reply::Recall::Forgotten => {
+            // Only a duplicate that its client no longer waits for comes here; the status claims nothing about the
+            // first one.
+            let refusal =
+                Refusal::new(StatusCode::RequestTimeout, "answered before; the answer is forgotten");
+            return Ok(unchanged(refusal.into()));
+        }
+    }
+    let mut writer = Writer::new(view, scl, at);
+    let response = match run(&mut writer, command)? {
+        Ok(response) => response,
+        Err(refusal) => {
+            writer = Writer::new(view, scl, at);
+            refusal.into()
+        }
+    };
+    let reply = reply::remember(&mut writer, command.id)?;
+    let (changes, effects) = writer.finish();
+    Ok(Outcome { response, replayed: None, reply, changes, effects })
+}
+
+fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> {
+    match &command.operation {
+        Operation::Create { path, representation, notify_media } => {
+            create::create(writer, &command.entity, path, representation, *notify_media)
+        }
+        Operation::CreateInstance { container, id, representation } => {
+            create_instance::create_instance(writer, container, id.as_deref(), representation)
+        }
+        Operation::Update { path, representation, conditions } => {
+            update::update(writer, path, representation, conditions)
+        }
+        Operation::UpdateAttribute { path, attribute, value, conditions } => {
+            update::update_attribute(writer, path, attribute, value, conditions)
+        }
+        Operation::Delete { path, conditions } => delete::delete(writer, path, conditions),
+        Operation::Expire => expire::expire(writer),
+        Operation::Acknowledge { queue, up_to } => acknowledge::acknowledge(writer, queue, *up_to),
+        Operation::EndSubscription { path, final_status } => {
+            subscription::end_subscription(writer, path, *final_status)
+        }
+        Operation::CollectionChanged { collection, shard, sequence, at } => {
+            collection::collection_changed(writer, collection, *shard, *sequence, *at)
+        }
+    }
+}
+
+fn unchanged(response: ResponsePrimitive) -> Outcome {
+    Outcome { response, replayed: None, reply: None, changes: Vec::new(), effects: Vec::new() }
 }

@@ -113,7 +113,8 @@ impl Key {
         Key { space: Space::Shard, bytes }
     }
 
-    /// `Record::Pointer`: the sequence that the next entry of a queue gets. Absent: 1.
+    /// `Record::Pointer`: the sequence that the next entry of a queue gets. Absent: one that no earlier queue of this
+    /// path had.
     pub fn outbox_next(queue: &Path) -> Key {
         Key { space: Space::Shard, bytes: queue_bytes(OUTBOX_NEXT, queue) }
     }
@@ -156,6 +157,13 @@ impl Key {
     pub fn number(bytes: &[u8]) -> Option<u64> {
         let last = bytes.last_chunk::<8>()?;
         Some(u64::from_be_bytes(*last))
+    }
+
+    /// The time of an expiry key; `None` for other kinds or broken bytes.
+    pub fn due_time(bytes: &[u8]) -> Option<Timestamp> {
+        let (kind, rest) = bytes.split_first()?;
+        let at = rest.first_chunk::<8>().filter(|_| *kind == DUE)?;
+        Some(Timestamp(i64::from_be_bytes(*at) ^ i64::MIN))
     }
 }
 

@@ -1,16 +1,30 @@
 //! The outbox: everything a subtree has promised to the outside and not yet delivered.
 //!
 //! `apply` adds an entry in the same write set as the change that caused it, so a notification exists exactly when its
-//! cause is committed. Sequence numbers are dense for each queue and never reused; only `Acknowledge` removes entries.
+//! cause is committed. Sequence numbers are dense within a queue and never reused, not even by a queue of the same path
+//! that is started anew. Only `Acknowledge` removes entries, and the end of a subscription that nobody is to be told of.
 
-use crate::{Path, StatusCode, Timestamp, primitive::NotifyMedia, record::Instance, value::Representation};
+use crate::{
+    Path, Scl, StatusCode, Timestamp,
+    primitive::NotifyMedia,
+    record::{Instance, InstancesState},
+    represent,
+    value::Representation,
+};
+
+/// How many changes a queue holds. Above it the subscription ends: one last entry says so.
+pub const ENTRIES_MAX: u64 = 10_000;
+/// How many instances one notify carries.
+pub const NOTIFY_INSTANCES_MAX: usize = 100;
+/// How many octets of content one notify carries, unless a single instance is larger.
+pub const NOTIFY_BYTES_MAX: u64 = 1 << 20;
 
 /// One undelivered promise.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OutboxEntry {
     /// The subscription's path, or the collection's for `CollectionChanged`.
     pub queue: Path,
-    /// Dense, from 1.
+    /// Dense; the first one of a queue is made of the time.
     pub sequence: u64,
     /// When its cause was applied.
     pub at: Timestamp,
@@ -50,4 +64,90 @@ pub enum Notification {
     Bare,
     /// The last notify of a subscription.
     Final(StatusCode),
+}
+
+/// What one notify to a subscriber says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Notify {
+    /// Where it goes.
+    pub contact: String,
+    /// How the representation is written.
+    pub media: NotifyMedia,
+    /// STATUS_OK, or why the subscription ended.
+    pub status: StatusCode,
+    /// The subscribed-to resource; `None` with noRepresentation and in a last notify, which carries an errorInfo.
+    pub representation: Option<Representation>,
+    /// Of a last notify: errorInfo/additionalInfo.
+    pub info: String,
+    /// The last entry it covers: what to acknowledge once it is delivered.
+    pub up_to: u64,
+}
+
+/// The notify for the head of a queue, whose entries are given in order. Consecutive new instances become one
+/// contentInstances, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
+/// `None`: nothing waits, or it is for another subtree (`CollectionChanged`).
+pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
+    let head = entries.first()?;
+    let Message::Notify { contact, media, notification } = &head.message else { return None };
+    let mut notify = Notify {
+        contact: contact.clone(),
+        media: *media,
+        status: StatusCode::Ok,
+        representation: None,
+        info: String::new(),
+        up_to: head.sequence,
+    };
+    match notification {
+        Notification::Representation(whole) => notify.representation = Some(whole.clone()),
+        Notification::Bare => {}
+        Notification::Final(status) => {
+            notify.status = *status;
+            notify.info = why_ended(*status).to_owned();
+        }
+        Notification::Instance(_) => {
+            // `<container>/contentInstances/subscriptions/<id>`
+            let container = head.queue.parent()?.parent()?.parent()?;
+            let (mut together, mut bytes) = (Vec::new(), 0_u64);
+            for entry in entries.iter().take(NOTIFY_INSTANCES_MAX) {
+                let Some(instance) = instance_to(entry, contact) else { break };
+                bytes = bytes.saturating_add(instance.content_size);
+                if bytes > NOTIFY_BYTES_MAX && !together.is_empty() {
+                    break;
+                }
+                notify.up_to = entry.sequence;
+                together.push(instance);
+            }
+            notify.representation = Some(of_instances(scl, &container, &together));
+        }
+    }
+    Some(notify)
+}
+
+/// contentInstances with these instances. When the collection was created does not stand in the queue and is left out.
+fn of_instances(scl: &Scl, container: &Path, together: &[&Instance]) -> Representation {
+    let newest = together.last().map(|instance| instance.last_modified_time).unwrap_or_default();
+    let state = InstancesState { last_modified_time: newest, ..InstancesState::default() };
+    let mut shown = represent::instances(scl, container, &state, together.iter().copied(), true);
+    shown.remove("creationTime");
+    shown
+}
+
+fn instance_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Instance> {
+    match &entry.message {
+        Message::Notify { contact, notification: Notification::Instance(instance), .. } if contact == to => {
+            Some(instance)
+        }
+        _ => None,
+    }
+}
+
+fn why_ended(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::Deleted => "the subscribed-to resource was deleted",
+        StatusCode::Expired => "the subscription expired",
+        StatusCode::PermissionDenied => "the subscriber may no longer read the subscribed-to resource",
+        StatusCode::NotFound => "attributeAccessor names nothing",
+        StatusCode::ServiceUnavailable => "too many notifies were waiting",
+        _ => "the subscription ended",
+    }
 }

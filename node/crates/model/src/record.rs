@@ -1,6 +1,6 @@
 //! What is stored under a key. `proto/convert` gives each variant its bytes; adding one is a format change.
 
-use crate::{Path, Representation, Timestamp, path::Slot, value::Content};
+use crate::{Path, Representation, Timestamp, path::Slot, primitive::NotifyMedia, value::Content};
 
 /// A stored record.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,6 +49,8 @@ pub struct Resource {
     pub version: u64,
     /// Subscriptions that stand directly on this resource.
     pub subscriptions: u32,
+    /// Of a subscription: how its notifies write representations.
+    pub notify_media: NotifyMedia,
 }
 
 /// State of a contentInstances collection.

@@ -28,6 +28,18 @@ impl Timestamp {
         let zoneless: jiff::Timestamp = format!("{text}Z").parse().ok()?;
         Some(Timestamp(zoneless.as_millisecond()))
     }
+
+    /// This much later (or earlier), months by the calendar in UTC as XML Schema adds them. `None` out of range.
+    pub fn checked_add(self, span: XsdDuration) -> Option<Timestamp> {
+        let utc = jiff::tz::Offset::UTC;
+        let start = utc.to_datetime(jiff::Timestamp::from_millisecond(self.0).ok()?);
+        let months = jiff::Span::new().try_months(i64::from(span.months)).ok()?;
+        let months = if span.negative { months.negate() } else { months };
+        let at = utc.to_timestamp(start.checked_add(months).ok()?).ok()?.as_millisecond();
+        let millis = i64::try_from(span.millis).ok()?;
+        let millis = if span.negative { -millis } else { millis };
+        at.checked_add(millis).map(Timestamp)
+    }
 }
 
 impl fmt::Display for Timestamp {

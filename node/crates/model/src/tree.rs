@@ -4,6 +4,7 @@ use crate::{
     Path, Representation, ResourceType, Scl, TreeView, Value,
     key::{Key, Range},
     path::ROOT_COLLECTIONS,
+    primitive::NotifyMedia,
     record::{Instance, InstancesState, Record, Resource},
 };
 use std::ops::ControlFlow;
@@ -105,6 +106,7 @@ impl<'a, V: TreeView> Tree<'a, V> {
             creator: self.scl.base.clone(),
             version: 0,
             subscriptions: 0,
+            notify_media: NotifyMedia::default(),
         })
     }
 }

@@ -1,0 +1,140 @@
+//! CREATE of anything but a contentInstance (procedures.md 1.3, 5.1, 8.1).
+
+use super::{
+    Answer, Effect, collection,
+    subscription::{self, News},
+    writer::{INSTANCES, Writer, conflict, set_time},
+};
+use crate::{
+    Entity, Path, Refusal, Representation, ResourceType, StatusCode, SubtreeRoot, TreeView, Value,
+    primitive::NotifyMedia,
+    record::{InstancesState, Resource},
+    tables::Category,
+};
+
+/// Writes the resource with its child collections, and tells whoever watches the collection it stands in.
+pub(super) fn create<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    entity: &Entity,
+    path: &Path,
+    representation: &Representation,
+    notify_media: NotifyMedia,
+) -> Answer<V> {
+    let (Some(collection), Some(name)) = (path.parent(), path.name()) else {
+        return Ok(Err(Refusal::new(StatusCode::Conflict, "sclBase exists")));
+    };
+    let resource_type = representation.resource_type;
+    let root = match path.subtree() {
+        SubtreeRoot::Named { collection, name: _ } if path.segments().len() == 2 => Some(collection),
+        _ => None,
+    };
+    // A root collection is another subtree, which may live in another shard; it always exists.
+    let collection_type = match root {
+        Some(root) => ResourceType::from_name(root),
+        None => writer.tree().resource(&collection)?.map(|found| found.representation.resource_type),
+    };
+    let Some(collection_type) = collection_type else { return Ok(Err(Refusal::not_found())) };
+    if !may_hold(collection_type, resource_type) {
+        let why = format!("{} does not hold {}", collection_type.name(), resource_type.name());
+        return Ok(Err(Refusal::new(StatusCode::BadRequest, why)));
+    }
+    if collection_type.def().children.iter().any(|child| child.segment == name) {
+        return Ok(Err(Refusal::attribute("id", format_args!("{name} is reserved"))));
+    }
+    if writer.tree().resource(path)?.is_some() {
+        return Ok(Err(conflict(name)));
+    }
+
+    let mut resource = Resource {
+        path: path.clone(),
+        representation: representation.clone(),
+        creator: entity.0.clone(),
+        version: 1,
+        subscriptions: 0,
+        notify_media,
+    };
+    if let Some(id) = resource_type.id_attribute() {
+        resource.representation.remove(id.field.name);
+    }
+    set_time(&mut resource.representation, "creationTime", writer.at);
+    set_time(&mut resource.representation, "lastModifiedTime", writer.at);
+    writer.rearm(path, None, resource.representation.datetime("expirationTime"));
+    writer.put_resource(resource.clone());
+    put_children(writer, &resource, path, resource_type);
+    if resource_type == ResourceType::AccessRight {
+        writer.effect(Effect::AccessRightChanged(path.clone()));
+    }
+
+    let mut response = writer.shown(StatusCode::Created, &resource)?;
+    response.resource_uri = Some(writer.scl.address(path));
+    match root {
+        Some(root) => collection::member_changed(writer, root, name, true)?,
+        None => member_changed(writer, &collection)?,
+    }
+    if resource_type == ResourceType::Subscription {
+        subscription::begin(writer, &resource)?;
+    }
+    Ok(Ok(response))
+}
+
+/// A child of this collection of the same subtree came or went.
+pub(super) fn member_changed<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    collection: &Path,
+) -> Result<(), V::Error> {
+    if let Some(mut parent) = writer.tree().resource(collection)? {
+        writer.touch(&mut parent);
+        writer.put_resource(parent);
+        subscription::notify(writer, collection, News::Changed)?;
+    }
+    Ok(())
+}
+
+fn may_hold(collection: ResourceType, member: ResourceType) -> bool {
+    let named = |segment: &str| segment.starts_with('{');
+    collection.def().children.iter().any(|child| named(child.segment) && child.holds.contains(&member))
+}
+
+/// The collections that exist below a resource from the start, theirs included. They get its accessRightID (D-3).
+fn put_children<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    resource: &Resource,
+    below: &Path,
+    of: ResourceType,
+) {
+    for child in of.def().children {
+        let Some(child_type) = ResourceType::from_name(child.segment) else { continue };
+        if child_type.def().category != Category::Collection {
+            continue;
+        }
+        let path = below.child(child.segment);
+        if child.segment == INSTANCES {
+            let state = InstancesState {
+                next: 1,
+                creation_time: writer.at,
+                last_modified_time: writer.at,
+                version: 1,
+                ..InstancesState::default()
+            };
+            writer.put_instances(below, state);
+        } else {
+            let mut representation = Representation::new(child_type);
+            if let (Some(attribute), Some(right)) =
+                (child_type.attribute("accessRightID"), resource.representation.text("accessRightID"))
+            {
+                representation.set(attribute.field.name, Value::Text(right.to_owned()));
+            }
+            set_time(&mut representation, "creationTime", writer.at);
+            set_time(&mut representation, "lastModifiedTime", writer.at);
+            writer.put_resource(Resource {
+                path: path.clone(),
+                representation,
+                creator: resource.creator.clone(),
+                version: 1,
+                subscriptions: 0,
+                notify_media: NotifyMedia::default(),
+            });
+        }
+        put_children(writer, resource, &path, child_type);
+    }
+}

@@ -1,0 +1,80 @@
+//! Queues of the outbox: adding, counting, dropping.
+
+use super::{Effect, writer::Writer};
+use crate::{
+    Path, Timestamp, TreeView,
+    key::{Key, Range},
+    outbox::{Message, OutboxEntry},
+    record::Record,
+};
+use std::ops::ControlFlow;
+
+/// The first sequence of a queue that has no counter. It is made of the time, so that a queue that was dropped and
+/// started anew does not repeat sequences: an acknowledgement that is still under way for the old one (a delivery can
+/// take its time) must not remove what the new one promises. A queue takes less than 1024 entries a millisecond over
+/// its life, so a later start is always ahead.
+fn first_sequence(at: Timestamp) -> u64 {
+    u64::try_from(at.0).unwrap_or(0).saturating_mul(1024).saturating_add(1)
+}
+
+/// Adds an entry.
+pub(super) fn enqueue<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    queue: &Path,
+    message: Message,
+) -> Result<(), V::Error> {
+    let counter = Key::outbox_next(queue);
+    let sequence = match writer.tree().pointer(&counter)? {
+        Some(next) => next,
+        None => first_sequence(writer.at),
+    };
+    let entry = OutboxEntry { queue: queue.clone(), sequence, at: writer.at, message };
+    writer.staged.put_new(Key::outbox(queue, sequence), Record::Outbox(entry));
+    writer.staged.put(counter, Record::Pointer(sequence + 1));
+    writer.effect(Effect::Deliver { queue: queue.clone() });
+    Ok(())
+}
+
+/// How many entries wait.
+pub(super) fn waiting<V: TreeView>(writer: &Writer<'_, V>, queue: &Path) -> Result<u64, V::Error> {
+    let Some(next) = writer.tree().pointer(&Key::outbox_next(queue))? else { return Ok(0) };
+    let mut head = next;
+    writer.staged.scan(&Range::outbox(queue), false, &mut |key, _| {
+        head = Key::number(key).unwrap_or(next);
+        ControlFlow::Break(())
+    })?;
+    Ok(next - head)
+}
+
+/// Removes the entries up to a sequence (inclusive); whether any is left.
+pub(super) fn remove_until<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    queue: &Path,
+    up_to: u64,
+) -> Result<bool, V::Error> {
+    let (mut done, mut left) = (Vec::new(), false);
+    writer.staged.scan(&Range::outbox(queue), false, &mut |key, _| match Key::number(key) {
+        Some(sequence) if sequence <= up_to => {
+            done.push(sequence);
+            ControlFlow::Continue(())
+        }
+        _ => {
+            left = true;
+            ControlFlow::Break(())
+        }
+    })?;
+    for sequence in done {
+        writer.staged.delete(Key::outbox(queue, sequence));
+    }
+    Ok(left)
+}
+
+/// Removes a queue with its counter.
+pub(super) fn drop_queue<V: TreeView>(writer: &mut Writer<'_, V>, queue: &Path) -> Result<(), V::Error> {
+    remove_until(writer, queue, u64::MAX)?;
+    let counter = Key::outbox_next(queue);
+    if writer.tree().pointer(&counter)?.is_some() {
+        writer.staged.delete(counter);
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What every command works with: the tree as it stands in the middle of the command, and the ways to change it.
+
+use super::{Change, Effect, staged::Staged};
+use crate::{
+    Path, Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
+    key::Key,
+    primitive::Body,
+    record::{InstancesState, Record, Resource},
+    represent,
+    tree::Tree,
+};
+use std::collections::BTreeSet;
+
+/// One command at work.
+pub(super) struct Writer<'a, V> {
+    pub(super) scl: &'a Scl,
+    /// The entry's time.
+    pub(super) at: Timestamp,
+    pub(super) staged: Staged<'a, V>,
+    effects: BTreeSet<Effect>,
+}
+
+/// Something that can be subscribed to.
+pub(super) enum Watched {
+    Resource(Resource),
+    Instances { container: Path, state: InstancesState },
+}
+
+impl<'a, V: TreeView> Writer<'a, V> {
+    pub(super) fn new(view: &'a V, scl: &'a Scl, at: Timestamp) -> Writer<'a, V> {
+        Writer { scl, at, staged: Staged::new(view), effects: BTreeSet::new() }
+    }
+
+    /// The tree with what was staged so far.
+    pub(super) fn tree(&self) -> Tree<'_, Staged<'a, V>> {
+        Tree::new(&self.staged, self.scl)
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.insert(effect);
+    }
+
+    pub(super) fn put_resource(&mut self, resource: Resource) {
+        self.staged.put(Key::resource(&resource.path), Record::Resource(resource));
+    }
+
+    pub(super) fn put_instances(&mut self, container: &Path, state: InstancesState) {
+        self.staged.put(Key::instances(container), Record::Instances(state));
+    }
+
+    /// Marks a change: lastModifiedTime, where the type has one, and the version.
+    pub(super) fn touch(&self, resource: &mut Resource) {
+        set_time(&mut resource.representation, "lastModifiedTime", self.at);
+        resource.version += 1;
+    }
+
+    /// Moves an entry of the expiry index.
+    pub(super) fn rearm(&mut self, path: &Path, before: Option<Timestamp>, after: Option<Timestamp>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.staged.delete(Key::due(before, path));
+        }
+        if let Some(after) = after {
+            self.staged.put(Key::due(after, path), Record::Due { path: path.clone() });
+            self.effect(Effect::Due(after));
+        }
+    }
+
+    /// What stands at a path that may have subscriptions.
+    pub(super) fn watched(&self, path: &Path) -> Result<Option<Watched>, V::Error> {
+        if let Some(container) = instances_of(path)
+            && let Some(state) = self.tree().instances(&container)?
+        {
+            return Ok(Some(Watched::Instances { container, state }));
+        }
+        Ok(self.tree().resource(path)?.map(Watched::Resource))
+    }
+
+    /// Counts a subscription in (`true`) or out of what it watches, if that still exists.
+    pub(super) fn count_subscription(&mut self, path: &Path, in_: bool) -> Result<(), V::Error> {
+        let count = |n: u32| if in_ { n.saturating_add(1) } else { n.saturating_sub(1) };
+        match self.watched(path)? {
+            Some(Watched::Resource(mut resource)) => {
+                resource.subscriptions = count(resource.subscriptions);
+                self.put_resource(resource);
+            }
+            Some(Watched::Instances { container, mut state }) => {
+                state.subscriptions = count(state.subscriptions);
+                self.put_instances(&container, state);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The answer that shows a resource as it stands now.
+    pub(super) fn shown(
+        &self,
+        status: StatusCode,
+        resource: &Resource,
+    ) -> Result<ResponsePrimitive, V::Error> {
+        Ok(ResponsePrimitive {
+            body: Body::Representation(represent::resource(&self.tree(), resource)?),
+            etag: Some(represent::etag(resource)),
+            last_modified: resource.representation.datetime("lastModifiedTime"),
+            ..ResponsePrimitive::status(status)
+        })
+    }
+
+    /// The write set and the hints.
+    pub(super) fn finish(self) -> (Vec<Change>, Vec<Effect>) {
+        (self.staged.into_changes(), self.effects.into_iter().collect())
+    }
+
+    /// How many keys change so far.
+    pub(super) fn changed(&self) -> usize {
+        self.staged.len()
+    }
+}
+
+/// The container whose contentInstances this path would be.
+pub(super) fn instances_of(path: &Path) -> Option<Path> {
+    (path.name() == Some(INSTANCES)).then(|| path.parent())?
+}
+
+/// The segment of a container's contentInstances.
+pub(super) const INSTANCES: &str = "contentInstances";
+/// The segment of a resource's subscriptions.
+pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
+
+/// Sets a time attribute if the type has it.
+pub(super) fn set_time(representation: &mut Representation, name: &str, at: Timestamp) {
+    if let Some(attribute) = representation.resource_type.attribute(name) {
+        representation.set(attribute.field.name, Value::Datetime(at));
+    }
+}
+
+/// STATUS_CONFLICT naming the id.
+pub(super) fn conflict(name: &str) -> Refusal {
+    Refusal::new(StatusCode::Conflict, format!("id: {name} is taken"))
+}
