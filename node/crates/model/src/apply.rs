@@ -43,6 +43,7 @@ pub struct Outcome {
 
 /// One key's change.
 #[derive(Clone, PartialEq, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all are puts.
 pub enum Change {
     /// Writes a record. `new`: the key cannot exist below (its name was never used), so that an overlay may drop
     /// it without a trace when it is deleted again before it was written.

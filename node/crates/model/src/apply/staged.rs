@@ -14,6 +14,8 @@ pub(super) struct Staged<'a, V> {
     changes: BTreeMap<Key, Staging>,
 }
 
+// Nearly all are puts.
+#[allow(clippy::large_enum_variant)]
 enum Staging {
     Put { record: Record, new: bool },
     Delete,

@@ -9,7 +9,7 @@ use super::{
     writer::{SUBSCRIPTIONS, Watched, Writer},
 };
 use crate::{
-    Path, Representation, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
+    Path, Representation, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
     filter::FilterCriteria,
     key::Key,
     outbox::{ENTRIES_MAX, Message, Notification},
@@ -114,7 +114,7 @@ pub(super) fn end_subscription<V: TreeView>(
     last: Option<StatusCode>,
 ) -> Answer<V> {
     if let Some(subscription) = writer.tree().resource(path)?
-        && subscription.representation.resource_type == crate::ResourceType::Subscription
+        && subscription.representation.resource_type == ResourceType::Subscription
     {
         end(writer, &subscription, last)?;
     }
@@ -166,7 +166,7 @@ fn say<V: TreeView>(
     let scl = writer.scl;
     let whole = match (watched, news) {
         (Watched::Instances { container, state }, News::Instance(instance)) => {
-            if !admits_instance(&criteria, instance) {
+            if !admits_resource(&criteria, watched) || !criteria.selects(instance) {
                 return Ok(Said::Nothing);
             }
             if bare {
@@ -200,10 +200,7 @@ fn say<V: TreeView>(
 
 /// A resource as it stands; contentInstances with the counters of what is kept, but without instances: a notify carries
 /// what came since the last one. Root collections show no members (`represent`).
-fn represented<V: TreeView>(
-    writer: &Writer<'_, V>,
-    watched: &Watched,
-) -> Result<Representation, V::Error> {
+fn represented<V: TreeView>(writer: &Writer<'_, V>, watched: &Watched) -> Result<Representation, V::Error> {
     match watched {
         Watched::Instances { container, state } => {
             let mut shown = represent::instances(writer.scl, container, state, [], false);
@@ -223,7 +220,7 @@ fn narrowed(whole: &Representation, accessor: &str) -> Option<Representation> {
     let name = accessor.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
     match whole.attributes.iter().find(|(attribute, _)| *attribute == name) {
         Some((attribute, value)) => part.set(attribute, value.clone()),
-        None if whole.resource_type == crate::ResourceType::ContentInstances
+        None if whole.resource_type == ResourceType::ContentInstances
             && matches!(name, "latest" | "oldest") => {}
         None => return None,
     }
@@ -253,20 +250,6 @@ fn admits_resource(criteria: &FilterCriteria, watched: &Watched) -> bool {
     }
 }
 
-fn admits_instance(criteria: &FilterCriteria, instance: &Instance) -> bool {
-    let size = i64::try_from(instance.content_size).unwrap_or(i64::MAX);
-    unchanged_conditions(criteria, Some(instance.last_modified_time), &represent::instance_etag(instance))
-        && created_between(criteria, Some(instance.creation_time))
-        && criteria.size_from.is_none_or(|from| size > from)
-        && criteria.size_until.is_none_or(|until| size < until)
-        && criteria.search_string.iter().all(|wanted| instance.search_strings.contains(wanted))
-        && (criteria.content_type.is_empty()
-            || instance
-                .content_types
-                .iter()
-                .any(|has| criteria.content_type.iter().any(|w| is_media(has, w))))
-}
-
 fn unchanged_conditions(criteria: &FilterCriteria, modified: Option<Timestamp>, etag: &str) -> bool {
     let after = |since| modified.is_none_or(|modified| modified > since);
     let before = |until| modified.is_none_or(|modified| modified < until);
@@ -278,17 +261,6 @@ fn unchanged_conditions(criteria: &FilterCriteria, modified: Option<Timestamp>, 
 fn created_between(criteria: &FilterCriteria, created: Option<Timestamp>) -> bool {
     criteria.created_after.is_none_or(|after| created.is_none_or(|created| created > after))
         && criteria.created_before.is_none_or(|before| created.is_none_or(|created| created < before))
-}
-
-/// Whether a media type is the wanted one (`image/png`, `image/*`, `*/*`); parameters do not count.
-fn is_media(has: &str, wanted: &str) -> bool {
-    let bare = |media: &str| media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (has, wanted) = (bare(has), bare(wanted));
-    match wanted.strip_suffix('*') {
-        Some("*/") => true,
-        Some(prefix) => has.starts_with(prefix),
-        None => has == wanted,
-    }
 }
 
 fn criteria_of(criteria: &Struct) -> FilterCriteria {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// What commands the random sequences are made of.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Create { path: &'static str, expires_in: Option<i64>, limits: Limits },
     Instance { container: &'static str, id: Option<&'static str>, size: usize },
     Update { path: &'static str, expires_in: Option<i64>, limits: Limits },
@@ -19,15 +19,15 @@ pub enum Step {
 
 /// Of a container; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    pub count: usize,
-    pub bytes: usize,
-    pub age: i64,
+pub(crate) struct Limits {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+    pub(crate) age: i64,
 }
 
 /// What kind of resource stands at a path, by its collection.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Application,
     Container,
     AccessRight,
@@ -35,30 +35,30 @@ pub enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    pub kind: Kind,
-    pub expires: Option<i64>,
-    pub limits: Limits,
-    pub kept: Vec<Kept>,
-    pub next: u64,
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    pub(crate) expires: Option<i64>,
+    pub(crate) limits: Limits,
+    pub(crate) kept: Vec<Kept>,
+    pub(crate) next: u64,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
-    pub id: String,
-    pub sequence: u64,
-    pub size: usize,
-    pub created: i64,
+pub(crate) struct Kept {
+    pub(crate) id: String,
+    pub(crate) sequence: u64,
+    pub(crate) size: usize,
+    pub(crate) created: i64,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Naive {
-    pub at: i64,
-    pub nodes: BTreeMap<String, Node>,
-    pub queues: BTreeMap<String, Vec<String>>,
+pub(crate) struct Naive {
+    pub(crate) at: i64,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) queues: BTreeMap<String, Vec<String>>,
 }
 
-pub fn kind_of(path: &str) -> Kind {
+pub(crate) fn kind_of(path: &str) -> Kind {
     match path.rsplit('/').nth(1).unwrap() {
         "applications" => Kind::Application,
         "containers" | "subcontainers" => Kind::Container,
@@ -77,13 +77,15 @@ fn is_root(path: &str) -> bool {
 }
 
 impl Naive {
-    pub fn run(&mut self, step: &Step) -> StatusCode {
+    pub(crate) fn run(&mut self, step: &Step) -> StatusCode {
         match step {
             Step::Create { path, expires_in, limits } => self.create(path, *expires_in, *limits),
             Step::Instance { container, id, size } => self.instance(container, *id, *size),
             Step::Update { path, expires_in, limits } => self.update(path, *expires_in, *limits),
             Step::Delete { path } => self.delete(path),
-            Step::DeleteInstance { container, id, sequence } => self.delete_instance(container, *id, *sequence),
+            Step::DeleteInstance { container, id, sequence } => {
+                self.delete_instance(container, *id, *sequence)
+            }
             Step::Expire => self.expire(),
             Step::Acknowledge { queue, entries } => {
                 if let Some(waiting) = self.queues.get_mut(*queue) {
@@ -248,7 +250,7 @@ impl Naive {
         self.queues.entry(queue.to_owned()).or_default().push(word);
     }
 
-    pub fn subscriptions(&self, watched: &str) -> Vec<String> {
+    pub(crate) fn subscriptions(&self, watched: &str) -> Vec<String> {
         let prefix = format!("{watched}/subscriptions/");
         let direct = |path: &&String| path.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('/'));
         self.nodes.keys().filter(direct).cloned().collect()
@@ -273,15 +275,17 @@ impl Naive {
                 return true;
             }
             if matches!(above, "applications" | "containers" | "accessRights") {
-                return matches!(
-                    collection.strip_prefix(above),
-                    Some("" | "/subscriptions")
-                );
+                return matches!(collection.strip_prefix(above), Some("" | "/subscriptions"));
             }
             // Only collections may stand between; a name there is a resource that is gone.
             if !matches!(
                 above.rsplit('/').next().unwrap(),
-                "applications" | "containers" | "subcontainers" | "accessRights" | "subscriptions" | "contentInstances"
+                "applications"
+                    | "containers"
+                    | "subcontainers"
+                    | "accessRights"
+                    | "subscriptions"
+                    | "contentInstances"
             ) {
                 return false;
             }
@@ -293,7 +297,7 @@ impl Naive {
 
 impl Node {
     /// The time at which the oldest instance is too old.
-    pub fn due(&self) -> Option<i64> {
+    pub(crate) fn due(&self) -> Option<i64> {
         self.kept.first().filter(|_| self.limits.age > 0).map(|oldest| oldest.created + self.limits.age)
     }
 

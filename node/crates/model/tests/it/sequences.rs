@@ -5,13 +5,18 @@ use crate::{
     support::{self, Shard, path, representation, status},
 };
 use banyan_model::{
-    Operation, RequestId, ResourceType, StatusCode, Timestamp,
-    key::Key,
+    Command, Operation, RequestId, ResourceType, Scl, StatusCode, Timestamp, TreeView,
+    apply::{self, Change, Outcome},
+    key::{Key, Range},
+    memory::Memory,
     primitive::Conditions,
     record::Record,
 };
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 const PATHS: &[&str] = &[
     "applications/a",
@@ -71,7 +76,8 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
 /// The command of a step. Which sequences an acknowledgement means depends on what waits.
 fn operation(shard: &Shard, step: &Step) -> Option<Operation> {
     let attributes = |at: &str, expires_in: &Option<i64>, limits: &Limits| {
-        let (count, bytes, age) = (limits.count.to_string(), limits.bytes.to_string(), limits.age.to_string());
+        let (count, bytes, age) =
+            (limits.count.to_string(), limits.bytes.to_string(), limits.age.to_string());
         let expires = expires_in.map(|ms| (shard.at.0 + ms).to_string());
         let mut list: Vec<(&str, &str)> = expires.iter().map(|at| ("expirationTime", at.as_str())).collect();
         let of = resource_type(at);
@@ -150,10 +156,9 @@ fn compare(shard: &Shard, naive: &Naive) -> Result<(), TestCaseError> {
         }
         let state = shard.instances(&of).unwrap();
         let kept = shard.kept(&of);
-        let words = |list: Vec<(String, u64)>| list;
         prop_assert_eq!(
-            words(kept.iter().map(|one| (one.id.clone(), one.sequence)).collect()),
-            words(node.kept.iter().map(|one| (one.id.clone(), one.sequence)).collect())
+            kept.iter().map(|one| (one.id.as_str(), one.sequence)).collect::<Vec<_>>(),
+            node.kept.iter().map(|one| (one.id.as_str(), one.sequence)).collect::<Vec<_>>()
         );
         prop_assert_eq!(state.count as usize, kept.len());
         prop_assert_eq!(state.bytes, kept.iter().map(|one| one.content_size).sum::<u64>());
@@ -254,5 +259,103 @@ proptest! {
             prop_assert!(again.changes.is_empty() && again.effects.is_empty());
             prop_assert_eq!(&once.memory, &twice.memory);
         }
+    }
+
+    /// A replica stages a batch over its store and writes the batch at once; where the batches are cut differs from
+    /// replica to replica.
+    #[test]
+    fn replicas_agree_however_batches_are_cut(steps in steps(60), cuts in prop::collection::vec(any::<bool>(), 60)) {
+        let mut shard = Shard::default();
+        let mut replica = Replica::default();
+        for ((step, sequence), cut) in steps.iter().zip(1..).zip(cuts) {
+            if let Step::Wait { ms } = step {
+                shard.at = Timestamp(shard.at.0 + ms);
+            }
+            let Some(operation) = operation(&shard, step) else { continue };
+            let id = RequestId { session: 5, sequence, acked_below: sequence };
+            let command = Command { id, at: shard.at, entity: support::issuer(), operation: operation.clone() };
+            let outcome = shard.apply_as(id, operation);
+            prop_assert_eq!(replica.apply(&shard.scl, &command), outcome);
+            if cut {
+                replica.flush();
+            }
+        }
+        replica.flush();
+        prop_assert_eq!(replica.store, shard.memory);
+    }
+}
+
+/// A store with the changes of a batch over it, which forgets what was born and died within the batch.
+#[derive(Default)]
+struct Replica {
+    store: Memory,
+    batch: BTreeMap<Key, (Option<Record>, bool)>,
+}
+
+impl Replica {
+    fn apply(&mut self, scl: &Scl, command: &Command) -> Outcome {
+        let outcome = apply::apply(self, scl, command.at, command).unwrap();
+        let reply = outcome.reply.clone().map(|key| Change::Put {
+            key,
+            record: Record::Reply(format!("{:?}", outcome.response.status).into()),
+            new: true,
+        });
+        for change in outcome.changes.iter().cloned().chain(reply) {
+            match change {
+                Change::Put { key, record, new } => {
+                    let new = new || matches!(self.batch.get(&key), Some((Some(_), true)));
+                    self.batch.insert(key, (Some(record), new));
+                }
+                Change::Delete(key) => match self.batch.get(&key) {
+                    Some((Some(_), true)) => drop(self.batch.remove(&key)),
+                    _ => drop(self.batch.insert(key, (None, false))),
+                },
+            }
+        }
+        outcome
+    }
+
+    fn flush(&mut self) {
+        for (key, (record, _)) in std::mem::take(&mut self.batch) {
+            self.store.write(vec![match record {
+                Some(record) => Change::Put { key, record, new: false },
+                None => Change::Delete(key),
+            }]);
+        }
+    }
+
+    fn whole(&self) -> Memory {
+        let mut whole = self.store.clone();
+        for (key, (record, _)) in &self.batch {
+            match record {
+                Some(record) => drop(whole.records.insert(key.clone(), record.clone())),
+                None => drop(whole.records.remove(key)),
+            }
+        }
+        whole
+    }
+}
+
+impl TreeView for Replica {
+    type Error = String;
+
+    fn get(&self, key: &Key) -> Result<Option<Record>, String> {
+        match self.batch.get(key) {
+            Some((record, _)) => Ok(record.clone()),
+            None => self.store.get(key),
+        }
+    }
+
+    fn scan(
+        &self,
+        range: &Range,
+        reverse: bool,
+        visit: &mut dyn FnMut(&[u8], Record) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        self.whole().scan(range, reverse, visit)
+    }
+
+    fn corrupt(&self, key: &[u8]) -> String {
+        self.store.corrupt(key)
     }
 }

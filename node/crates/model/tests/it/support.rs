@@ -1,8 +1,8 @@
 //! One shard in memory and short ways to say what is sent to it.
 
 use banyan_model::{
-    Command, Content, Entity, Operation, Path, Representation, RequestId, ResourceType, Scl, StatusCode, Timestamp,
-    TreeView, Value,
+    Command, Content, Entity, Operation, Path, Representation, RequestId, ResourceType, Scl, StatusCode,
+    Timestamp, TreeView, Value,
     apply::{self, Change, Outcome},
     key::{Key, Range},
     memory::Memory,
@@ -18,32 +18,33 @@ use std::ops::ControlFlow;
 
 /// A shard that applies commands.
 #[derive(Clone)]
-pub struct Shard {
-    pub memory: Memory,
-    pub scl: Scl,
-    pub at: Timestamp,
+pub(crate) struct Shard {
+    pub(crate) memory: Memory,
+    pub(crate) scl: Scl,
+    pub(crate) at: Timestamp,
 }
 
-pub fn path(text: &str) -> Path {
+pub(crate) fn path(text: &str) -> Path {
     Path::parse(text).unwrap()
 }
 
 impl Default for Shard {
     fn default() -> Shard {
-        let scl = Scl { id: "nscl".into(), base: "/m2m".into(), authorities: Vec::new(), founded_at: Timestamp(1) };
+        let scl =
+            Scl { id: "nscl".into(), base: "/m2m".into(), authorities: Vec::new(), founded_at: Timestamp(1) };
         Shard { memory: Memory::default(), scl, at: Timestamp(1_000) }
     }
 }
 
 impl Shard {
     /// Applies without a session.
-    pub fn apply(&mut self, operation: Operation) -> Outcome {
+    pub(crate) fn apply(&mut self, operation: Operation) -> Outcome {
         self.apply_as(RequestId::default(), operation)
     }
 
     /// Applies under an id and writes the reply as a replica does; its bytes name the status.
-    pub fn apply_as(&mut self, id: RequestId, operation: Operation) -> Outcome {
-        let command = Command { id, at: self.at, entity: Entity("/m2m/applications/a".into()), operation };
+    pub(crate) fn apply_as(&mut self, id: RequestId, operation: Operation) -> Outcome {
+        let command = Command { id, at: self.at, entity: issuer(), operation };
         let outcome = apply::apply(&self.memory, &self.scl, self.at, &command).unwrap();
         let keys: Vec<&Key> = outcome
             .changes
@@ -53,10 +54,7 @@ impl Shard {
                     assert!(!(*new && self.memory.records.contains_key(key)), "{key:?} is not new");
                     key
                 }
-                Change::Delete(key) => {
-                    assert!(self.memory.records.contains_key(key), "{key:?} was not there");
-                    key
-                }
+                Change::Delete(key) => key,
             })
             .collect();
         assert!(keys.is_sorted_by(|a, b| a < b), "one change a key, in key order");
@@ -68,16 +66,16 @@ impl Shard {
         outcome
     }
 
-    pub fn tree(&self) -> Tree<'_, Memory> {
+    pub(crate) fn tree(&self) -> Tree<'_, Memory> {
         Tree::new(&self.memory, &self.scl)
     }
 
-    pub fn instances(&self, container: &Path) -> Option<InstancesState> {
+    pub(crate) fn instances(&self, container: &Path) -> Option<InstancesState> {
         self.tree().instances(container).unwrap()
     }
 
     /// The instances in order.
-    pub fn kept(&self, container: &Path) -> Vec<Instance> {
+    pub(crate) fn kept(&self, container: &Path) -> Vec<Instance> {
         let mut kept = Vec::new();
         let all = Range::instances(container, 0, u64::MAX);
         self.memory
@@ -91,7 +89,7 @@ impl Shard {
     }
 
     /// What waits in a queue.
-    pub fn queue(&self, queue: &Path) -> Vec<OutboxEntry> {
+    pub(crate) fn queue(&self, queue: &Path) -> Vec<OutboxEntry> {
         let mut entries = Vec::new();
         self.memory
             .scan(&Range::outbox(queue), false, &mut |_, record| {
@@ -104,7 +102,7 @@ impl Shard {
     }
 
     /// The same in words.
-    pub fn said(&self, queue: &Path) -> Vec<String> {
+    pub(crate) fn said(&self, queue: &Path) -> Vec<String> {
         let word = |entry: OutboxEntry| match entry.message {
             Message::CollectionChanged { .. } => "changed".to_owned(),
             Message::Notify { notification, .. } => match notification {
@@ -118,7 +116,11 @@ impl Shard {
     }
 }
 
-pub fn create(at: &str, of: ResourceType, attributes: &[(&str, &str)]) -> Operation {
+pub(crate) fn issuer() -> Entity {
+    Entity("/m2m/applications/a".into())
+}
+
+pub(crate) fn create(at: &str, of: ResourceType, attributes: &[(&str, &str)]) -> Operation {
     Operation::Create {
         path: path(at),
         representation: representation(of, attributes),
@@ -126,7 +128,7 @@ pub fn create(at: &str, of: ResourceType, attributes: &[(&str, &str)]) -> Operat
     }
 }
 
-pub fn instance(container: &str, id: Option<&str>, text: &str) -> Operation {
+pub(crate) fn instance(container: &str, id: Option<&str>, text: &str) -> Operation {
     let mut representation = Representation::new(ResourceType::ContentInstance);
     representation.set(
         "content",
@@ -139,11 +141,11 @@ pub fn instance(container: &str, id: Option<&str>, text: &str) -> Operation {
     Operation::CreateInstance { container: path(container), id: id.map(str::to_owned), representation }
 }
 
-pub fn delete(at: &str) -> Operation {
+pub(crate) fn delete(at: &str) -> Operation {
     Operation::Delete { path: path(at), conditions: Conditions::default() }
 }
 
-pub fn representation(of: ResourceType, attributes: &[(&str, &str)]) -> Representation {
+pub(crate) fn representation(of: ResourceType, attributes: &[(&str, &str)]) -> Representation {
     let mut whole = Representation::new(of);
     let mut criteria = Vec::new();
     for (name, text) in attributes {
@@ -167,7 +169,7 @@ pub fn representation(of: ResourceType, attributes: &[(&str, &str)]) -> Represen
 }
 
 /// Times and spans are milliseconds.
-pub fn value(field: &FieldDef, text: &str) -> Value {
+pub(crate) fn value(field: &FieldDef, text: &str) -> Value {
     match field.shape {
         Shape::Datetime => Value::Datetime(Timestamp(text.parse().unwrap())),
         Shape::Duration => {
@@ -180,6 +182,6 @@ pub fn value(field: &FieldDef, text: &str) -> Value {
     }
 }
 
-pub fn status(outcome: &Outcome) -> StatusCode {
+pub(crate) fn status(outcome: &Outcome) -> StatusCode {
     outcome.response.status
 }
