@@ -34,6 +34,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
         "tokio",
         &[
             "node",
+            // Its channels (oneshot, watch), no runtime.
+            "node/crates/storage",
             "node/crates/raft",
             "node/crates/binding",
             "node/crates/client",

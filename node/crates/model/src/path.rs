@@ -1,5 +1,6 @@
 //! Addresses inside one SCL: paths relative to sclBase, and the subtree each belongs to.
 
+use crate::ResourceType;
 use std::fmt;
 
 /// A path below sclBase: percent-decoded segments, none empty. The empty path is sclBase itself.
@@ -36,8 +37,13 @@ pub struct Slot(pub u64);
 /// The collections of sclBase whose named children are subtrees of their own.
 pub const ROOT_COLLECTIONS: [&str; 5] = ["scls", "applications", "containers", "groups", "accessRights"];
 
-/// Segments below a root collection that are not names: they belong to sclBase's own subtree.
-const RESERVED_IN_ROOT: [&str; 2] = ["subscriptions", "mgmtObjs"];
+/// Whether a segment below a root collection is no name but one of the collection's own children or attributes
+/// (`subscriptions`, `accessRightID`): it belongs to sclBase's subtree, and no member may be called so.
+fn is_collections_own(collection: &str, segment: &str) -> bool {
+    ResourceType::from_name(collection).is_some_and(|of| {
+        of.attribute(segment).is_some() || of.def().children.iter().any(|child| child.segment == segment)
+    })
+}
 
 impl Path {
     /// sclBase.
@@ -101,7 +107,7 @@ impl Path {
             return SubtreeRoot::SclBase;
         };
         match ROOT_COLLECTIONS.iter().find(|c| *c == collection) {
-            Some(collection) if !RESERVED_IN_ROOT.contains(&name.as_str()) => {
+            Some(collection) if !is_collections_own(collection, name) => {
                 SubtreeRoot::Named { collection, name: name.clone() }
             }
             _ => SubtreeRoot::SclBase,
@@ -195,4 +201,27 @@ fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, owner: &str) {
+        assert_eq!(Path::parse(path).expect("a sound path").subtree().path().to_string(), owner, "{path}");
+    }
+
+    #[test]
+    fn a_named_child_of_a_root_collection_is_a_subtree_and_everything_else_is_sclbases() {
+        check("/applications/meter/containers/data", "/applications/meter");
+        check("/applications/meter", "/applications/meter");
+        check("/containers/subscriptions/s1", "");
+        check("/applications/accessRightID", "");
+        check("/applications/mgmtObjs/o", "");
+        check("/subscriptions/s1", "");
+        check("/applications", "");
+        check("/searchStrings", "");
+        check("", "");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::unsupported;
 use crate::{
-    Path, Refusal, ResourceType, StatusCode, SubtreeRoot, Value, record, represent,
+    Path, Refusal, ResourceType, StatusCode, Value, record,
     tables::{ChildDef, TypeDef},
 };
 
@@ -61,12 +61,7 @@ pub(super) fn chosen(
         ));
     }
     let def = collection_type.def();
-    let in_root = represent::is_root_collection(collection);
-    let reserved = child(def, &name).is_some()
-        || collection_type.attribute(&name).is_some()
-        // Some names belong to sclBase's own subtree below every one of its collections.
-        || in_root && path.subtree() == SubtreeRoot::SclBase;
-    if reserved {
+    if child(def, &name).is_some() || collection_type.attribute(&name).is_some() {
         return Err(Refusal::attribute(attribute, format_args!("{name} is reserved here")));
     }
     if resource_type == ResourceType::ContentInstance && record::instance_sequence(&name).is_some() {
