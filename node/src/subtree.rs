@@ -29,6 +29,7 @@ mod read;
 mod write;
 
 mod expiry;
+mod hot;
 mod outbox;
 mod replica;
 mod signals;

@@ -2,6 +2,7 @@
 
 use super::{
     Config, Rights, ShardError, Write,
+    hot::Hot,
     registry::Registry,
     signals::Signals,
     view::{View, ViewError},
@@ -32,6 +33,7 @@ pub(super) struct Inner {
     pub(super) group: Group,
     pub(super) groups: Arc<Groups>,
     pub(super) state: GroupState,
+    pub(super) hot: Arc<Hot>,
     pub(super) signals: Arc<Signals>,
     pub(super) rights: Arc<dyn Rights>,
     pub(super) subtrees: Registry,
@@ -102,7 +104,7 @@ impl Inner {
 
     /// The state now. Nothing is applied while it lives; never a second one on the same thread.
     pub(super) fn view(&self) -> View<'_> {
-        View::new(&self.state, self.shard.id)
+        View::new(&self.state, self.shard.id, &self.hot)
     }
 
     pub(super) fn owns_slot(&self, Slot(slot): Slot) -> bool {

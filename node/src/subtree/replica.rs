@@ -4,6 +4,7 @@
 //! What this leader itself proposed is decoded again; keeping its commands until they are applied would save that.
 
 use super::{
+    hot::Hot,
     signals::Signals,
     view::{self, Staged, View},
 };
@@ -24,6 +25,7 @@ pub(super) struct ShardReplica {
     shard: Shard,
     scl: Arc<Scl>,
     state: GroupState,
+    hot: Arc<Hot>,
     signals: Arc<Signals>,
     applied: Mutex<Applied>,
 }
@@ -37,8 +39,14 @@ struct Applied {
 }
 
 impl ShardReplica {
-    pub(super) fn new(shard: Shard, scl: Arc<Scl>, state: GroupState, signals: Arc<Signals>) -> ShardReplica {
-        ShardReplica { shard, scl, state, signals, applied: Mutex::default() }
+    pub(super) fn new(
+        shard: Shard,
+        scl: Arc<Scl>,
+        state: GroupState,
+        hot: Arc<Hot>,
+        signals: Arc<Signals>,
+    ) -> ShardReplica {
+        ShardReplica { shard, scl, state, hot, signals, applied: Mutex::default() }
     }
 
     fn apply_one(
@@ -76,7 +84,7 @@ pub(super) fn is_named(id: RequestId) -> bool {
 impl Replica for ShardReplica {
     fn apply(&self, commands: &[Bytes], batch: &mut Batch) -> Result<Vec<Bytes>, Stop> {
         let mut applied = self.applied.lock();
-        let view = View::new(&self.state, self.shard.id);
+        let view = View::new(&self.state, self.shard.id, &self.hot);
         let mut newest = match applied.newest {
             Some(newest) => newest,
             None => view.newest().map_err(|error| Stop { reason: chain(&error), command: None })?,
@@ -97,6 +105,7 @@ impl Replica for ShardReplica {
     }
 
     fn applied(&self) {
+        self.hot.open();
         let (newest, effects) = {
             let mut applied = self.applied.lock();
             (applied.newest, mem::take(&mut applied.effects))
@@ -111,6 +120,7 @@ impl Replica for ShardReplica {
     }
 
     fn restored(&self) {
+        self.hot.clear();
         *self.applied.lock() = Applied::default();
     }
 }

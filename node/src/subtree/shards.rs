@@ -3,6 +3,7 @@
 use super::{
     Config, Rights, ShardHandle, StartError,
     handle::Inner,
+    hot::Hot,
     registry::Registry,
     replica::ShardReplica,
     signals::Signals,
@@ -82,7 +83,9 @@ impl Shards {
         let supervisor = node.supervisor.get_or_try_init(start_supervisor).await?;
         let state = node.store.state(shard.id.0);
         let signals = Arc::new(Signals::new(node.rights.clone()));
-        let replica = ShardReplica::new(shard.clone(), scl.clone(), state.clone(), signals.clone());
+        let hot = Arc::new(Hot::default());
+        let replica =
+            ShardReplica::new(shard.clone(), scl.clone(), state.clone(), hot.clone(), signals.clone());
         let group = node.groups.start(shard.id.0, Arc::new(replica)).await?;
         let inner = Arc::new(Inner {
             shard: shard.clone(),
@@ -91,6 +94,7 @@ impl Shards {
             group: group.clone(),
             groups: node.groups.clone(),
             state,
+            hot,
             signals,
             rights: node.rights.clone(),
             subtrees: Registry::default(),

@@ -3,12 +3,13 @@
 //! The physical key is one octet for the space, then the group or the slot (8 octets, big endian), then the model's
 //! bytes. Raft keeps its own under another first octet.
 
+use super::hot::Hot;
 use banyan_model::{
     Timestamp, TreeView,
     key::{Key, Range, Space},
     path::Slot,
     placement::{Shard, ShardId},
-    record::Record,
+    record::{Record, Resource},
 };
 use banyan_proto::convert::{self, Malformed};
 use banyan_storage::{Batch, Fatal, GroupState, KeyRange, ReadView};
@@ -17,6 +18,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeMap, btree_map::Entry},
     ops::ControlFlow,
+    sync::Arc,
 };
 
 const SHARD: u8 = 0;
@@ -76,11 +78,12 @@ fn newest_key(shard: ShardId) -> Vec<u8> {
 pub(super) struct View<'a> {
     base: ReadView<'a>,
     shard: ShardId,
+    hot: &'a Hot,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(state: &'a GroupState, shard: ShardId) -> View<'a> {
-        View { base: state.view(), shard }
+    pub(super) fn new(state: &'a GroupState, shard: ShardId, hot: &'a Hot) -> View<'a> {
+        View { base: state.view(), shard, hot }
     }
 
     /// The newest time that was applied.
@@ -123,9 +126,25 @@ impl TreeView for View<'_> {
     type Error = ViewError;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, ViewError> {
-        let key = physical(self.shard, key.space, &key.bytes);
-        let Some(bytes) = self.base.get(&key)? else { return Ok(None) };
-        convert::record_from_bytes(bytes).map(Some).map_err(|why| ViewError::Unreadable { key, why })
+        let (is_resource, key) = (key.is_resource(), physical(self.shard, key.space, &key.bytes));
+        if is_resource && let Some(known) = self.hot.get(&key) {
+            return Ok(known.map(|resource| Record::Resource(Resource::clone(&resource))));
+        }
+        let record = match self.base.get(&key)? {
+            None => None,
+            Some(bytes) => match convert::record_from_bytes(bytes) {
+                Ok(record) => Some(record),
+                Err(why) => return Err(ViewError::Unreadable { key, why }),
+            },
+        };
+        match &record {
+            Some(Record::Resource(resource)) if is_resource => {
+                self.hot.learn(key, Some(Arc::new(resource.clone())));
+            }
+            None if is_resource => self.hot.learn(key, None),
+            _ => {}
+        }
+        Ok(record)
     }
 
     fn scan(
@@ -155,6 +174,8 @@ impl TreeView for View<'_> {
 pub(super) struct Staged<'a> {
     below: &'a View<'a>,
     changes: BTreeMap<Vec<u8>, Change>,
+    /// Keys of resources among them.
+    resources: Vec<Vec<u8>>,
 }
 
 struct Change {
@@ -166,12 +187,13 @@ struct Change {
 
 impl<'a> Staged<'a> {
     pub(super) fn new(below: &'a View<'a>) -> Staged<'a> {
-        Staged { below, changes: BTreeMap::new() }
+        Staged { below, changes: BTreeMap::new(), resources: Vec::new() }
     }
 
     pub(super) fn put(&mut self, key: &Key, record: Record, new: bool) {
         let record = Some(record);
-        match self.changes.entry(physical(self.below.shard, key.space, &key.bytes)) {
+        let physical = self.physical(key);
+        match self.changes.entry(physical) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Change { record, new });
             }
@@ -180,8 +202,17 @@ impl<'a> Staged<'a> {
         }
     }
 
+    fn physical(&mut self, key: &Key) -> Vec<u8> {
+        let physical = physical(self.below.shard, key.space, &key.bytes);
+        if key.is_resource() {
+            self.resources.push(physical.clone());
+        }
+        physical
+    }
+
     pub(super) fn delete(&mut self, key: &Key) {
-        match self.changes.entry(physical(self.below.shard, key.space, &key.bytes)) {
+        let physical = self.physical(key);
+        match self.changes.entry(physical) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Change { record: None, new: false });
             }
@@ -192,8 +223,9 @@ impl<'a> Staged<'a> {
         }
     }
 
-    /// Writes everything, and the newest time, into the batch.
+    /// Writes everything, and the newest time, into the batch; shuts out of [`Hot`] what it will change.
     pub(super) fn write(self, newest: Timestamp, batch: &mut Batch) {
+        self.below.hot.shut(self.resources);
         let newest_bytes = Bytes::copy_from_slice(&newest.0.to_be_bytes());
         batch.put(newest_key(self.below.shard), newest_bytes, false);
         for (key, Change { record, new }) in self.changes {

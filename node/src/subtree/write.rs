@@ -8,9 +8,7 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Command, Path, RequestId, RequestPrimitive, ResponsePrimitive, SubtreeRoot, TreeView,
-    key::Key,
-    record::Record,
+    Command, Path, RequestId, RequestPrimitive, ResponsePrimitive, SubtreeRoot, apply,
     validate::{self, Policy},
 };
 use banyan_proto::convert;
@@ -156,11 +154,8 @@ fn decide(
 ) -> Result<Decision, ViewError> {
     // Before anything else: what was applied has changed what the checks below would say.
     if is_named(id) {
-        let key = Key::reply(id.session, id.sequence);
-        match view.get(&key)? {
-            Some(Record::Reply(recorded)) => return Ok(Decision::Known(recorded)),
-            Some(_) => return Err(view.corrupt(&key.bytes)),
-            None => {}
+        if let Some(recorded) = apply::recorded(view, id)? {
+            return Ok(Decision::Known(recorded));
         }
     }
     let admission = match authorise::authorise(shard, view, &request, leases)? {

@@ -18,9 +18,11 @@ impl From<&Record> for v1::Record {
             Record::Pointer(to) => Kind::Pointer(*to),
             Record::Outbox(entry) => Kind::Outbox(entry.into()),
             Record::Reply(bytes) => Kind::Reply(bytes.clone()),
-            Record::Session { last_used, acked_below } => {
-                Kind::Session(v1::Session { last_used_ms: last_used.0, acked_below: *acked_below })
-            }
+            Record::Session { last_used, acked_below, highest } => Kind::Session(v1::Session {
+                last_used_ms: last_used.0,
+                acked_below: *acked_below,
+                highest: *highest,
+            }),
             Record::Due { path } => Kind::Due(path.into()),
             Record::Listed { slot } => Kind::ListedSlot(slot.0),
         };
@@ -40,8 +42,8 @@ impl TryFrom<v1::Record> for Record {
             Kind::Pointer(to) => Record::Pointer(to),
             Kind::Outbox(entry) => Record::Outbox(entry.try_into()?),
             Kind::Reply(bytes) => Record::Reply(bytes),
-            Kind::Session(v1::Session { last_used_ms, acked_below }) => {
-                Record::Session { last_used: Timestamp(last_used_ms), acked_below }
+            Kind::Session(v1::Session { last_used_ms, acked_below, highest }) => {
+                Record::Session { last_used: Timestamp(last_used_ms), acked_below, highest }
             }
             Kind::Due(path) => Record::Due { path: path.into() },
             Kind::ListedSlot(slot) => Record::Listed { slot: Slot(slot) },

@@ -24,6 +24,7 @@ use crate::{
 use writer::Writer;
 
 pub use expire::next_due;
+pub use reply::recorded;
 
 /// What a command did.
 #[derive(Clone, PartialEq, Debug)]

@@ -143,6 +143,11 @@ impl Key {
         Key { space: Space::Slot(SubtreeRoot::SclBase.slot()), bytes }
     }
 
+    /// Whether this is the key of a `Record::Resource`.
+    pub fn is_resource(&self) -> bool {
+        self.bytes.first() == Some(&RESOURCE)
+    }
+
     /// The name a resource, listing or instance-id key ends with; `None` for other kinds or broken bytes.
     pub fn name(bytes: &[u8]) -> Option<&str> {
         let at = match bytes.first()? {

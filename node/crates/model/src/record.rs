@@ -23,6 +23,8 @@ pub enum Record {
         last_used: Timestamp,
         /// Replies below this sequence are gone.
         acked_below: u64,
+        /// The highest sequence that was applied: a later one needs no look into the reply table.
+        highest: u64,
     },
     /// Expiry index: what falls due (the time is in the key).
     Due {

@@ -28,9 +28,10 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), banyan_storage::Config::default()).expect("a store");
     let state = store.state(SHARD.0);
+    let hot = Hot::default();
     let mut batch = Batch::default();
     {
-        let view = View::new(&state, SHARD);
+        let view = View::new(&state, SHARD, &hot);
         let mut staged = Staged::new(&view);
         for number in [2, 4, 6, 8] {
             staged.put(&key(number), Record::Pointer(u64::from(number)), true);
@@ -41,7 +42,7 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
 
     let mut batch = Batch::default();
     {
-        let view = View::new(&state, SHARD);
+        let view = View::new(&state, SHARD, &hot);
         assert_eq!(view.newest().expect("readable"), Timestamp(7));
         let mut staged = Staged::new(&view);
         staged.put(&key(1), Record::Pointer(10), true);
@@ -66,7 +67,7 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
         staged.write(Timestamp(9), &mut batch);
     }
     state.commit(batch);
-    let view = View::new(&state, SHARD);
+    let view = View::new(&state, SHARD, &hot);
     assert_eq!(seen(&view, false, usize::MAX), [(1, 10), (2, 2), (4, 40), (8, 8), (9, 90)]);
 }
 
@@ -99,10 +100,11 @@ fn bytes_that_are_no_record_are_an_error_not_an_absence() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), banyan_storage::Config::default()).expect("a store");
     let state = store.state(SHARD.0);
+    let hot = Hot::default();
     let mut batch = Batch::default();
     batch.put(physical(SHARD, Space::Shard, &key(1).bytes), Bytes::from_static(&[0xff, 0xff]), true);
     state.commit(batch);
-    let view = View::new(&state, SHARD);
+    let view = View::new(&state, SHARD, &hot);
     assert!(matches!(view.get(&key(1)), Err(ViewError::Unreadable { .. })));
     let scanned = view.scan(&all(), false, &mut |_, _| ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(ViewError::Unreadable { .. })));

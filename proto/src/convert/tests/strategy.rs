@@ -265,8 +265,9 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         any::<u64>().prop_map(Record::Pointer),
         outbox_entry().prop_map(Record::Outbox),
         octets().prop_map(Record::Reply),
-        (time(), any::<u64>())
-            .prop_map(|(last_used, acked_below)| Record::Session { last_used, acked_below }),
+        (time(), any::<u64>(), any::<u64>()).prop_map(|(last_used, acked_below, highest)| {
+            Record::Session { last_used, acked_below, highest }
+        }),
         path().prop_map(|path| Record::Due { path }),
         any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
     ]

@@ -1,7 +1,8 @@
 //! The reply table (decision 3): a request is applied once and answered the same however often it comes.
 //!
-//! The session's record is written when its watermark moves or when it is a minute old, so it costs a write at most one
-//! small put; a session is therefore forgotten a minute later than it could be, never earlier.
+//! The session's record is one small put a write, and its `highest` saves the lookup of a reply that cannot be there. A
+//! retry moves nothing and writes `last_used` when it is a minute old: a session is forgotten up to a minute later
+//! than it could be, never earlier.
 
 use super::{Effect, writer::Writer};
 use crate::{
@@ -18,6 +19,8 @@ const SILENCE_MS: i64 = 15 * 60_000;
 const STALE_MS: i64 = 60_000;
 /// How many replies one command forgets. The recorded watermark goes only as far as was forgotten.
 const FORGET_MAX: usize = 256;
+/// How many it forgets without looking.
+const UNSEEN_MAX: u64 = 64;
 
 /// What is known of a request id.
 pub(super) enum Recall {
@@ -34,15 +37,28 @@ pub(super) fn recall<V: TreeView>(view: &V, id: RequestId) -> Result<Recall, V::
     if id.session == 0 {
         return Ok(Recall::First);
     }
+    let acked_below = match session(view, id.session)? {
+        Some(Known { highest, acked_below, .. }) if id.sequence <= highest => acked_below,
+        // Most requests: nothing this high was ever applied.
+        _ => return Ok(Recall::First),
+    };
     let key = Key::reply(id.session, id.sequence);
     match view.get(&key)? {
-        Some(Record::Reply(bytes)) => return Ok(Recall::Recorded(bytes)),
-        Some(_) => return Err(view.corrupt(&key.bytes)),
-        None => {}
+        Some(Record::Reply(bytes)) => Ok(Recall::Recorded(bytes)),
+        Some(_) => Err(view.corrupt(&key.bytes)),
+        None if id.sequence < acked_below => Ok(Recall::Forgotten),
+        None => Ok(Recall::First),
     }
-    Ok(match session(view, id.session)? {
-        Some((_, acked_below)) if id.sequence < acked_below => Recall::Forgotten,
-        _ => Recall::First,
+}
+
+/// The recorded answer of a request that was applied before, encoded.
+///
+/// # Errors
+/// This replica cannot read its own state and must stop.
+pub fn recorded<V: TreeView>(view: &V, id: RequestId) -> Result<Option<Bytes>, V::Error> {
+    Ok(match recall(view, id)? {
+        Recall::Recorded(bytes) => Some(bytes),
+        Recall::First | Recall::Forgotten => None,
     })
 }
 
@@ -55,7 +71,8 @@ pub(super) fn remember<V: TreeView>(
         return Ok(None);
     }
     let known = session(&writer.staged, id.session)?;
-    let (last_used, acked_below) = known.unwrap_or((writer.at, 0));
+    let Known { last_used, acked_below, highest } =
+        known.unwrap_or(Known { last_used: writer.at, acked_below: 0, highest: 0 });
     // A client waits at least for this very request, whatever it says.
     let watermark = id.acked_below.min(id.sequence);
     let reached = if watermark > acked_below {
@@ -64,8 +81,9 @@ pub(super) fn remember<V: TreeView>(
         acked_below
     };
     let stale = writer.at.0.saturating_sub(last_used.0) >= STALE_MS;
-    if known.is_none() || stale || reached != acked_below {
-        let record = Record::Session { last_used: writer.at, acked_below: reached };
+    if known.is_none() || stale || reached != acked_below || id.sequence > highest {
+        let highest = highest.max(id.sequence);
+        let record = Record::Session { last_used: writer.at, acked_below: reached, highest };
         writer.staged.put(Key::session(id.session), record);
     }
     if known.is_none() {
@@ -86,6 +104,13 @@ pub(super) fn forget<V: TreeView>(
     from: u64,
     to: u64,
 ) -> Result<u64, V::Error> {
+    // A few in a row, as in steady load, are deleted unseen: a scan costs more than a delete of what is not there.
+    if to - from <= UNSEEN_MAX {
+        for sequence in from..to {
+            writer.staged.delete(Key::reply(session, sequence));
+        }
+        return Ok(to);
+    }
     let mut found = Vec::new();
     writer.staged.scan(&Range::replies(session, from, to), false, &mut |key, _| {
         found.extend(Key::number(key));
@@ -101,10 +126,20 @@ pub(super) fn forget<V: TreeView>(
     Ok(reached)
 }
 
-fn session<V: TreeView>(view: &V, session: u64) -> Result<Option<(Timestamp, u64)>, V::Error> {
+/// A session as it is stored.
+#[derive(Clone, Copy)]
+struct Known {
+    last_used: Timestamp,
+    acked_below: u64,
+    highest: u64,
+}
+
+fn session<V: TreeView>(view: &V, session: u64) -> Result<Option<Known>, V::Error> {
     let key = Key::session(session);
     match view.get(&key)? {
-        Some(Record::Session { last_used, acked_below }) => Ok(Some((last_used, acked_below))),
+        Some(Record::Session { last_used, acked_below, highest }) => {
+            Ok(Some(Known { last_used, acked_below, highest }))
+        }
         Some(_) => Err(view.corrupt(&key.bytes)),
         None => Ok(None),
     }
