@@ -132,7 +132,9 @@ fn the_teaching_flow_works_through_both_edges() {
         assert_eq!(reply.status, 200, "the manufacturer reads: {}", reply.text());
         check_schema("contentInstance", reply.text());
         assert_eq!(cluster_tests::subscriber::contents(reply.text()), ["12.9"]);
-        let raw = expect("the raw content", 200, manufacturer.retrieve(&format!("{latest}/content")).await);
+        let content = format!("{latest}/content");
+        let raw = manufacturer.request("GET", &content, &[("accept", "text/plain")], b"").await;
+        let raw = expect("the raw content", 200, raw);
         assert_eq!((raw.text(), raw.header("content-type")), ("12.9", Some("text/plain")));
 
         for (path, device) in [("/m2m/scls/gateway", &mut gateway), (OPERATOR, &mut operator)] {
