@@ -226,7 +226,6 @@ section! {
         /// maxNrOfInstances of a container whose creator names none. Default 0: no limit.
         instances_default: u64 instances_default,
         /// Notifications that one subscription may have waiting. Default 100,000.
-        outbox_entries_max: u64 outbox_entries_max,
         /// Subscriptions on one resource. Default 1,000.
         subscriptions_per_resource_max: u32 subscriptions_per_resource_max,
     }

@@ -35,7 +35,6 @@ impl Default for Config {
                 expiration_max_ms: 0,
                 content_bytes_max: 1 << 20,
                 instances_default: 0,
-                outbox_entries_max: 100_000,
                 subscriptions_per_resource_max: 1_000,
                 name_seed: 0,
             },

@@ -28,7 +28,6 @@ pub struct Policy {
     pub expiration_max_ms: i64,
     pub content_bytes_max: u64,
     pub instances_default: i64,
-    pub outbox_entries_max: u64,
     pub subscriptions_per_resource_max: u32,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,

@@ -31,6 +31,11 @@ pub(super) fn kind(
         *held == resource_type || held.name() == resource_type.def().specialises && is_management(*held)
     };
     if !holds.iter().any(held) {
+        // An scl announces its applications; registering one there would be a registration over mId (10.8.2).
+        if (collection_type, resource_type) == (ResourceType::Applications, ResourceType::Application) {
+            let why = "application: registers with its own SCL; here it can only be announced";
+            return Err(Refusal::new(StatusCode::Forbidden, why));
+        }
         let why = format_args!("cannot be created in {}", collection_type.name());
         return Err(Refusal::attribute(resource_type.name(), why));
     }

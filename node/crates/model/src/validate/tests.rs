@@ -18,7 +18,6 @@ fn policy() -> Policy {
         expiration_max_ms: 100_000,
         content_bytes_max: 100,
         instances_default: 7,
-        outbox_entries_max: 0,
         subscriptions_per_resource_max: 0,
         name_seed: 0xabc,
     }
@@ -144,7 +143,7 @@ fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implem
     for (collection, resource_type, expected) in [
         ("applications", ResourceType::Container, StatusCode::BadRequest),
         ("containers", ResourceType::LocationContainer, StatusCode::BadRequest),
-        ("scls/s/applications", ResourceType::Application, StatusCode::BadRequest),
+        ("scls/s/applications", ResourceType::Application, StatusCode::Forbidden),
         ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
         ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
         ("groups", ResourceType::Group, StatusCode::NotImplemented),
