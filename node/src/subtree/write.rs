@@ -153,10 +153,10 @@ fn decide(
     leases: &Leases,
 ) -> Result<Decision, ViewError> {
     // Before anything else: what was applied has changed what the checks below would say.
-    if is_named(id) {
-        if let Some(recorded) = apply::recorded(view, id)? {
-            return Ok(Decision::Known(recorded));
-        }
+    if is_named(id)
+        && let Some(recorded) = apply::recorded(view, id)?
+    {
+        return Ok(Decision::Known(recorded));
     }
     let admission = match authorise::authorise(shard, view, &request, leases)? {
         Verdict::Granted(admission) => admission,
