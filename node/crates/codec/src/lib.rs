@@ -2,7 +2,7 @@
 //! type, so a new row of the tables is encoded and decoded without new code.
 //!
 //! Reading is liberal in what carries no meaning (prefixes, qualification, order, V1 spellings) and strict in what
-//! does (unknown names, duplicates, both alternatives of a choice): such a body becomes [`Body::Malformed`] with a
+//! does (unknown names, duplicates, both alternatives of a choice): such a body becomes `Body::Malformed` with a
 //! refusal that names the element. Nothing read from a peer can make this crate panic or use more memory than
 //! [`Limits`] allow; DOCTYPE, entities other than the five predefined ones and processing instructions are refused.
 //! Writing follows the V2.1.1 schemas exactly: order, qualification, `xsi:type`.
