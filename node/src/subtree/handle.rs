@@ -112,7 +112,7 @@ impl Inner {
     }
 
     pub(super) fn owns(&self, path: &Path) -> bool {
-        self.owns_slot(path.subtree().slot())
+        self.owns_slot(path.slot())
     }
 
     /// This replica cannot read its own state: it vouches for nothing any more, and another one must lead.

@@ -120,7 +120,7 @@ impl Shards {
 
     /// This node's replica of the shard that owns a path.
     pub fn owner(&self, path: &Path) -> Option<ShardHandle> {
-        let slot = path.subtree().slot();
+        let slot = path.slot();
         self.node.shards.read().values().find(|shard| shard.inner.owns_slot(slot)).cloned()
     }
 

@@ -134,7 +134,7 @@ impl Client {
         path: &Path,
         deadline: Instant,
     ) -> Result<Option<Representation>, RequestError> {
-        let place = Place::Slot(path.subtree().slot());
+        let place = Place::Slot(path.slot());
         let answer = self.internal(place, v1::internal::Kind::AccessRight(path.into()), deadline).await?;
         let response = response(answer)?;
         match (response.status, response.body) {

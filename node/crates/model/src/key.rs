@@ -221,7 +221,7 @@ impl Range {
     /// The queues of what stands at or below a path: their counters.
     pub fn outbox_nexts_below(path: &Path) -> Range {
         let mut from = vec![OUTBOX_NEXT];
-        from.extend_from_slice(&path.subtree().slot().0.to_be_bytes());
+        from.extend_from_slice(&path.slot().0.to_be_bytes());
         push_segments(&mut from, path.segments());
         Range::prefix(Space::Shard, from)
     }
@@ -254,7 +254,7 @@ impl Range {
 }
 
 fn space(path: &Path) -> Space {
-    Space::Slot(path.subtree().slot())
+    Space::Slot(path.slot())
 }
 
 fn of_subtree(path: &Path, bytes: Vec<u8>) -> Key {
@@ -278,7 +278,7 @@ fn push_segments(bytes: &mut Vec<u8>, segments: &[String]) {
 /// that no longer path has there.
 fn queue_bytes(kind: u8, queue: &Path) -> Vec<u8> {
     let mut bytes = vec![kind];
-    bytes.extend_from_slice(&queue.subtree().slot().0.to_be_bytes());
+    bytes.extend_from_slice(&queue.slot().0.to_be_bytes());
     push_segments(&mut bytes, queue.segments());
     bytes.push(CHILD);
     bytes

@@ -2,6 +2,7 @@
 
 use crate::ResourceType;
 use std::fmt;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A path below sclBase: percent-decoded segments, none empty. The empty path is sclBase itself.
 /// At most `SEGMENTS_MAX` segments of at most `SEGMENT_BYTES_MAX` octets.
@@ -37,12 +38,18 @@ pub struct Slot(pub u64);
 /// The collections of sclBase whose named children are subtrees of their own.
 pub const ROOT_COLLECTIONS: [&str; 5] = ["scls", "applications", "containers", "groups", "accessRights"];
 
+const ROOT_COLLECTION_TYPES: [(&str, ResourceType); 5] = [
+    (ROOT_COLLECTIONS[0], ResourceType::Scls),
+    (ROOT_COLLECTIONS[1], ResourceType::Applications),
+    (ROOT_COLLECTIONS[2], ResourceType::Containers),
+    (ROOT_COLLECTIONS[3], ResourceType::Groups),
+    (ROOT_COLLECTIONS[4], ResourceType::AccessRights),
+];
+
 /// Whether a segment below a root collection is no name but one of the collection's own children or attributes
 /// (`subscriptions`, `accessRightID`): it belongs to sclBase's subtree, and no member may be called so.
-fn is_collections_own(collection: &str, segment: &str) -> bool {
-    ResourceType::from_name(collection).is_some_and(|of| {
-        of.attribute(segment).is_some() || of.def().children.iter().any(|child| child.segment == segment)
-    })
+fn is_collections_own(of: ResourceType, segment: &str) -> bool {
+    of.attribute(segment).is_some() || of.def().children.iter().any(|child| child.segment == segment)
 }
 
 impl Path {
@@ -103,15 +110,22 @@ impl Path {
 
     /// The subtree that owns this path.
     pub fn subtree(&self) -> SubtreeRoot {
-        let (Some(collection), Some(name)) = (self.segments.first(), self.segments.get(1)) else {
-            return SubtreeRoot::SclBase;
-        };
-        match ROOT_COLLECTIONS.iter().find(|c| *c == collection) {
-            Some(collection) if !is_collections_own(collection, name) => {
-                SubtreeRoot::Named { collection, name: name.clone() }
-            }
-            _ => SubtreeRoot::SclBase,
+        match self.root() {
+            Some((collection, name)) => SubtreeRoot::Named { collection, name: name.to_owned() },
+            None => SubtreeRoot::SclBase,
         }
+    }
+
+    /// The slot of the subtree that owns this path.
+    pub fn slot(&self) -> Slot {
+        slot_of(self.root())
+    }
+
+    /// The collection and name of the subtree; `None`: sclBase's own.
+    fn root(&self) -> Option<(&'static str, &str)> {
+        let [collection, name, ..] = self.segments.as_slice() else { return None };
+        let (collection, of) = ROOT_COLLECTION_TYPES.iter().find(|(known, _)| known == collection)?;
+        (!is_collections_own(*of, name)).then_some((*collection, name.as_str()))
     }
 }
 
@@ -129,11 +143,9 @@ impl fmt::Display for Path {
 impl SubtreeRoot {
     /// `stable_hash64("<collection>/<name>")`, xxh3 with seed 0; sclBase hashes the empty string. Never changes.
     pub fn slot(&self) -> Slot {
-        Slot(match self {
-            SubtreeRoot::SclBase => xxhash_rust::xxh3::xxh3_64(b""),
-            SubtreeRoot::Named { collection, name } => {
-                xxhash_rust::xxh3::xxh3_64(format!("{collection}/{name}").as_bytes())
-            }
+        slot_of(match self {
+            SubtreeRoot::SclBase => None,
+            SubtreeRoot::Named { collection, name } => Some((*collection, name.as_str())),
         })
     }
 
@@ -174,33 +186,42 @@ fn is_sound(segment: &str) -> bool {
         && !segment.chars().any(char::is_control)
 }
 
-fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for byte in segment.bytes() {
-        match byte {
-            b'A'..=b'Z'
-            | b'a'..=b'z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'.'
-            | b'_'
-            | b'~'
-            | b'!'
-            | b'$'
-            | b'&'
-            | b'\''
-            | b'('
-            | b')'
-            | b'*'
-            | b'+'
-            | b','
-            | b';'
-            | b'='
-            | b':'
-            | b'@' => write!(f, "{}", char::from(byte))?,
-            other => write!(f, "%{other:02X}")?,
-        }
+/// Every key of a subtree begins with this, so it is hashed where it stands.
+fn slot_of(root: Option<(&str, &str)>) -> Slot {
+    const BUFFER: usize = 32 + SEGMENT_BYTES_MAX;
+    let Some((collection, name)) = root else { return Slot(xxh3_64(b"")) };
+    let parts = [collection.as_bytes(), b"/", name.as_bytes()];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    if length > BUFFER {
+        return Slot(xxh3_64(&parts.concat()));
     }
-    Ok(())
+    let mut buffer = [0; BUFFER];
+    let mut at = 0;
+    for part in parts {
+        buffer[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+    Slot(xxh3_64(&buffer[..at]))
+}
+
+/// Whole runs at a time: every answer holds addresses.
+fn encode_segment(segment: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut rest = segment;
+    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+        f.write_str(&rest[..at])?;
+        let escaped = rest[at..].chars().next().map_or(0, char::len_utf8);
+        for byte in rest[at..at + escaped].bytes() {
+            write!(f, "%{byte:02X}")?;
+        }
+        rest = &rest[at + escaped..];
+    }
+    f.write_str(rest)
+}
+
+/// What stands in a path segment as it is (RFC 3986, pchar).
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }
 
 #[cfg(test)]
@@ -210,6 +231,20 @@ mod tests {
     #[track_caller]
     fn check(path: &str, owner: &str) {
         assert_eq!(Path::parse(path).expect("a sound path").subtree().path().to_string(), owner, "{path}");
+    }
+
+    #[test]
+    fn an_address_escapes_what_a_segment_cannot_hold() {
+        let path = Path::from_segments(vec!["containers".to_owned(), "a b\u{e9}%/c".to_owned()]);
+        assert_eq!(path.to_string(), "/containers/a%20b%C3%A9%25%2Fc");
+    }
+
+    #[test]
+    fn a_slot_is_the_same_by_path_and_by_root_and_never_changes() {
+        let path = Path::parse("/applications/meter/containers/data").expect("a sound path");
+        assert_eq!(path.slot(), path.subtree().slot());
+        assert_eq!(path.slot(), Slot(xxh3_64(b"applications/meter")));
+        assert_eq!(Path::scl_base().slot(), Slot(0x2d06_8005_38d3_94c2), "xxh3 of nothing");
     }
 
     #[test]
