@@ -3,20 +3,20 @@
 //! The physical key is one octet for the space, then the group or the slot (8 octets, big endian), then the model's
 //! bytes. Raft keeps its own under another first octet.
 
-use super::hot::Hot;
+use super::hot::{Hot, Touched};
 use banyan_model::{
     Timestamp, TreeView,
     key::{Key, Range, Space},
     path::Slot,
     placement::{Shard, ShardId},
-    record::{Record, Resource},
+    record::Record,
 };
 use banyan_proto::convert::{self, Malformed};
 use banyan_storage::{Batch, Fatal, GroupState, KeyRange, ReadView};
 use bytes::Bytes;
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     ops::ControlFlow,
     sync::Arc,
 };
@@ -112,6 +112,22 @@ impl<'a> View<'a> {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Whether a request is known to have no recorded reply. Reads a session's replies once; few are outstanding.
+    fn is_unanswered(&self, session: u64, sequence: u64) -> Result<bool, ViewError> {
+        if let Some(known) = self.hot.is_unanswered(session, sequence) {
+            return Ok(known);
+        }
+        let (from, to) = self.bounds(&Range::replies(session, 0, u64::MAX));
+        let mut replies = HashSet::new();
+        self.base.scan(&from, &to, false, &mut |key, _| {
+            replies.extend(Key::number(key));
+            ControlFlow::Continue(())
+        })?;
+        let unanswered = !replies.contains(&sequence);
+        self.hot.learn_replies(session, replies);
+        Ok(unanswered)
+    }
+
     fn bounds(&self, range: &Range) -> KeyRange {
         (physical(self.shard, range.space, &range.from), physical(self.shard, range.space, &range.to))
     }
@@ -126,9 +142,14 @@ impl TreeView for View<'_> {
     type Error = ViewError;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, ViewError> {
-        let (is_resource, key) = (key.is_resource(), physical(self.shard, key.space, &key.bytes));
-        if is_resource && let Some(known) = self.hot.get(&key) {
-            return Ok(known.map(|resource| Record::Resource(Resource::clone(&resource))));
+        if let Some((session, sequence)) = key.as_reply()
+            && self.is_unanswered(session, sequence)?
+        {
+            return Ok(None);
+        }
+        let (is_hot, key) = (key.is_node(), physical(self.shard, key.space, &key.bytes));
+        if is_hot && let Some(known) = self.hot.get(&key) {
+            return Ok(known.map(|record| Record::clone(&record)));
         }
         let record = match self.base.get(&key)? {
             None => None,
@@ -137,12 +158,8 @@ impl TreeView for View<'_> {
                 Err(why) => return Err(ViewError::Unreadable { key, why }),
             },
         };
-        match &record {
-            Some(Record::Resource(resource)) if is_resource => {
-                self.hot.learn(key, Some(Arc::new(resource.clone())));
-            }
-            None if is_resource => self.hot.learn(key, None),
-            _ => {}
+        if is_hot {
+            self.hot.learn(key, record.clone().map(Arc::new));
         }
         Ok(record)
     }
@@ -174,8 +191,7 @@ impl TreeView for View<'_> {
 pub(super) struct Staged<'a> {
     below: &'a View<'a>,
     changes: BTreeMap<Vec<u8>, Change>,
-    /// Keys of resources among them.
-    resources: Vec<Vec<u8>>,
+    touched: Touched,
 }
 
 struct Change {
@@ -187,12 +203,12 @@ struct Change {
 
 impl<'a> Staged<'a> {
     pub(super) fn new(below: &'a View<'a>) -> Staged<'a> {
-        Staged { below, changes: BTreeMap::new(), resources: Vec::new() }
+        Staged { below, changes: BTreeMap::new(), touched: Touched::default() }
     }
 
     pub(super) fn put(&mut self, key: &Key, record: Record, new: bool) {
         let record = Some(record);
-        let physical = self.physical(key);
+        let physical = self.physical(key, record.is_some());
         match self.changes.entry(physical) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Change { record, new });
@@ -202,16 +218,18 @@ impl<'a> Staged<'a> {
         }
     }
 
-    fn physical(&mut self, key: &Key) -> Vec<u8> {
+    fn physical(&mut self, key: &Key, there: bool) -> Vec<u8> {
         let physical = physical(self.below.shard, key.space, &key.bytes);
-        if key.is_resource() {
-            self.resources.push(physical.clone());
+        if key.is_node() {
+            self.touched.records.push(physical.clone());
+        } else if let Some((session, sequence)) = key.as_reply() {
+            self.touched.replies.push((session, sequence, there));
         }
         physical
     }
 
     pub(super) fn delete(&mut self, key: &Key) {
-        let physical = self.physical(key);
+        let physical = self.physical(key, false);
         match self.changes.entry(physical) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Change { record: None, new: false });
@@ -225,7 +243,7 @@ impl<'a> Staged<'a> {
 
     /// Writes everything, and the newest time, into the batch; shuts out of [`Hot`] what it will change.
     pub(super) fn write(self, newest: Timestamp, batch: &mut Batch) {
-        self.below.hot.shut(self.resources);
+        self.below.hot.shut(self.touched);
         let newest_bytes = Bytes::copy_from_slice(&newest.0.to_be_bytes());
         batch.put(newest_key(self.below.shard), newest_bytes, false);
         for (key, Change { record, new }) in self.changes {

@@ -143,9 +143,16 @@ impl Key {
         Key { space: Space::Slot(SubtreeRoot::SclBase.slot()), bytes }
     }
 
-    /// Whether this is the key of a `Record::Resource`.
-    pub fn is_resource(&self) -> bool {
-        self.bytes.first() == Some(&RESOURCE)
+    /// Whether this is the key of a `Record::Resource` or a `Record::Instances`: what every request looks up on its way.
+    pub fn is_node(&self) -> bool {
+        matches!(self.bytes.first(), Some(&(RESOURCE | INSTANCES)))
+    }
+
+    /// Session and sequence of the key of a `Record::Reply`.
+    pub fn as_reply(&self) -> Option<(u64, u64)> {
+        let (&REPLY, numbers) = self.bytes.split_first()? else { return None };
+        let (session, sequence) = numbers.split_first_chunk::<8>()?;
+        Some((u64::from_be_bytes(*session), u64::from_be_bytes(sequence.try_into().ok()?)))
     }
 
     /// The name a resource, listing or instance-id key ends with; `None` for other kinds or broken bytes.
