@@ -86,6 +86,11 @@ fn a_listing_stops_at_its_bound_and_says_how_to_narrow() {
     let answer = ask(&memory, &format!("{C}/contentInstances"), |_| ());
     assert_eq!(answer.status, StatusCode::Forbidden);
     assert!(answer.info.contains("createdAfter"), "{}", answer.info);
+    // The counters alone are no listing.
+    let answer = ask(&memory, &format!("{C}/contentInstances/currentNrOfInstances"), |_| ());
+    let count = i64::try_from(LISTED_INSTANCES_MAX + 1).expect("small");
+    let expected = Body::Attribute { name: "currentNrOfInstances".to_owned(), value: Value::Long(count) };
+    assert_eq!(answer.body, expected);
     let filter = FilterCriteria { created_after: Some(Timestamp(9_998)), ..FilterCriteria::default() };
     assert_eq!(selected(&memory, filter).as_deref(), Ok("x x"));
 }
