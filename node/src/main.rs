@@ -9,6 +9,10 @@ use banyan::{
 use clap::{Parser, Subcommand};
 use std::{error::Error, process::ExitCode, time::Duration};
 
+/// A create allocates a few hundred times on its way (decision 6).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A replicated ETSI M2M Service Capability Layer.
 #[derive(Parser)]
 #[command(name = "banyan", version)]

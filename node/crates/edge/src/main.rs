@@ -6,6 +6,10 @@ use std::{error::Error, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// A create allocates a few hundred times on its way (decision 6).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The mId/mIa tier of Banyan: HTTP in front, the cluster behind.
 #[derive(Parser)]
 #[command(name = "banyan-edge", version)]
