@@ -10,7 +10,6 @@ mod config;
 mod gather;
 mod internal;
 mod pending;
-mod place;
 mod rights;
 
 #[cfg(test)]
@@ -26,7 +25,7 @@ use crate::{
 use banyan_client::Client;
 use banyan_model::{
     Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot,
-    placement::{NodeId, Shard, ShardId},
+    placement::{NodeId, ShardId},
 };
 use banyan_proto::{
     convert,
@@ -50,14 +49,13 @@ struct Inner {
     config: Config,
     shards: Shards,
     views: watch::Receiver<Option<Arc<View>>>,
-    node: NodeId,
     client: Client,
     pending: Arc<Pending>,
 }
 
 /// Where a request is decided, by this node's map.
 struct Place {
-    shard: Shard,
+    shard: ShardId,
     epoch: u64,
 }
 
@@ -67,11 +65,10 @@ impl Desk {
         config: Config,
         shards: Shards,
         views: watch::Receiver<Option<Arc<View>>>,
-        node: NodeId,
         client: Client,
     ) -> Desk {
         let pending = Pending::new(config.requests_max);
-        Desk { inner: Arc::new(Inner { config, shards, views, node, client, pending }) }
+        Desk { inner: Arc::new(Inner { config, shards, views, client, pending }) }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not
@@ -141,14 +138,14 @@ impl Desk {
             Ok(request) => request,
             Err(error) => return answer(What::Refused(error.to_string())),
         };
-        let Some(subtree) = place::subtree(&request) else {
+        let Some(subtree) = request.subtree() else {
             // Named here, every retry would make another child.
             return answer(What::Refused("a child of a root collection must have a name by now".to_owned()));
         };
         let Some(place) = self.place(&subtree) else {
             return answer(What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 }));
         };
-        let Some(shard) = self.inner.shards.get(place.shard.id) else {
+        let Some(shard) = self.inner.shards.get(place.shard) else {
             return answer(place.elsewhere(None));
         };
         if request.method == Method::Retrieve {
@@ -167,7 +164,7 @@ impl Desk {
         deadline: Instant,
         answer: pending::Answer,
     ) {
-        let collection = place::root_collection(&request.target);
+        let collection = request.target.root_collection();
         if collection.is_none() {
             match shard.try_retrieve(&request) {
                 Ok(Some(response)) => return answer(response_of(&response)),
@@ -207,26 +204,21 @@ impl Desk {
     fn place(&self, subtree: &SubtreeRoot) -> Option<Place> {
         let view = self.inner.views.borrow().clone()?;
         let shards = &view.map.shards;
-        Some(Place { shard: shards.shard_of(subtree.slot())?.clone(), epoch: shards.epoch })
+        Some(Place { shard: shards.shard_of(subtree.slot())?.id, epoch: shards.epoch })
     }
 
     fn place_of(&self, shard: ShardId) -> Option<Place> {
         let view = self.inner.views.borrow().clone()?;
         let shards = &view.map.shards;
-        let shard = shards.shards.iter().find(|known| known.id == shard)?.clone();
-        Some(Place { shard, epoch: shards.epoch })
-    }
-
-    /// This node.
-    pub fn node(&self) -> NodeId {
-        self.inner.node
+        let is_known = shards.shards.iter().any(|known| known.id == shard);
+        is_known.then_some(Place { shard, epoch: shards.epoch })
     }
 }
 
 impl Place {
     fn elsewhere(&self, leader: Option<NodeId>) -> What {
         What::NotLeader(v1::NotLeader {
-            shard: self.shard.id.0,
+            shard: self.shard.0,
             leader: leader.map_or(0, |leader| leader.0),
             map_epoch: self.epoch,
         })

@@ -1,6 +1,6 @@
 //! What nodes ask of each other on behalf of the tree.
 
-use super::{Desk, Kind, Place, pending, response_of};
+use super::{Desk, Kind, pending, response_of};
 use crate::subtree::{ShardError, ShardHandle};
 use banyan_model::{Body, Operation, Path, ResponsePrimitive, StatusCode, SubtreeRoot, placement::ShardId};
 use banyan_proto::{
@@ -23,12 +23,12 @@ impl Desk {
         match question.kind {
             Some(internal::Kind::AccessRight(path)) => {
                 let path = Path::from(path);
-                answer(self.at(Some(&path.subtree()), claimed, |shard, _| {
+                answer(self.at(Some(&path.subtree()), claimed, |shard| {
                     shard.resource(&path).map(|resource| response_of(&represent(resource)))
                 }));
             }
             Some(internal::Kind::ListMembers(list)) => {
-                answer(self.at(None, claimed, |shard, _| {
+                answer(self.at(None, claimed, |shard| {
                     let limit = list.limit.min(MEMBERS_MAX) as usize;
                     let members = shard.members(&list.collection, list.after.as_deref(), limit)?;
                     Ok(What::Members(convert::members_to_wire(&members)))
@@ -44,7 +44,7 @@ impl Desk {
         &self,
         subtree: Option<&SubtreeRoot>,
         claimed: ShardId,
-        ask: impl FnOnce(&ShardHandle, &Place) -> Result<What, ShardError>,
+        ask: impl FnOnce(&ShardHandle) -> Result<What, ShardError>,
     ) -> What {
         let place = match subtree {
             Some(subtree) => self.place(subtree),
@@ -53,8 +53,8 @@ impl Desk {
         let Some(place) = place else {
             return What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 });
         };
-        match self.inner.shards.get(place.shard.id) {
-            Some(shard) => ask(&shard, &place).unwrap_or_else(|error| place.what(Err(error))),
+        match self.inner.shards.get(place.shard) {
+            Some(shard) => ask(&shard).unwrap_or_else(|error| place.what(Err(error))),
             None => place.elsewhere(None),
         }
     }
@@ -69,7 +69,7 @@ impl Desk {
         let Some(place) = self.place(&SubtreeRoot::SclBase) else {
             return answer(What::NotLeader(v1::NotLeader { shard: 0, leader: 0, map_epoch: 0 }));
         };
-        let Some(shard) = self.inner.shards.get(place.shard.id) else {
+        let Some(shard) = self.inner.shards.get(place.shard) else {
             return answer(place.elsewhere(None));
         };
         let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };

@@ -73,7 +73,7 @@ impl Node {
         let nowhere = banyan_client::Config { nodes: vec!["127.0.0.1:9".to_owned()], ..Default::default() };
         let client = Client::new(nowhere).unwrap();
         rights.connect(&shards, client.clone());
-        let desk = Desk::new(of_desk, shards.clone(), seen, ME, client);
+        let desk = Desk::new(of_desk, shards.clone(), seen, client);
         Node { desk, shards, rights, groups, store, views, _dir: dir }
     }
 
@@ -581,7 +581,7 @@ async fn what_a_stopped_node_was_asked_is_answered() {
 
 #[test]
 fn a_child_of_a_root_collection_belongs_to_its_own_subtree() {
-    let of = |request: &RequestPrimitive| place::subtree(request);
+    let of = RequestPrimitive::subtree;
     let named = SubtreeRoot::Named { collection: "containers", name: "c".to_owned() };
     assert_eq!(of(&create_container("c")), Some(named.clone()));
     assert_eq!(of(&create_instance("c", "x")), Some(named));

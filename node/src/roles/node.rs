@@ -186,7 +186,7 @@ impl Node {
         let rights = Arc::new(RightsCache::new(&config.request));
         let shards = Shards::new(config.subtree, groups.clone(), store.clone(), rights.clone());
         rights.connect(&shards, client.clone());
-        let desk = Desk::new(config.request, shards.clone(), directory.views(), id, client.clone());
+        let desk = Desk::new(config.request, shards.clone(), directory.views(), client.clone());
         let delivery = Delivery::new(config.delivery, shards.clone(), desk.clone(), client);
 
         let [draining, stopping, ending] = [(); 3].map(|()| watch::Sender::new(false));

@@ -39,7 +39,7 @@ impl ShardHandle {
         let bytes_max = self.inner.config.outbox_bytes_max;
         self.inner.read(|view| {
             let (mut entries, mut total, mut corrupt) = (Vec::new(), 0, None);
-            view.scan_sized(&Range::outbox(queue), &mut |key, record, bytes| {
+            view.scan_sized(&Range::outbox(queue), false, &mut |key, record, bytes| {
                 let Record::Outbox(entry) = record else {
                     corrupt = Some(view.corrupt(key));
                     return ControlFlow::Break(());

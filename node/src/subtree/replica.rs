@@ -9,7 +9,7 @@ use super::{
     view::{self, Staged, View},
 };
 use banyan_model::{
-    Command, RequestId, Scl, Timestamp,
+    Command, Scl, Timestamp,
     apply::{self, Change, Effect, Outcome},
     placement::Shard,
     record::Record,
@@ -74,11 +74,6 @@ impl ShardReplica {
         }
         Ok(reply)
     }
-}
-
-/// Whether a request has an id. The leader's own commands have none.
-pub(super) fn is_named(id: RequestId) -> bool {
-    id.session != 0
 }
 
 impl Replica for ShardReplica {

@@ -99,10 +99,15 @@ impl<'a> View<'a> {
     }
 
     /// Visits the records of a range with the length of their bytes.
-    pub(super) fn scan_sized(&self, range: &Range, visit: &mut SizedVisit<'_>) -> Result<(), ViewError> {
+    pub(super) fn scan_sized(
+        &self,
+        range: &Range,
+        reverse: bool,
+        visit: &mut SizedVisit<'_>,
+    ) -> Result<(), ViewError> {
         let (from, to) = self.bounds(range);
         let mut failed = None;
-        self.base.scan(&from, &to, false, &mut |key, bytes| match decode(key, bytes) {
+        self.base.scan(&from, &to, reverse, &mut |key, bytes| match decode(key, bytes) {
             Ok(record) => visit(&key[PREFIX_BYTES..], record, bytes.len()),
             Err(error) => {
                 failed = Some(error);
@@ -170,16 +175,7 @@ impl TreeView for View<'_> {
         reverse: bool,
         visit: &mut dyn FnMut(&[u8], Record) -> ControlFlow<()>,
     ) -> Result<(), ViewError> {
-        let (from, to) = self.bounds(range);
-        let mut failed = None;
-        self.base.scan(&from, &to, reverse, &mut |key, bytes| match decode(key, bytes) {
-            Ok(record) => visit(&key[PREFIX_BYTES..], record),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        failed.map_or(Ok(()), Err)
+        self.scan_sized(range, reverse, &mut |key, record, _| visit(key, record))
     }
 
     fn corrupt(&self, key: &[u8]) -> ViewError {
@@ -208,7 +204,7 @@ impl<'a> Staged<'a> {
 
     pub(super) fn put(&mut self, key: &Key, record: Record, new: bool) {
         let record = Some(record);
-        let physical = self.physical(key, record.is_some());
+        let physical = self.physical(key, true);
         match self.changes.entry(physical) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Change { record, new });

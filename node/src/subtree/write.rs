@@ -4,7 +4,6 @@ use super::{
     ShardError,
     authorise::{self, Leases, Verdict},
     handle::Inner,
-    replica::is_named,
     view::{View, ViewError},
 };
 use banyan_model::{
@@ -153,9 +152,7 @@ fn decide(
     leases: &Leases,
 ) -> Result<Decision, ViewError> {
     // Before anything else: what was applied has changed what the checks below would say.
-    if is_named(id)
-        && let Some(recorded) = apply::recorded(view, id)?
-    {
+    if let Some(recorded) = apply::recorded(view, id)? {
         return Ok(Decision::Known(recorded));
     }
     let admission = match authorise::authorise(shard, view, &request, leases)? {

@@ -1,30 +1,19 @@
 //! Which subtree a request belongs to.
 
-use banyan_model::{
-    Body, Method, RequestPrimitive, Value,
-    path::{ROOT_COLLECTIONS, SubtreeRoot},
-};
+use banyan_model::{Body, RequestPrimitive, Value, path::SubtreeRoot};
 
 /// The subtree whose shard decides about a request.
 ///
-/// A CREATE on one of sclBase's collections belongs to the child that it makes. If the issuer did not name the child,
-/// it is named here, before the request gets its id: every retry then means the same child in the same shard.
+/// If the issuer of a CREATE in one of sclBase's collections did not name the child, it is named here, before the
+/// request gets its id: every retry then means the same child in the same shard.
 pub(crate) fn subtree(request: &mut RequestPrimitive) -> SubtreeRoot {
-    let target = request.target.subtree();
-    let in_root = matches!(request.target.segments(), [only] if ROOT_COLLECTIONS.contains(&only.as_str()));
-    let Body::Representation(child) = &mut request.body else { return target };
-    if request.method != Method::Create || !in_root {
-        return target;
+    if let Some(subtree) = request.subtree() {
+        return subtree;
     }
-    let Some(id) = child.resource_type.id_attribute().map(|attribute| attribute.field.name) else {
-        return target;
-    };
-    if child.get(id).is_none() {
-        child.set(id, Value::Text(format!("{:016x}", rand::random::<u64>())));
+    if let Body::Representation(child) = &mut request.body
+        && let Some(id) = child.resource_type.id_attribute()
+    {
+        child.set(id.field.name, Value::Text(format!("{:016x}", rand::random::<u64>())));
     }
-    match child.text(id) {
-        Some(name) => request.target.child(name).subtree(),
-        // Not a text: malformed, which is for the node to say.
-        None => target,
-    }
+    request.subtree().unwrap_or_else(|| request.target.subtree())
 }

@@ -5,7 +5,6 @@ use crate::{
     access::{DefaultRight, Flag, Governing},
     key::Key,
     record::{self, InstancesState, Resource},
-    represent,
     tables::{Allowed, TypeDef},
     tree::Tree,
 };
@@ -70,7 +69,7 @@ pub fn admit<V: TreeView>(
     }
     let (path, resource_type) = target.resource();
     let flag = flag(request.method, resource_type);
-    let governing = if request.method == Method::Create && represent::is_root_collection(&path) {
+    let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
         let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);
         let otherwise = if registration { Governing::Everybody } else { nobody() };

@@ -38,12 +38,13 @@ pub struct Slot(pub u64);
 /// The collections of sclBase whose named children are subtrees of their own.
 pub const ROOT_COLLECTIONS: [&str; 5] = ["scls", "applications", "containers", "groups", "accessRights"];
 
-const ROOT_COLLECTION_TYPES: [(&str, ResourceType); 5] = [
-    (ROOT_COLLECTIONS[0], ResourceType::Scls),
-    (ROOT_COLLECTIONS[1], ResourceType::Applications),
-    (ROOT_COLLECTIONS[2], ResourceType::Containers),
-    (ROOT_COLLECTIONS[3], ResourceType::Groups),
-    (ROOT_COLLECTIONS[4], ResourceType::AccessRights),
+/// Their types, in the same order.
+const ROOT_COLLECTION_TYPES: [ResourceType; 5] = [
+    ResourceType::Scls,
+    ResourceType::Applications,
+    ResourceType::Containers,
+    ResourceType::Groups,
+    ResourceType::AccessRights,
 ];
 
 /// Whether a segment below a root collection is no name but one of the collection's own children or attributes
@@ -124,8 +125,15 @@ impl Path {
     /// The collection and name of the subtree; `None`: sclBase's own.
     fn root(&self) -> Option<(&'static str, &str)> {
         let [collection, name, ..] = self.segments.as_slice() else { return None };
-        let (collection, of) = ROOT_COLLECTION_TYPES.iter().find(|(known, _)| known == collection)?;
-        (!is_collections_own(*of, name)).then_some((*collection, name.as_str()))
+        let at = ROOT_COLLECTIONS.iter().position(|known| known == collection)?;
+        let is_name = !is_collections_own(ROOT_COLLECTION_TYPES[at], name);
+        is_name.then_some((ROOT_COLLECTIONS[at], name.as_str()))
+    }
+
+    /// The collection of sclBase that this path is, if it is one.
+    pub fn root_collection(&self) -> Option<&'static str> {
+        let [only] = self.segments.as_slice() else { return None };
+        ROOT_COLLECTIONS.into_iter().find(|collection| collection == only)
     }
 }
 

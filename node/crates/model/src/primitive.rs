@@ -1,7 +1,8 @@
 //! Request and response primitives, the same whatever protocol carried them.
 
 use crate::{
-    Entity, Path, Refusal, Representation, StatusCode, Timestamp, filter::FilterCriteria, value::Struct,
+    Entity, Path, Refusal, Representation, StatusCode, SubtreeRoot, Timestamp, filter::FilterCriteria,
+    value::Struct,
 };
 use bytes::Bytes;
 
@@ -34,6 +35,29 @@ pub struct RequestPrimitive {
     pub conditions: Conditions,
     /// Media type in which a notify should carry representations when this request creates a subscription.
     pub notify_media: NotifyMedia,
+}
+
+impl RequestPrimitive {
+    /// The subtree that decides about this request; a CREATE in one of sclBase's collections belongs to the child that
+    /// it makes. `None`: that child has no name.
+    pub fn subtree(&self) -> Option<SubtreeRoot> {
+        let target = &self.target;
+        // Anything else is malformed or the wrong resource, which is for the target's own subtree to say.
+        let child_id = match &self.body {
+            Body::Representation(child)
+                if self.method == Method::Create && target.root_collection().is_some() =>
+            {
+                child.resource_type.id_attribute().map(|id| (child, id.field.name))
+            }
+            _ => None,
+        };
+        let Some((child, id)) = child_id else { return Some(target.subtree()) };
+        match (child.get(id), child.text(id)) {
+            (_, Some(name)) => Some(target.child(name).subtree()),
+            (Some(_), None) => Some(target.subtree()),
+            (None, None) => None,
+        }
+    }
 }
 
 /// A body after decoding. Syntax is refused after authorisation (procedures.md 1.2), so a malformed one travels on.

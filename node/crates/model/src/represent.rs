@@ -3,7 +3,6 @@
 
 use crate::{
     Path, Representation, ResourceType, Scl, TreeView, Value,
-    path::ROOT_COLLECTIONS,
     record::{Instance, InstancesState, Resource},
     tables::{AttributeDef, Category, Mode, Shape, TypeDef},
     tree::Tree,
@@ -15,7 +14,7 @@ use crate::{
 pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<Representation, V::Error> {
     let stored = &resource.representation;
     let def = stored.resource_type.def();
-    let members = if def.category == Category::Collection && !is_root_collection(&resource.path) {
+    let members = if def.category == Category::Collection && resource.path.root_collection().is_none() {
         tree.children(&resource.path)?
     } else {
         Vec::new()
@@ -140,10 +139,6 @@ pub fn listed_type(attribute: &AttributeDef) -> Option<ResourceType> {
 pub(crate) fn referenced_child(def: &TypeDef, attribute: &AttributeDef) -> Option<&'static str> {
     let child = attribute.field.name.strip_suffix("Reference")?;
     def.children.iter().find(|c| c.segment == child).map(|c| c.segment)
-}
-
-pub(crate) fn is_root_collection(path: &Path) -> bool {
-    matches!(path.segments(), [only] if ROOT_COLLECTIONS.contains(&only.as_str()))
 }
 
 /// Mandatory in responses, yet nobody set it.

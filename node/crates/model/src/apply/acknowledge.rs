@@ -1,11 +1,7 @@
 //! Acknowledge: the other side has everything up to here.
 
 use super::{Answer, queue, writer::Writer};
-use crate::{
-    Path, ResponsePrimitive, StatusCode, TreeView,
-    key::Key,
-    path::{ROOT_COLLECTIONS, SubtreeRoot},
-};
+use crate::{Path, ResponsePrimitive, StatusCode, TreeView, key::Key};
 
 /// Removes what was delivered. The counter of a queue whose subscription is gone goes with its last entry; that of a
 /// root collection stays, because the other subtree remembers the last sequence it has seen.
@@ -13,16 +9,11 @@ pub(super) fn acknowledge<V: TreeView>(writer: &mut Writer<'_, V>, queue: &Path,
     let left = queue::remove_until(writer, queue, up_to)?;
     let counter = Key::outbox_next(queue);
     if !left
-        && !is_root_collection(queue)
+        && queue.root_collection().is_none()
         && writer.tree().resource(queue)?.is_none()
         && writer.tree().pointer(&counter)?.is_some()
     {
         writer.staged.delete(counter);
     }
     Ok(Ok(ResponsePrimitive::status(StatusCode::Ok)))
-}
-
-fn is_root_collection(queue: &Path) -> bool {
-    matches!(queue.segments(), [one] if ROOT_COLLECTIONS.contains(&one.as_str()))
-        && queue.subtree() == SubtreeRoot::SclBase
 }

@@ -1,8 +1,8 @@
 //! The reply table (decision 3): a request is applied once and answered the same however often it comes.
 //!
 //! The session's record is one small put a write, and its `highest` saves the lookup of a reply that cannot be there. A
-//! retry moves nothing and writes `last_used` when it is a minute old: a session is forgotten up to a minute later
-//! than it could be, never earlier.
+//! request that comes after later ones moves neither number and writes `last_used` only when that is a minute old: a
+//! session is forgotten up to a minute later than it could be, never earlier.
 
 use super::{Effect, writer::Writer};
 use crate::{
