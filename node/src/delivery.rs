@@ -24,6 +24,7 @@ mod attempt;
 mod counters;
 mod courier;
 mod edges;
+mod outside;
 mod shard;
 mod source;
 
@@ -40,6 +41,7 @@ use crate::{
 use banyan_client::Client;
 use banyan_model::placement::ShardId;
 use courier::{Courier, Room};
+use outside::EgressOutside;
 use shard::ShardSource;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinSet};
@@ -83,9 +85,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Nothing is delivered before [`Delivery::run`]; edges may connect already.
+    /// Nothing is delivered before [`Delivery::run`]; edges may connect already, and what the desk sends out goes by them.
     pub fn new(config: Config, shards: Shards, desk: Desk, client: Client) -> Delivery {
-        Delivery { shards, desk, client, room: Arc::new(Room::new(config)) }
+        let room = Room::new(config.clone());
+        desk.connect(Arc::new(EgressOutside { edges: room.edges.clone(), config }));
+        Delivery { shards, desk, client, room: Arc::new(room) }
     }
 
     /// Where edges connect.

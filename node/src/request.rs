@@ -6,6 +6,7 @@
 //! Invariants: `submit` never blocks; every submission is answered exactly once; what waits here is bounded; a
 //! submission whose deadline has passed is not begun.
 
+mod call;
 mod config;
 mod gather;
 mod internal;
@@ -15,6 +16,7 @@ mod rights;
 #[cfg(test)]
 mod tests;
 
+pub use call::{Exchange, Outside};
 pub use config::{Config, ConfigError};
 pub use rights::RightsCache;
 
@@ -34,7 +36,7 @@ use banyan_proto::{
 use bytes::Bytes;
 use pending::{Kind, Pending, Ticket};
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
@@ -51,6 +53,8 @@ struct Inner {
     views: watch::Receiver<Option<Arc<View>>>,
     client: Client,
     pending: Arc<Pending>,
+    /// Set once the edges' door is there.
+    outside: OnceLock<Arc<dyn Outside>>,
 }
 
 /// Where a request is decided, by this node's map.
@@ -68,7 +72,7 @@ impl Desk {
         client: Client,
     ) -> Desk {
         let pending = Pending::new(config.requests_max);
-        Desk { inner: Arc::new(Inner { config, shards, views, client, pending }) }
+        Desk { inner: Arc::new(Inner { config, shards, views, client, pending, outside: OnceLock::new() }) }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not

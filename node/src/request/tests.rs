@@ -7,11 +7,9 @@ use crate::subtree::{self, Rights};
 use banyan_client::Map;
 use banyan_model::{
     Body, Operation, Representation, ResourceType, Scl, Timestamp, Value,
-    filter::FilterCriteria,
     key::Key,
     path::Slot,
     placement::ShardMap,
-    primitive::{Conditions, NotifyMedia},
     value::{Content, ContentForm, Struct},
 };
 use banyan_raft::{Groups, Links};
@@ -139,15 +137,8 @@ fn new_id() -> RequestId {
 }
 
 fn request(method: Method, target: &str, body: Body) -> RequestPrimitive {
-    RequestPrimitive {
-        method,
-        target: path_of(target),
-        requesting_entity: Entity("/m2m".to_owned()),
-        body,
-        filter: Ok(FilterCriteria::default()),
-        conditions: Conditions::default(),
-        notify_media: NotifyMedia::default(),
-    }
+    let entity = Entity("/m2m".to_owned());
+    RequestPrimitive { body, ..RequestPrimitive::new(method, path_of(target), entity) }
 }
 
 fn retrieve(target: &str) -> RequestPrimitive {

@@ -9,8 +9,6 @@ use super::{
 use banyan_model::{
     Body, Entity, Method, Path, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
-    filter::FilterCriteria,
-    primitive::{Conditions, NotifyMedia},
     query,
     record::Resource,
     tables::Category,
@@ -92,15 +90,7 @@ impl ShardHandle {
         path: &Path,
         deadline: Instant,
     ) -> Result<bool, ShardError> {
-        let request = RequestPrimitive {
-            method: Method::Retrieve,
-            target: path.clone(),
-            requesting_entity: entity.clone(),
-            body: Body::None,
-            filter: Ok(FilterCriteria::default()),
-            conditions: Conditions::default(),
-            notify_media: NotifyMedia::default(),
-        };
+        let request = RequestPrimitive::new(Method::Retrieve, path.clone(), entity.clone());
         let mut leases = Leases::new();
         loop {
             let step = self.inner.step(|view| {

@@ -5,6 +5,7 @@ use crate::v1;
 use banyan_model::{
     Body, Entity, Method, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Timestamp, Value,
     filter::FilterCriteria,
+    primitive::{Correlation, ReferencePoint},
     value::{Element, NamedReference, Struct},
 };
 
@@ -30,6 +31,13 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
             filter_refusal,
             conditions: Some((&request.conditions).into()),
             notify_media: outbox::media_to_wire(request.notify_media),
+            reference_point: reference_point_to_wire(request.reference_point),
+            via: request.via.clone(),
+            correlation: request.correlation.as_ref().map(|correlation| v1::Correlation {
+                id: correlation.id.clone(),
+                contact: correlation.contact.clone(),
+            }),
+            group_request: request.group_request.clone(),
         }
     }
 }
@@ -64,6 +72,10 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
             },
             conditions: request.conditions.unwrap_or_default().into(),
             notify_media: outbox::media(request.notify_media)?,
+            reference_point: reference_point(request.reference_point)?,
+            via: request.via,
+            correlation: request.correlation.map(|c| Correlation { id: c.id, contact: c.contact }),
+            group_request: request.group_request,
         })
     }
 }
@@ -79,6 +91,7 @@ impl From<&ResponsePrimitive> for v1::ResponsePrimitive {
             allow: response.allow.iter().copied().map(method_to_wire).collect(),
             info: response.info.clone(),
             retry_after_ms: response.retry_after_ms,
+            retarget: response.retarget.clone(),
         }
     }
 }
@@ -96,6 +109,7 @@ impl TryFrom<v1::ResponsePrimitive> for ResponsePrimitive {
             allow: response.allow.into_iter().map(method).collect::<Result<_, _>>()?,
             info: response.info,
             retry_after_ms: response.retry_after_ms,
+            retarget: response.retarget,
         })
     }
 }
@@ -136,6 +150,8 @@ impl From<&FilterCriteria> for v1::FilterCriteria {
             size_until: filter.size_until,
             content_type: filter.content_type.clone(),
             meta_data_only: filter.meta_data_only,
+            search_prefix: filter.search_prefix.clone(),
+            max_size: filter.max_size,
         }
     }
 }
@@ -154,6 +170,8 @@ impl From<v1::FilterCriteria> for FilterCriteria {
             size_until: filter.size_until,
             content_type: filter.content_type,
             meta_data_only: filter.meta_data_only,
+            search_prefix: filter.search_prefix,
+            max_size: filter.max_size,
         }
     }
 }
@@ -230,6 +248,24 @@ fn method(number: i32) -> Result<Method, Malformed> {
         Ok(v1::Method::Execute) => Ok(Method::Execute),
         Ok(v1::Method::Notify) => Ok(Method::Notify),
         Ok(v1::Method::Unspecified) | Err(_) => Err(Malformed::unknown("method", number)),
+    }
+}
+
+fn reference_point_to_wire(point: ReferencePoint) -> i32 {
+    match point {
+        ReferencePoint::Mia => v1::ReferencePoint::Mia,
+        ReferencePoint::Dia => v1::ReferencePoint::Dia,
+        ReferencePoint::Mid => v1::ReferencePoint::Mid,
+    }
+    .into()
+}
+
+fn reference_point(number: i32) -> Result<ReferencePoint, Malformed> {
+    match v1::ReferencePoint::try_from(number) {
+        Ok(v1::ReferencePoint::Mia) => Ok(ReferencePoint::Mia),
+        Ok(v1::ReferencePoint::Dia) => Ok(ReferencePoint::Dia),
+        Ok(v1::ReferencePoint::Mid) => Ok(ReferencePoint::Mid),
+        Err(_) => Err(Malformed::unknown("reference point", number)),
     }
 }
 

@@ -17,6 +17,10 @@ pub struct FilterCriteria {
     pub size_until: Option<i64>,
     pub content_type: Vec<String>,
     pub meta_data_only: bool,
+    /// Discovery: the URI of the subtree to look in.
+    pub search_prefix: Option<String>,
+    /// Discovery: how many URIs to answer at most.
+    pub max_size: Option<i64>,
 }
 
 impl FilterCriteria {

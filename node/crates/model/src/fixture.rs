@@ -3,11 +3,9 @@
 use crate::{
     Body, Content, Entity, Method, Path, Representation, RequestPrimitive, ResourceType, Scl, Timestamp,
     Value,
-    filter::FilterCriteria,
     key::Key,
     memory::Memory,
     path::ROOT_COLLECTIONS,
-    primitive::{Conditions, NotifyMedia},
     record::{self, Instance, InstancesState, Record},
     tables::Category,
     tree::Tree,
@@ -47,15 +45,8 @@ pub(crate) fn representation(
 }
 
 pub(crate) fn request(method: Method, target: &str, body: Body) -> RequestPrimitive {
-    RequestPrimitive {
-        method,
-        target: path(target),
-        requesting_entity: Entity("/m2m/applications/a".into()),
-        body,
-        filter: Ok(FilterCriteria::default()),
-        conditions: Conditions::default(),
-        notify_media: NotifyMedia::default(),
-    }
+    let entity = Entity("/m2m/applications/a".into());
+    RequestPrimitive { body, ..RequestPrimitive::new(method, path(target), entity) }
 }
 
 /// One permission: its flags, and one holder (`all`, `ref:`, `app:`, `scl:` or `domain:` before it).

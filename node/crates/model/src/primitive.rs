@@ -35,9 +35,55 @@ pub struct RequestPrimitive {
     pub conditions: Conditions,
     /// Media type in which a notify should carry representations when this request creates a subscription.
     pub notify_media: NotifyMedia,
+    /// Over which reference point it came.
+    pub reference_point: ReferencePoint,
+    /// The SCLs that passed it on, by id, the first one first (`Via`).
+    pub via: Vec<String>,
+    /// Asks for an asynchronous answer.
+    pub correlation: Option<Correlation>,
+    /// groupRequestIdentifier: one fan-out, so that a group within a group is not asked twice.
+    pub group_request: Option<String>,
+}
+
+/// Over which reference point a request came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReferencePoint {
+    /// Network application to NSCL.
+    #[default]
+    Mia,
+    /// Device or gateway application to its D/GSCL.
+    Dia,
+    /// SCL to SCL.
+    Mid,
+}
+
+/// What an asynchronous request says of its answer (procedures.md 17).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Correlation {
+    /// correlationID, chosen by the issuer.
+    pub id: String,
+    /// contactURI: where the responseNotify goes. `None`: the issuer repeats the request until it is answered.
+    pub contact: Option<String>,
 }
 
 impl RequestPrimitive {
+    /// A request without body, criteria or conditions.
+    pub fn new(method: Method, target: Path, requesting_entity: Entity) -> RequestPrimitive {
+        RequestPrimitive {
+            method,
+            target,
+            requesting_entity,
+            body: Body::None,
+            filter: Ok(FilterCriteria::default()),
+            conditions: Conditions::default(),
+            notify_media: NotifyMedia::default(),
+            reference_point: ReferencePoint::default(),
+            via: Vec::new(),
+            correlation: None,
+            group_request: None,
+        }
+    }
+
     /// The subtree that decides about this request; a CREATE in one of sclBase's collections belongs to the child that
     /// it makes. `None`: that child has no name.
     pub fn subtree(&self) -> Option<SubtreeRoot> {
@@ -126,6 +172,9 @@ pub struct ResponsePrimitive {
     pub info: String,
     /// With SERVICE_UNAVAILABLE: when to try again, in milliseconds.
     pub retry_after_ms: Option<u32>,
+    /// Not an answer: whoever holds the request sends it on to this absolute URI and relays what that says
+    /// (procedures.md 12, 13).
+    pub retarget: Option<String>,
 }
 
 impl ResponsePrimitive {
@@ -140,6 +189,7 @@ impl ResponsePrimitive {
             allow: Vec::new(),
             info: String::new(),
             retry_after_ms: None,
+            retarget: None,
         }
     }
 }

@@ -4,9 +4,8 @@ use super::strategy;
 use crate::{convert::*, v1};
 use banyan_model::{
     Body, Content, Entity, Method, Path, RequestPrimitive, Value,
-    filter::FilterCriteria,
     outbox::{Message as Promise, Notification, OutboxEntry},
-    primitive::{Conditions, NotifyMedia},
+    primitive::NotifyMedia,
     record::Record,
     value::{ContentForm, Element, Struct},
 };
@@ -227,15 +226,9 @@ fn contents_are_slices_of_what_was_read() {
 }
 
 fn request(body: Body) -> RequestPrimitive {
-    RequestPrimitive {
-        method: Method::Create,
-        target: Path::parse("accessRights").expect("a path"),
-        requesting_entity: Entity("/m2m/applications/a".to_owned()),
-        body,
-        filter: Ok(FilterCriteria::default()),
-        conditions: Conditions::default(),
-        notify_media: NotifyMedia::Xml,
-    }
+    let target = Path::parse("accessRights").expect("a path");
+    let entity = Entity("/m2m/applications/a".to_owned());
+    RequestPrimitive { body, ..RequestPrimitive::new(Method::Create, target, entity) }
 }
 
 /// The stored message that nests a representation deepest.

@@ -7,7 +7,7 @@ use banyan_model::{
     outbox::{Message, Notification, OutboxEntry},
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
-    primitive::{Conditions, NotifyMedia},
+    primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
     record::{Instance, InstancesState, Record, Resource},
     tables,
     time::XsdDuration,
@@ -291,8 +291,9 @@ fn body() -> impl Strategy<Value = Body> {
 fn filter() -> impl Strategy<Value = FilterCriteria> {
     let times = (option::of(time()), option::of(time()), option::of(time()), option::of(time()));
     let texts = (vec(text(), 0..3), vec(text(), 0..3), vec(text(), 0..3), option::of(text()));
-    (times, texts, option::of(any::<i64>()), option::of(any::<i64>()), any::<bool>()).prop_map(
-        |(times, texts, size_from, size_until, meta_data_only)| FilterCriteria {
+    let discovery = (option::of(text()), option::of(any::<i64>()));
+    (times, texts, option::of(any::<i64>()), option::of(any::<i64>()), any::<bool>(), discovery).prop_map(
+        |(times, texts, size_from, size_until, meta_data_only, (search_prefix, max_size))| FilterCriteria {
             if_modified_since: times.0,
             if_unmodified_since: times.1,
             created_after: times.2,
@@ -304,14 +305,20 @@ fn filter() -> impl Strategy<Value = FilterCriteria> {
             size_from,
             size_until,
             meta_data_only,
+            search_prefix,
+            max_size,
         },
     )
 }
 
 pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
     let filter = prop_oneof![filter().prop_map(Ok), refusal().prop_map(Err)];
-    (method(), path(), text(), body(), filter, conditions(), media()).prop_map(
-        |(method, target, entity, body, filter, conditions, notify_media)| RequestPrimitive {
+    let point = prop_oneof![Just(ReferencePoint::Mia), Just(ReferencePoint::Dia), Just(ReferencePoint::Mid)];
+    let correlation =
+        option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
+    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()));
+    (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
+        |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
             target,
             requesting_entity: Entity(entity),
@@ -319,12 +326,22 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             filter,
             conditions,
             notify_media,
+            reference_point: passed_on.0,
+            via: passed_on.1,
+            correlation: passed_on.2,
+            group_request: passed_on.3,
         },
     )
 }
 
 pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
-    let tags = (option::of(text()), option::of(text()), option::of(time()), option::of(any::<u32>()));
+    let tags = (
+        option::of(text()),
+        option::of(text()),
+        option::of(time()),
+        option::of(any::<u32>()),
+        option::of(text()),
+    );
     (status(), body(), tags, vec(method(), 0..4), text()).prop_map(|(status, body, tags, allow, info)| {
         ResponsePrimitive {
             status,
@@ -333,6 +350,7 @@ pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
             etag: tags.1,
             last_modified: tags.2,
             retry_after_ms: tags.3,
+            retarget: tags.4,
             allow,
             info,
         }

@@ -14,8 +14,7 @@ use crate::{
 };
 use banyan_codec::{Format, Limits};
 use banyan_model::{
-    Body, Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
-    filter::FilterCriteria, primitive::NotifyMedia,
+    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia,
 };
 use http::{Request, request::Parts};
 use hyper::body::Incoming;
@@ -98,13 +97,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         }
 
         let mut primitive = RequestPrimitive {
-            method,
-            target,
-            requesting_entity,
-            body: Body::None,
-            filter: Ok(FilterCriteria::default()),
             conditions: conditions::read(&head.headers),
-            notify_media: NotifyMedia::Xml,
+            ..RequestPrimitive::new(method, target, requesting_entity)
         };
         let mut share = None;
         match method {

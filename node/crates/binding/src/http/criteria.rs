@@ -89,6 +89,7 @@ mod tests {
             size_until: Some(9),
             content_type: vec!["image/*".to_owned()],
             meta_data_only: true,
+            ..FilterCriteria::default()
         };
         assert_eq!(criteria, Ok(expected));
         assert_eq!(read(""), Ok(FilterCriteria::default()));

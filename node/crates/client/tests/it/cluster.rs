@@ -3,9 +3,7 @@
 use banyan_client::{Client, Config};
 use banyan_model::{
     Body, Entity, Method, Path, RequestPrimitive, ResponsePrimitive, StatusCode,
-    filter::FilterCriteria,
     placement::{NodeId, ShardMap},
-    primitive::{Conditions, NotifyMedia},
 };
 use banyan_proto::{
     convert,
@@ -180,15 +178,8 @@ pub(crate) async fn until(condition: impl Fn() -> bool) {
 }
 
 pub(crate) fn request(by: &str, method: Method) -> RequestPrimitive {
-    RequestPrimitive {
-        method,
-        target: Path::parse("containers/c/contentInstances").expect("a path"),
-        requesting_entity: Entity(by.to_owned()),
-        body: Body::None,
-        filter: Ok(FilterCriteria::default()),
-        conditions: Conditions::default(),
-        notify_media: NotifyMedia::Xml,
-    }
+    let target = Path::parse("containers/c/contentInstances").expect("a path");
+    RequestPrimitive::new(method, target, Entity(by.to_owned()))
 }
 
 pub(crate) fn write(by: &str) -> RequestPrimitive {

@@ -123,6 +123,7 @@ fn document(format: Format, status: StatusCode, what: Option<What>) -> Result<Op
         }
         Some(What::ErrorInfo(info)) => Some(error_info(format, status, &info)),
         Some(What::Bare(_)) => None,
+        Some(What::Request(_)) => return Err(Malformed::Missing("notify")),
         None => return Err(Malformed::Missing("what")),
     })
 }

@@ -290,6 +290,8 @@ fn criteria_of(criteria: &Struct) -> FilterCriteria {
         size_from: long("sizeFrom"),
         size_until: long("sizeUntil"),
         content_type: texts("contentType"),
+        search_prefix: None,
+        max_size: None,
         meta_data_only: criteria.get("metaDataOnly") == Some(&Value::Bool(true)),
     }
 }
