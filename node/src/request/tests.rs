@@ -332,7 +332,7 @@ fn created(name: &str, expires: Option<Timestamp>) -> Operation {
         representation.set("expirationTime", Value::Datetime(at));
     }
     let path = path_of(&format!("/containers/{name}"));
-    Operation::Create { path, representation, notify_media: NotifyMedia::default() }
+    Operation::Create { path, representation, notify_media: banyan_model::primitive::NotifyMedia::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Body, Entity, Method, Path, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
+    Entity, Method, Path, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
     query,
     record::Resource,
