@@ -64,6 +64,8 @@ pub struct Config {
     /// Scheme and authority under which subscribers reach this SCL; stands before addresses in notifications.
     /// Default: `http://` and the cluster's first authority, else the first listener's address.
     pub public_uri: Option<String>,
+    /// The edition of TS 102 921 in which representations are written; either is read. Default 2.1.1.
+    pub edition: Edition,
     /// Threads that serve; an edge scales by processes, so one a process is enough where several share a machine.
     /// Default 0: one for each core.
     pub worker_threads: usize,
@@ -81,6 +83,27 @@ pub struct Config {
     pub limits: Limits,
     /// Outgoing notifications.
     pub egress: Egress,
+}
+
+/// An edition of TS 102 921.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub enum Edition {
+    /// V2.1.1.
+    #[default]
+    #[serde(rename = "2.1.1")]
+    V2,
+    /// V1.1.1.
+    #[serde(rename = "1.1.1")]
+    V1,
+}
+
+impl From<Edition> for banyan_codec::Edition {
+    fn from(edition: Edition) -> banyan_codec::Edition {
+        match edition {
+            Edition::V2 => banyan_codec::Edition::V2,
+            Edition::V1 => banyan_codec::Edition::V1,
+        }
+    }
 }
 
 /// Files of the HTTPS listener, PEM.
@@ -181,6 +204,7 @@ impl Default for Config {
             plaintext: false,
             open: false,
             public_uri: None,
+            edition: Edition::default(),
             worker_threads: 0,
             request_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,

@@ -197,7 +197,7 @@ async fn found(parts: Found) {
     };
     let forwarder = Forwarder { client: client.clone(), timeout: millis(config.request_timeout_ms) };
     let public_uri = public_uri(&config, &scl, addresses);
-    let courier = Courier::new(&config.egress, contact_tls, &public_uri, &scl.base);
+    let courier = Courier::new(&config, contact_tls, &public_uri, &scl.base);
     info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
     if door.service.0.set(Binding::new(binding_config(&config, scl), identity, forwarder)).is_err() {
         error!("the door was open already");
@@ -211,6 +211,7 @@ fn binding_config(config: &Config, scl: Scl) -> binding::Config {
     let mut made = binding::Config::new(scl);
     made.limits.bytes_max = config.limits.body_bytes_max;
     made.body_timeout = millis(config.limits.body_timeout_ms);
+    made.edition = config.edition.into();
     made.bodies_bytes_max = config.limits.bodies_bytes_max;
     made
 }

@@ -97,6 +97,21 @@ pub struct FieldDef {
     /// Fields with the same non-empty group exclude each other.
     pub choice: &'static str,
     pub facet: &'static str,
+    /// `None`: only in V2.1.1.
+    pub v1: Option<V1Def>,
+}
+
+/// How V1.1.1 declares a field, as far as writing it depends on that.
+#[derive(Clone, Copy, Debug)]
+pub struct V1Def {
+    /// Its name there.
+    pub name: &'static str,
+    /// Its place in the order of emission there.
+    pub position: u32,
+    /// Its type there.
+    pub xsd_type: &'static str,
+    /// Whether it is in a namespace there.
+    pub qualified: bool,
 }
 
 /// One attribute of a resource type, with its modes.

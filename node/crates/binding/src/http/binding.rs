@@ -12,7 +12,7 @@ use crate::{
     Handler,
     identity::{Identity, Peer},
 };
-use banyan_codec::{Format, Limits};
+use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
     Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia,
 };
@@ -25,6 +25,8 @@ use std::time::Duration;
 pub struct Config {
     /// What this SCL calls itself: sclBase path and the authorities that mean it (none: all).
     pub scl: Scl,
+    /// The edition in which documents are written. Default V2.1.1.
+    pub edition: Edition,
     /// What one body may cost; `bytes_max` is the limit behind 413.
     pub limits: Limits,
     /// From the header to the end of the body. Default 30 s.
@@ -38,6 +40,7 @@ impl Config {
     pub fn new(scl: Scl) -> Config {
         Config {
             scl,
+            edition: Edition::default(),
             limits: Limits::default(),
             body_timeout: Duration::from_secs(30),
             bodies_bytes_max: 256 << 20,
@@ -147,6 +150,7 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
         let chosen = accept.choose(preferred);
         let mut dress = Dress {
             format: chosen.unwrap_or(preferred),
+            edition: self.config.edition,
             acceptable: chosen.is_some(),
             accept,
             secure: peer.secure,

@@ -1,5 +1,6 @@
 //! The codec from outside: golden files, the project's samples, generated round trips, liberal and hostile input.
 
+mod edition;
 mod golden;
 mod hostile;
 mod reading;

@@ -41,7 +41,7 @@ async fn subscriber() -> (String, Arc<Subscriber>) {
 }
 
 fn courier() -> Courier {
-    Courier::new(&Egress::default(), None, "http://nscl.example.com:8080", "/m2m")
+    Courier::new(&Config::default(), None, "http://nscl.example.com:8080", "/m2m")
 }
 
 fn job(contact: String, what: What) -> DeliveryJob {
