@@ -3,6 +3,7 @@
 mod edition;
 mod golden;
 mod hostile;
+mod openapi;
 mod reading;
 mod round_trip;
 mod sample;
