@@ -309,7 +309,7 @@ impl Write<'_> {
             }
             let name = attribute.field.name;
             let value = if name == "expirationTime" {
-                // Where every response has one, unlimited is said by the last dateTime of four-digit years.
+                // Where every response has one, unlimited is said by the last day of four-digit years.
                 let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
                 let expiration = self.expiration(representation.datetime(name))?;
                 expiration.or(unlimited).map(Value::Datetime)
@@ -345,8 +345,8 @@ impl Write<'_> {
     }
 }
 
-/// 9999-12-31T23:59:59Z.
-const FAR_FUTURE: Timestamp = Timestamp(253_402_300_799_000);
+/// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
+const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
 
 /// What must be there is, what must not is not.
 fn modes(

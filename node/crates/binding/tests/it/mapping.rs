@@ -73,7 +73,7 @@ async fn verbs_become_methods() {
                  <m2m:execReqArgs xmlns:m2m=\"http://uri.etsi.org/m2m\"/>"
             ),
             "204
-             > Execute /scls/s/mgmtObjs/m by /m2m/applications/a: attribute execReqArgs",
+             > Execute /scls/s/mgmtObjs/m by /m2m/applications/a: attribute execReqArgs=Struct(Struct { name: \"ExecReqArgsList\", fields: [] })",
         )
         .await;
     bench

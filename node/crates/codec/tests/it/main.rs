@@ -1,5 +1,8 @@
 //! The codec from outside: golden files, the project's samples, generated round trips, liberal and hostile input.
 
+mod emitted;
+#[path = "../../../model/tests/it/every_type.rs"]
+mod every_type;
 mod golden;
 mod hostile;
 mod reading;
