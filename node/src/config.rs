@@ -225,9 +225,24 @@ section! {
         content_bytes_max: u64 content_bytes_max,
         /// maxNrOfInstances of a container whose creator names none. Default 0: no limit.
         instances_default: u64 instances_default,
-        /// Notifications that one subscription may have waiting. Default 100,000.
+        /// The most that maxNrOfInstances may be; more, and no limit, are clipped to it. Default 10,000,000.
+        instances_max: u64 instances_max,
+        /// The most that maxByteSize may be, likewise. Default 16 GiB.
+        container_bytes_max: u64 container_bytes_max,
         /// Subscriptions on one resource. Default 1,000.
         subscriptions_per_resource_max: u32 subscriptions_per_resource_max,
+        /// Resources of one subtree, contentInstances not counted. Default 1,000,000.
+        resources_per_subtree_max: u64 resources_per_subtree_max,
+        /// searchStrings of one resource. Default 100.
+        search_strings_max: u32 search_strings_max,
+        /// Bytes of one of them. Default 256.
+        search_string_bytes_max: u32 search_string_bytes_max,
+        /// Members of one group. Default 10,000.
+        members_per_group_max: u32 members_per_group_max,
+        /// m2mPocs of one scl. Default 32.
+        m2m_pocs_per_scl_max: u32 m2m_pocs_per_scl_max,
+        /// Entries of any other list in a representation. Default 1,000.
+        list_entries_max: u32 list_entries_max,
     }
 }
 

@@ -82,8 +82,14 @@ fn types(code: &mut String) {
                 .filter(|h| !h.is_empty())
                 .map(|h| format!("ResourceType::{}", camel(h)))
                 .collect();
-            writeln!(code, "    ChildDef {{ segment: {:?}, holds: &[{}] }},", c["child"], holds.join(", "))
-                .expect("a string takes all");
+            writeln!(
+                code,
+                "    ChildDef {{ segment: {:?}, holds: &[{}], implicit: {} }},",
+                c["child"],
+                holds.join(", "),
+                c["implicit"] == "yes"
+            )
+            .expect("a string takes all");
         }
         code.push_str("] },\n");
     }

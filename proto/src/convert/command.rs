@@ -3,7 +3,7 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
+    Command, Entity, Execution, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -82,6 +82,7 @@ impl From<&Operation> for v1::command::Operation {
                 path: Some(path.into()),
                 final_status: final_status.map(number),
             }),
+            Operation::Execute(execution) => Wire::Execute(execution.into()),
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -138,6 +139,7 @@ impl TryFrom<v1::command::Operation> for Operation {
                 path: required("path", path)?.into(),
                 final_status: final_status.map(status).transpose()?,
             },
+            Wire::Execute(execute) => Operation::Execute(execute.try_into()?),
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,
@@ -146,6 +148,44 @@ impl TryFrom<v1::command::Operation> for Operation {
                     at: Timestamp(at_ms),
                 }
             }
+        })
+    }
+}
+
+impl From<&Execution> for v1::Execute {
+    fn from(execution: &Execution) -> v1::Execute {
+        use v1::execute::Execution as Wire;
+        let execution = match execution {
+            Execution::Command { path, representation } => Wire::Command(v1::ExecuteCommand {
+                path: Some(path.into()),
+                representation: Some(representation.into()),
+            }),
+            Execution::Cancel { path } => Wire::Cancel(path.into()),
+            Execution::Action { path, attribute } => Wire::Action(v1::ExecuteAction {
+                path: Some(path.into()),
+                attribute: (*attribute).to_owned(),
+            }),
+        };
+        v1::Execute { execution: Some(execution) }
+    }
+}
+
+impl TryFrom<v1::Execute> for Execution {
+    type Error = Malformed;
+
+    fn try_from(execute: v1::Execute) -> Result<Execution, Malformed> {
+        use v1::execute::Execution as Wire;
+        Ok(match required("execution", execute.execution)? {
+            Wire::Command(v1::ExecuteCommand { path, representation }) => Execution::Command {
+                path: required("path", path)?.into(),
+                representation: required("representation", representation)?.try_into()?,
+            },
+            Wire::Cancel(path) => Execution::Cancel { path: path.into() },
+            Wire::Action(v1::ExecuteAction { path, attribute }) => Execution::Action {
+                path: required("path", path)?.into(),
+                attribute: names::any(&attribute)
+                    .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+            },
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    execute::is_executable,
     key::Key,
     record::{self, InstancesState, Resource},
     tables::{Allowed, TypeDef},
@@ -101,6 +102,8 @@ pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governi
     match (resource.representation.resource_type, above) {
         (ResourceType::AccessRight, _) => Ok(Governing::SelfPermissions(Box::new(resource.representation))),
         (ResourceType::Subscriptions, Some(watched)) => governing(tree, &watched),
+        // Has no accessRightID, as contentInstances have none.
+        (ResourceType::ExecInstances, Some(command)) => governing(tree, &command),
         (ResourceType::Subscription, Some(collection)) => Ok(Governing::Creator {
             creator: Entity(resource.creator),
             otherwise: Box::new(governing(tree, &collection)?),
@@ -180,11 +183,14 @@ struct Located {
 const METHODS: [Method; 6] =
     [Method::Create, Method::Retrieve, Method::Update, Method::Delete, Method::Execute, Method::Notify];
 
+/// Whether EXECUTE on an attribute starts something.
+type Executable = bool;
+
 /// Which methods exist on a target.
 enum Methods {
     Of(&'static TypeDef),
     /// An attribute: what its own modes refuse is a matter of the body. CREATE and DELETE are for list entries.
-    OfAttributeOf(&'static TypeDef),
+    OfAttributeOf(&'static TypeDef, Executable),
     RetrieveOnly,
 }
 
@@ -200,10 +206,11 @@ impl Methods {
                 Method::Execute => def.execute == Allowed::Yes,
                 Method::Notify => def.resource_type == ResourceType::ContentInstances,
             },
-            Methods::OfAttributeOf(def) => match method {
+            Methods::OfAttributeOf(def, executable) => match method {
                 Method::Retrieve => true,
                 Method::Create | Method::Update | Method::Delete => def.update != Allowed::No,
-                Method::Execute | Method::Notify => false,
+                Method::Execute => *executable,
+                Method::Notify => false,
             },
             Methods::RetrieveOnly => method == Method::Retrieve,
         }
@@ -238,9 +245,14 @@ fn whole(path: Path, resource_type: ResourceType) -> Located {
 }
 
 fn attribute(path: Path, resource_type: ResourceType, name: &str, rest: &[String]) -> Option<Located> {
-    let attribute = resource_type.attribute(name)?.field.name;
-    let target = Target::Attribute { path, resource_type, attribute, rest: rest.to_vec() };
-    Some(Located { target, methods: Methods::OfAttributeOf(resource_type.def()) })
+    let attribute = resource_type.attribute(name)?;
+    let executable = rest.is_empty() && is_executable(resource_type, attribute);
+    let methods = Methods::OfAttributeOf(resource_type.def(), executable);
+    let attribute = attribute.field.name;
+    Some(Located {
+        target: Target::Attribute { path, resource_type, attribute, rest: rest.to_vec() },
+        methods,
+    })
 }
 
 /// contentInstances, an instance in it, or something of either.

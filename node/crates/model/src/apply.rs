@@ -8,8 +8,10 @@ mod collection;
 mod create;
 mod create_instance;
 mod delete;
+mod execute;
 mod expire;
 mod instances;
+mod online;
 mod queue;
 mod reply;
 mod staged;
@@ -139,6 +141,7 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::EndSubscription { path, final_status } => {
             subscription::end_subscription(writer, path, *final_status)
         }
+        Operation::Execute(execution) => execute::execute(writer, &command.entity, execution),
         Operation::CollectionChanged { collection, shard, sequence, at } => {
             collection::collection_changed(writer, collection, *shard, *sequence, *at)
         }

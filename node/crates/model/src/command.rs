@@ -94,6 +94,8 @@ pub enum Operation {
         /// `None` when the contact itself refused: nobody is told.
         final_status: Option<crate::StatusCode>,
     },
+    /// EXECUTE of something that is kept in this SCL.
+    Execute(Execution),
     /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {
         /// Root collection (`applications`).
@@ -104,5 +106,30 @@ pub enum Operation {
         sequence: u64,
         /// When.
         at: Timestamp,
+    },
+}
+
+/// What an EXECUTE starts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Execution {
+    /// A mgmtCmd: this execInstance below it. Its representation carries the arguments (`execReqArgs`) for whoever talks
+    /// to the device; no issuer is shown them.
+    Command {
+        /// The new execInstance.
+        path: Path,
+        /// Complete.
+        representation: Representation,
+    },
+    /// The end of an execInstance.
+    Cancel {
+        /// The execInstance.
+        path: Path,
+    },
+    /// An action of a management object.
+    Action {
+        /// The parameters resource that has the action.
+        path: Path,
+        /// The action.
+        attribute: &'static str,
     },
 }

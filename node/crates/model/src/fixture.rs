@@ -7,7 +7,6 @@ use crate::{
     memory::Memory,
     path::ROOT_COLLECTIONS,
     record::{self, Instance, InstancesState, Record},
-    tables::Category,
     tree::Tree,
     value::{ContentForm, Struct},
 };
@@ -108,10 +107,10 @@ pub(crate) fn put(
 }
 
 fn put_children(memory: &mut Memory, at: &Path, resource_type: ResourceType) {
-    for child in resource_type.def().children {
-        let below = at.child(child.segment);
-        match ResourceType::from_name(child.segment) {
-            Some(ResourceType::ContentInstances) => {
+    for child in resource_type.def().collections() {
+        let below = at.child(child.name());
+        match child {
+            ResourceType::ContentInstances => {
                 let state = InstancesState {
                     next: 1,
                     creation_time: THEN,
@@ -122,10 +121,7 @@ fn put_children(memory: &mut Memory, at: &Path, resource_type: ResourceType) {
                 memory.records.insert(Key::instances(at), Record::Instances(state));
                 put_children(memory, &below, ResourceType::ContentInstances);
             }
-            Some(collection) if collection.def().category == Category::Collection => {
-                put(memory, below.to_string().as_str(), collection, &[]);
-            }
-            _ => {}
+            collection => put(memory, below.to_string().as_str(), collection, &[]),
         }
     }
 }

@@ -53,6 +53,7 @@ const OUTBOX_NEXT: u8 = b'p';
 const REPLY: u8 = b'a';
 const SESSION: u8 = b'b';
 const CHANGED: u8 = b'c';
+const RESOURCES: u8 = b'k';
 
 /// Between a parent and its child's name; below every byte that a segment may begin with.
 const CHILD: u8 = 1;
@@ -141,6 +142,11 @@ impl Key {
         bytes.push(0);
         bytes.extend_from_slice(&shard.0.to_be_bytes());
         Key { space: Space::Slot(SubtreeRoot::SclBase.slot()), bytes }
+    }
+
+    /// `Record::Pointer`: how many named resources a subtree has, its root included, contentInstances not.
+    pub fn resources(subtree: &SubtreeRoot) -> Key {
+        of_subtree(&subtree.path(), path_bytes(RESOURCES, &subtree.path()))
     }
 
     /// Whether this is the key of a `Record::Resource` or a `Record::Instances`: what every request looks up on its way.

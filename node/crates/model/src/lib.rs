@@ -13,6 +13,7 @@ pub mod tables;
 pub mod time;
 pub mod value;
 
+pub mod holds;
 pub mod key;
 pub mod memory;
 pub mod record;
@@ -24,6 +25,7 @@ pub mod admit;
 pub mod apply;
 pub mod command;
 pub mod conditions;
+pub mod execute;
 pub mod outbox;
 pub mod query;
 pub mod represent;
@@ -34,7 +36,7 @@ pub mod placement;
 #[cfg(test)]
 mod fixture;
 
-pub use command::{Command, Operation, RequestId};
+pub use command::{Command, Execution, Operation, RequestId};
 pub use entity::{Entity, Scl};
 pub use path::{Path, SubtreeRoot};
 pub use primitive::{Body, Method, RequestPrimitive, ResponsePrimitive};

@@ -171,7 +171,10 @@ fn resource<V: TreeView>(
     accessor: Accessor<'_>,
 ) -> Result<Result<Found, Refusal>, V::Error> {
     let Some(resource) = tree.resource(path)? else { return Ok(Err(Refusal::not_found())) };
-    let whole = represent::resource(tree, &resource)?;
+    let whole = match accessor {
+        None => represent::resource(tree, &resource)?,
+        Some(_) => represent::with_running(tree, &resource)?,
+    };
     Ok(part(whole, accessor).map(|body| Found {
         body,
         etag: represent::etag(&resource),

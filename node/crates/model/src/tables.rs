@@ -131,6 +131,8 @@ pub struct ChildDef {
     pub segment: &'static str,
     /// For `{id}` the types it may be, for a collection the types it may contain.
     pub holds: &'static [ResourceType],
+    /// Made with its parent.
+    pub implicit: bool,
 }
 
 /// A resource type: its rows of types.csv, methods.csv, attributes.csv and tree.csv.
@@ -197,11 +199,37 @@ impl ResourceType {
         self.def().attributes.iter().find(|a| a.field.name == name)
     }
 
+    /// Whether it is the other type, or one that `mgmtObj` or `parameters` stands for: those two mean every type that
+    /// specialises them (tree.csv). A locationContainer is no container in that sense.
+    pub fn is_a(self, other: ResourceType) -> bool {
+        let stands_for_more = matches!(other, ResourceType::MgmtObj | ResourceType::Parameters);
+        self == other || (stands_for_more && self.def().specialises == other.name())
+    }
+
+    /// Whether it holds contentInstances.
+    pub fn is_container(self) -> bool {
+        self.def().child("contentInstances").is_some()
+    }
+
     /// The attribute that names the resource (`id`, `appId`, `sclId`), if the type has one.
     pub fn id_attribute(self) -> Option<&'static AttributeDef> {
         self.def().attributes.iter().find(|a| {
             a.field.kind == FieldKind::XmlAttribute && matches!(a.field.name, "id" | "appId" | "sclId")
         })
+    }
+}
+
+impl TypeDef {
+    /// The collections that are made with a resource of this type.
+    pub fn collections(&self) -> impl Iterator<Item = ResourceType> {
+        let of = |child: &ChildDef| ResourceType::from_name(child.segment);
+        let found = self.children.iter().filter(|child| child.implicit).filter_map(of);
+        found.filter(|child| child.def().category == Category::Collection)
+    }
+
+    /// What may stand below under this segment (a fixed name or `{id}`).
+    pub fn child(&self, segment: &str) -> Option<&'static ChildDef> {
+        self.children.iter().find(|child| child.segment == segment)
     }
 }
 

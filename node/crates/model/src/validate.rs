@@ -5,15 +5,19 @@
 
 mod assigned;
 mod body;
+mod execute;
 mod name;
+mod quota;
 mod rules;
 
 use crate::{
-    Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive, ResourceType,
-    Scl, StatusCode, Timestamp, TreeView, Value,
+    Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
+    ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
     conditions,
-    primitive::Conditions,
+    holds::{self, Place},
+    key::Key,
+    primitive::{Conditions, ReferencePoint},
     represent,
     tables::Mode,
     tree::Tree,
@@ -28,7 +32,18 @@ pub struct Policy {
     pub expiration_max_ms: i64,
     pub content_bytes_max: u64,
     pub instances_default: i64,
+    /// maxNrOfInstances and maxByteSize of a container are clipped to these.
+    pub instances_max: i64,
+    pub container_bytes_max: i64,
     pub subscriptions_per_resource_max: u32,
+    /// Named resources of one subtree; contentInstances are bounded by their container.
+    pub resources_per_subtree_max: u64,
+    pub search_strings_max: u32,
+    pub search_string_bytes_max: u32,
+    pub members_per_group_max: u32,
+    pub m2m_pocs_per_scl_max: u32,
+    /// Entries of any other list in a representation.
+    pub list_entries_max: u32,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -44,7 +59,9 @@ pub fn command<V: TreeView>(
     request: RequestPrimitive,
     admission: &Admission,
 ) -> Result<Result<Command, Refusal>, V::Error> {
-    let stored = Stored::read(&Tree::new(view, scl), &admission.target)?;
+    let tree = Tree::new(view, scl);
+    let mut stored = Stored::read(&tree, &admission.target)?;
+    stored.read_around(&tree, policy, &request, &admission.target)?;
     let entity = request.requesting_entity.clone();
     let write = Write { scl, policy, at, stored };
     let operation = write.operation(request, &admission.target);
@@ -63,6 +80,12 @@ struct Stored {
     parent: Option<ResourceType>,
     /// Subscriptions on what a subscriptions collection belongs to.
     subscriptions: u32,
+    /// Of a CREATE or EXECUTE: resources that the subtree has.
+    resources: u64,
+    /// Of a CREATE in m2mPocs: how many there are, counted as far as the policy asks.
+    m2m_pocs: usize,
+    /// announceTo of the application in whose own subtree the issuer, that application, writes.
+    announce_to: Option<Value>,
 }
 
 impl Stored {
@@ -81,8 +104,8 @@ impl Stored {
                     stored.etag = represent::instances_etag(&state);
                     stored.last_modified = Some(state.last_modified_time);
                 }
-                stored.parent = Some(ResourceType::Container);
                 stored.representation = tree.resource(&container)?.map(|container| container.representation);
+                stored.parent = stored.representation.as_ref().map(|container| container.resource_type);
             }
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {
@@ -97,6 +120,32 @@ impl Stored {
             }
         }
         Ok(stored)
+    }
+
+    /// What stands elsewhere in the same subtree.
+    fn read_around<V: TreeView>(
+        &mut self,
+        tree: &Tree<'_, V>,
+        policy: &Policy,
+        request: &RequestPrimitive,
+        target: &Target,
+    ) -> Result<(), V::Error> {
+        let (Target::Resource { path, .. } | Target::Attribute { path, .. }) = target else { return Ok(()) };
+        // A member of a root collection begins a subtree of its own.
+        if path.root_collection().is_none() && matches!(request.method, Method::Create | Method::Execute) {
+            self.resources = tree.pointer(&Key::resources(&path.subtree()))?.unwrap_or(0);
+        }
+        let in_pocs = matches!(target, Target::Resource { resource_type: ResourceType::M2mPocs, .. });
+        if in_pocs && request.method == Method::Create && policy.m2m_pocs_per_scl_max > 0 {
+            self.m2m_pocs = tree.children(path)?.len();
+        }
+        let root = path.subtree().path();
+        if tree.scl.local_path(&request.requesting_entity.0).is_some_and(|issuer| issuer == root)
+            && let Some(application) = tree.resource(&root)?
+        {
+            self.announce_to = application.representation.get("announceTo").cloned();
+        }
+        Ok(())
     }
 }
 
@@ -147,6 +196,7 @@ impl Write<'_> {
             (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
                 Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
             }
+            (Method::Execute, target) => self.execute(request.body, target),
             (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),
             (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),
             // `admit` lets no other pair through.
@@ -158,14 +208,18 @@ impl Write<'_> {
         &self,
         collection: &Path,
         collection_type: ResourceType,
-        request: RequestPrimitive,
+        mut request: RequestPrimitive,
     ) -> Result<Operation, Refusal> {
+        let body = std::mem::replace(&mut request.body, Body::None);
         let mut representation = match collection_type {
-            ResourceType::ContentInstances => body::instance(request.body)?,
-            _ => body::child(request.body)?,
+            ResourceType::ContentInstances => body::instance(body)?,
+            _ => body::child(body)?,
         };
         let resource_type = representation.resource_type;
-        name::kind(self.stored.parent, collection, collection_type, resource_type)?;
+        let segment = collection.name().unwrap_or_default();
+        let place = Place { above: self.stored.parent, holder: collection_type, segment };
+        holds::holds(place, resource_type)?;
+        assigned::before_create(&mut representation);
         modes(&representation, |attribute| attribute.create)?;
 
         let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
@@ -179,8 +233,12 @@ impl Write<'_> {
             });
         }
 
-        if resource_type == ResourceType::Subscription {
-            rules::subscription_count(self.policy, self.stored.subscriptions)?;
+        let name = id.unwrap_or_else(|| self.drawn_name());
+        let path = collection.child(name);
+        self.admit_one_more(resource_type)?;
+        if resource_type == ResourceType::Application && request.reference_point == ReferencePoint::Mid {
+            let why = "application: registers with its own SCL, not over mId";
+            return Err(Refusal::new(StatusCode::Forbidden, why));
         }
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {
@@ -188,14 +246,23 @@ impl Write<'_> {
             }
         }
         self.settle(&mut representation, |attribute| attribute.create)?;
-        assigned::at_create(&mut representation, &request.requesting_entity);
-        rules::check(self.scl, &representation)?;
-        let name = id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed));
-        Ok(Operation::Create {
-            path: collection.child(name),
-            representation,
-            notify_media: request.notify_media,
-        })
+        rules::check(self.scl, self.policy, &representation)?;
+        assigned::at_create(self.scl, &path, &request, &mut representation);
+        Ok(Operation::Create { path, representation, notify_media: request.notify_media })
+    }
+
+    /// The quotas of what is there already.
+    fn admit_one_more(&self, resource_type: ResourceType) -> Result<(), Refusal> {
+        quota::resources(self.policy, self.stored.resources)?;
+        match resource_type {
+            ResourceType::Subscription => quota::subscriptions(self.policy, self.stored.subscriptions),
+            ResourceType::M2mPoc => quota::m2m_pocs(self.policy, self.stored.m2m_pocs),
+            _ => Ok(()),
+        }
+    }
+
+    fn drawn_name(&self) -> String {
+        format!("{:016x}", self.policy.name_seed)
     }
 
     fn update(
@@ -206,7 +273,7 @@ impl Write<'_> {
     ) -> Result<Operation, Refusal> {
         modes(&representation, |attribute| attribute.update)?;
         self.settle(&mut representation, |attribute| attribute.update)?;
-        rules::check(self.scl, &representation)?;
+        rules::check(self.scl, self.policy, &representation)?;
         Ok(Operation::Update { path: path.clone(), representation, conditions })
     }
 
@@ -221,11 +288,11 @@ impl Write<'_> {
             Value::Datetime(wanted) if attribute == "expirationTime" => {
                 Value::Datetime(self.expiration(Some(wanted))?.unwrap_or(wanted))
             }
-            other => other,
+            other => assigned::within_policy(self.scl, self.policy, attribute, other),
         };
         if let Some(mut after) = self.stored.representation.clone() {
             after.set(attribute, value.clone());
-            rules::check(self.scl, &after)?;
+            rules::check(self.scl, self.policy, &after)?;
         }
         Ok(Operation::UpdateAttribute { path: path.clone(), attribute, value, conditions })
     }
@@ -242,14 +309,14 @@ impl Write<'_> {
             }
             let name = attribute.field.name;
             let value = if name == "expirationTime" {
-                // Where every response has one, unlimited is said by the last dateTime of four-digit years.
+                // Where every response has one, unlimited is said by the last day of four-digit years.
                 let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
                 let expiration = self.expiration(representation.datetime(name))?;
                 expiration.or(unlimited).map(Value::Datetime)
-            } else if representation.get(name).is_none() {
-                assigned::default(self.policy, attribute)
+            } else if let Some(sent) = representation.remove(name) {
+                Some(assigned::within_policy(self.scl, self.policy, name, sent))
             } else {
-                None
+                assigned::default(self.policy, attribute, self.stored.announce_to.as_ref())
             };
             if let Some(value) = value {
                 representation.set(name, value);
@@ -278,8 +345,8 @@ impl Write<'_> {
     }
 }
 
-/// 9999-12-31T23:59:59Z.
-const FAR_FUTURE: Timestamp = Timestamp(253_402_300_799_000);
+/// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
+const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
 
 /// What must be there is, what must not is not.
 fn modes(

@@ -6,8 +6,8 @@
 
 use crate::{convert::*, v1};
 use banyan_model::{
-    Command, Content, Entity, Operation, Path, Representation, RequestId, ResourceType, StatusCode,
-    Timestamp, Value,
+    Command, Content, Entity, Execution, Operation, Path, Representation, RequestId, ResourceType,
+    StatusCode, Timestamp, Value,
     outbox::{Message as Promise, Notification, OutboxEntry},
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
@@ -191,6 +191,19 @@ fn operations() -> Vec<(&'static str, Operation)> {
             "end_subscription",
             Operation::EndSubscription { path: path(), final_status: Some(StatusCode::Expired) },
         ),
+        (
+            "execute_command",
+            Operation::Execute(Execution::Command {
+                path: path().child("execInstances").child("x"),
+                representation: {
+                    let mut instance = Representation::new(ResourceType::ExecInstance);
+                    instance.set("execStatus", Value::Text("INITIATED".into()));
+                    instance
+                },
+            }),
+        ),
+        ("execute_cancel", Operation::Execute(Execution::Cancel { path: path() })),
+        ("execute_action", Operation::Execute(Execution::Action { path: path(), attribute: "reboot" })),
         ("end_subscription_silently", Operation::EndSubscription { path: path(), final_status: None }),
         (
             "collection_changed",

@@ -1,7 +1,7 @@
 //! Any model value, within what the tables name.
 
 use banyan_model::{
-    Body, Command, Content, Entity, Method, Operation, Path, Refusal, Representation, RequestId,
+    Body, Command, Content, Entity, Execution, Method, Operation, Path, Refusal, Representation, RequestId,
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
     filter::FilterCriteria,
     outbox::{Message, Notification, OutboxEntry},
@@ -166,9 +166,19 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),
         (path(), option::of(status()))
             .prop_map(|(path, final_status)| Operation::EndSubscription { path, final_status }),
+        execution().prop_map(Operation::Execute),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
+    ]
+}
+
+fn execution() -> impl Strategy<Value = Execution> {
+    prop_oneof![
+        (path(), representation())
+            .prop_map(|(path, representation)| Execution::Command { path, representation }),
+        path().prop_map(|path| Execution::Cancel { path }),
+        (path(), name()).prop_map(|(path, attribute)| Execution::Action { path, attribute }),
     ]
 }
 

@@ -3,6 +3,7 @@
 use super::{
     Answer, Effect, collection, create,
     instances::{self, Limits},
+    online,
     subscription::{self, News},
     writer::{INSTANCES, Writer, instances_of},
 };
@@ -12,7 +13,7 @@ use crate::{
     primitive::Conditions,
     record::{Record, Resource},
     represent,
-    tables::Allowed,
+    tables::{Allowed, Category},
 };
 use std::ops::ControlFlow;
 
@@ -112,8 +113,14 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
     for below in &resources {
         writer.staged.delete(Key::resource(&below.path));
     }
+    let is_counted = |of: ResourceType| of.def().category != Category::Collection;
+    let counted = resources.iter().filter(|one| is_counted(one.representation.resource_type)).count();
+    writer.count_resources(path, -i64::try_from(counted).unwrap_or(i64::MAX))?;
     for key in keys {
         writer.staged.delete(key);
+    }
+    if let (ResourceType::M2mPoc, Some(m2m_pocs)) = (resource.representation.resource_type, path.parent()) {
+        online::refresh(writer, &m2m_pocs)?;
     }
     match (path.subtree(), path.parent()) {
         (SubtreeRoot::Named { collection, name }, _) if path.segments().len() == 2 => {

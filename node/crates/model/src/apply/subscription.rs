@@ -79,6 +79,7 @@ pub(super) fn end<V: TreeView>(
     let path = &subscription.path;
     writer.rearm(path, subscription.representation.datetime("expirationTime"), None);
     writer.staged.delete(Key::resource(path));
+    writer.count_resources(path, -1)?;
     if let Some(parent) = path.parent()
         && let Some(mut collection) = writer.tree().resource(&parent)?
     {

@@ -3,6 +3,7 @@
 use super::{
     Answer, Effect,
     instances::{self, Limits},
+    online,
     subscription::{self, News},
     writer::{INSTANCES, Writer},
 };
@@ -37,6 +38,8 @@ pub(super) fn update<V: TreeView>(
             None => drop(after.representation.remove(attribute.field.name)),
         }
     }
+    let validated = representation.get("memberTypeValidated").cloned();
+    count_members(&mut after.representation, Some((&before.representation, validated)));
     write(writer, &before, &mut after)?;
     Ok(Ok(writer.shown(StatusCode::Ok, &after)?))
 }
@@ -59,10 +62,34 @@ pub(super) fn update_attribute<V: TreeView>(
     }
     let mut after = before.clone();
     after.representation.set(attribute, value.clone());
+    count_members(&mut after.representation, Some((&before.representation, None)));
     write(writer, &before, &mut after)?;
     let mut response = writer.shown(StatusCode::Ok, &after)?;
     response.body = Body::Attribute { name: attribute.to_owned(), value: value.clone() };
     Ok(Ok(response))
+}
+
+/// What a group says about its members: how many, and whether the type of each is known to be right. Whoever checked
+/// them says so in the command (`memberTypeValidated`); otherwise new members are unchecked, unless there is nothing to
+/// check: no member, or any type allowed.
+pub(super) fn count_members(group: &mut Representation, before: Option<(&Representation, Option<Value>)>) {
+    if group.resource_type != ResourceType::Group {
+        return;
+    }
+    let members = match group.get("members") {
+        Some(Value::List(members)) => members.len(),
+        _ => 0,
+    };
+    group.set("currentNrOfMembers", Value::Long(i64::try_from(members).unwrap_or(i64::MAX)));
+    let (before, said) = match before {
+        Some((before, said)) => (Some(before), said),
+        None => (None, group.get("memberTypeValidated").cloned()),
+    };
+    let untouched = before.filter(|before| before.get("members") == group.get("members"));
+    let kept = untouched.and_then(|before| before.get("memberTypeValidated").cloned());
+    let nothing_to_check = members == 0 || group.text("memberType") == Some("MIXED");
+    let validated = said.or(kept).unwrap_or(Value::Bool(nothing_to_check));
+    group.set("memberTypeValidated", validated);
 }
 
 fn is_writable(update: Mode) -> bool {
@@ -93,7 +120,8 @@ fn write<V: TreeView>(
     writer.put_resource(after.clone());
     match after.representation.resource_type {
         ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(path.clone())),
-        ResourceType::Container => keep_limits(writer, before, after)?,
+        ResourceType::M2mPoc => online::refresh(writer, &path.parent().unwrap_or_default())?,
+        of if of.is_container() => keep_limits(writer, before, after)?,
         _ => {}
     }
     subscription::notify(writer, path, News::Changed)

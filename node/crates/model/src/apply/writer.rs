@@ -95,6 +95,16 @@ impl<'a, V: TreeView> Writer<'a, V> {
         Ok(())
     }
 
+    /// Counts named resources into (or out of) the subtree of this path; an empty one keeps no count.
+    pub(super) fn count_resources(&mut self, path: &Path, more: i64) -> Result<(), V::Error> {
+        let key = Key::resources(&path.subtree());
+        match self.tree().pointer(&key)?.unwrap_or(0).saturating_add_signed(more) {
+            0 => self.staged.delete(key),
+            count => self.staged.put(key, Record::Pointer(count)),
+        }
+        Ok(())
+    }
+
     /// The answer that shows a resource as it stands now.
     pub(super) fn shown(
         &self,

@@ -1,13 +1,14 @@
 //! Rules of single types that no table has.
 
-use super::Policy;
+use super::{Policy, quota};
 use crate::{
     Refusal, Representation, ResourceType, Scl, StatusCode, Value,
     value::{Content, Struct},
 };
 
 /// Of any representation that is to be stored: what was sent (the RW attributes of an UPDATE), or the whole.
-pub(super) fn check(scl: &Scl, representation: &Representation) -> Result<(), Refusal> {
+pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation) -> Result<(), Refusal> {
+    quota::lists(policy, representation)?;
     match representation.resource_type {
         ResourceType::Scl => match representation.text("link") {
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
@@ -17,13 +18,14 @@ pub(super) fn check(scl: &Scl, representation: &Representation) -> Result<(), Re
             Some(Value::Struct(paths)) => apoc_paths(paths),
             _ => Ok(()),
         },
-        ResourceType::Container => match representation.get("maxInstanceAge") {
+        of if of.is_container() => match representation.get("maxInstanceAge") {
             Some(Value::Duration(age)) if age.negative => {
                 Err(Refusal::attribute("maxInstanceAge", "is negative"))
             }
             _ => Ok(()),
         },
         ResourceType::Subscription => subscription(scl, representation),
+        ResourceType::Group => group(representation),
         _ => Ok(()),
     }
 }
@@ -57,14 +59,19 @@ pub(super) fn content(
     Ok(())
 }
 
-/// `existing` subscriptions stand on the resource already.
-pub(super) fn subscription_count(policy: &Policy, existing: u32) -> Result<(), Refusal> {
-    let most = policy.subscriptions_per_resource_max;
-    if most > 0 && existing >= most {
-        let info = format!("{existing} subscriptions on this resource, {most} are allowed");
-        return Err(Refusal::new(StatusCode::Forbidden, info));
+/// More members than the group wants are refused as a whole (D-7).
+fn group(representation: &Representation) -> Result<(), Refusal> {
+    let members = match representation.get("members") {
+        Some(Value::List(members)) => i64::try_from(members.len()).unwrap_or(i64::MAX),
+        _ => 0,
+    };
+    match representation.long("maxNrOfMembers") {
+        Some(most) if most >= 0 && members > most => {
+            let info = format!("members: {members}, maxNrOfMembers is {most}");
+            Err(Refusal::new(StatusCode::Forbidden, info))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Body, Content, Entity,
+    Content, Entity,
     access::{DefaultRight, Flag, Governing},
     fixture::{self, representation, text},
     tables::{AttributeDef, Shape},
@@ -18,7 +18,15 @@ fn policy() -> Policy {
         expiration_max_ms: 100_000,
         content_bytes_max: 100,
         instances_default: 7,
+        instances_max: 0,
+        container_bytes_max: 0,
         subscriptions_per_resource_max: 0,
+        resources_per_subtree_max: 0,
+        search_strings_max: 2,
+        search_string_bytes_max: 5,
+        members_per_group_max: 3,
+        m2m_pocs_per_scl_max: 0,
+        list_entries_max: 4,
         name_seed: 0xabc,
     }
 }
@@ -139,24 +147,39 @@ fn creatable_types_are_created_with_the_least() {
 }
 
 #[test]
-fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implemented() {
+fn what_a_collection_cannot_hold_is_refused() {
     for (collection, resource_type, expected) in [
-        ("applications", ResourceType::Container, StatusCode::BadRequest),
-        ("containers", ResourceType::LocationContainer, StatusCode::BadRequest),
-        ("scls/s/applications", ResourceType::Application, StatusCode::Forbidden),
-        ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
-        ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
-        ("groups", ResourceType::Group, StatusCode::NotImplemented),
+        ("applications", ResourceType::Container, Some(StatusCode::BadRequest)),
+        ("containers", ResourceType::LocationContainer, Some(StatusCode::Forbidden)),
         (
-            "applications/a/notificationChannels",
-            ResourceType::NotificationChannel,
-            StatusCode::NotImplemented,
+            "applications/a/containers/c/subcontainers",
+            ResourceType::LocationContainer,
+            Some(StatusCode::Forbidden),
         ),
-        ("scls/s/mgmtObjs", ResourceType::EtsiBattery, StatusCode::NotImplemented),
+        ("scls/s/applications", ResourceType::Application, Some(StatusCode::Forbidden)),
+        ("scls/s/mgmtObjs", ResourceType::BatteryInstance, Some(StatusCode::BadRequest)),
+        ("scls/s/m2mPocs", ResourceType::NotificationChannel, Some(StatusCode::BadRequest)),
+        ("applications/a/containers", ResourceType::LocationContainer, None),
+        ("scls/s/applications", ResourceType::ApplicationAnnc, None),
+        ("groups", ResourceType::Group, None),
+        ("applications/a/notificationChannels", ResourceType::NotificationChannel, None),
+        ("scls/s/mgmtObjs", ResourceType::EtsiBattery, None),
+        ("scls/mgmtObjs", ResourceType::MgmtObj, None),
     ] {
-        let refused = create(collection, minimal(resource_type, |a| a.create)).expect_err(collection);
-        assert_eq!(refused.status, expected, "{resource_type:?} in {collection}: {}", refused.info);
+        let refused = create(collection, minimal(resource_type, |a| a.create)).err();
+        assert_eq!(refused.map(|r| r.status), expected, "{resource_type:?} in {collection}");
     }
+}
+
+#[test]
+fn an_application_does_not_register_over_mid() {
+    let body = Body::Representation(Representation::new(ResourceType::Application));
+    let mut request = fixture::request(Method::Create, "applications", body);
+    request.reference_point = ReferencePoint::Mid;
+    assert_eq!(send(&policy(), request.clone()).map_err(|r| r.status), Err(StatusCode::Forbidden));
+    request.reference_point = ReferencePoint::Dia;
+    let Ok(Operation::Create { representation, .. }) = send(&policy(), request) else { panic!("a create") };
+    assert_eq!(representation.text("referencePoint"), Some("DIA_REFERENCE_POINT"));
 }
 
 #[test]

@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod every_type;
+mod modes_by_table;
 mod naive;
+#[path = "../../../codec/tests/it/sample.rs"]
+#[allow(dead_code)]
+mod sample;
 mod sequences;
 mod support;
