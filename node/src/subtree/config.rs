@@ -36,6 +36,7 @@ impl Default for Config {
                 content_bytes_max: 1 << 20,
                 instances_default: 0,
                 subscriptions_per_resource_max: 1_000,
+                announce_all: false,
                 name_seed: 0,
             },
         }

@@ -82,6 +82,14 @@ impl From<&Operation> for v1::command::Operation {
                 path: Some(path.into()),
                 final_status: final_status.map(number),
             }),
+            Operation::AnnouncementDone { path, sequence, scl, done } => {
+                Wire::AnnouncementDone(v1::AnnouncementDone {
+                    path: Some(path.into()),
+                    sequence: *sequence,
+                    scl: scl.clone(),
+                    done: Some(done.into()),
+                })
+            }
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -138,6 +146,14 @@ impl TryFrom<v1::command::Operation> for Operation {
                 path: required("path", path)?.into(),
                 final_status: final_status.map(status).transpose()?,
             },
+            Wire::AnnouncementDone(v1::AnnouncementDone { path, sequence, scl, done }) => {
+                Operation::AnnouncementDone {
+                    path: required("path", path)?.into(),
+                    sequence,
+                    scl,
+                    done: required("done", done)?.into(),
+                }
+            }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,

@@ -3,6 +3,7 @@
 //! Everything uncertain is decided here: names, times, defaults. What the tables can say (which attribute may or must
 //! stand in which primitive) they say; the rules of single types stand together in `rules`.
 
+mod announce;
 mod assigned;
 mod body;
 mod name;
@@ -19,6 +20,8 @@ use crate::{
     tree::Tree,
 };
 
+pub use announce::announcement;
+
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -29,6 +32,8 @@ pub struct Policy {
     pub content_bytes_max: u64,
     pub instances_default: i64,
     pub subscriptions_per_resource_max: u32,
+    /// What an application makes without saying where it is to be announced goes to all registered SCLs.
+    pub announce_all: bool,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }

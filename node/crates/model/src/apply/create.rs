@@ -1,7 +1,7 @@
 //! CREATE of anything but a contentInstance (procedures.md 1.3, 5.1, 8.1).
 
 use super::{
-    Answer, Effect, collection,
+    Answer, Effect, announcement, collection,
     subscription::{self, News},
     writer::{INSTANCES, Writer, conflict, set_time},
 };
@@ -65,6 +65,7 @@ pub(super) fn create<V: TreeView>(
         writer.effect(Effect::AccessRightChanged(path.clone()));
     }
 
+    announcement::changed(writer, None, &resource)?;
     let mut response = writer.shown(StatusCode::Created, &resource)?;
     response.resource_uri = Some(writer.scl.address(path));
     match root {

@@ -1,7 +1,7 @@
 //! UPDATE, whole and of one attribute (procedures.md 1.5, 6; D-12).
 
 use super::{
-    Answer, Effect,
+    Answer, Effect, announcement,
     instances::{self, Limits},
     subscription::{self, News},
     writer::{INSTANCES, Writer},
@@ -96,6 +96,7 @@ fn write<V: TreeView>(
         ResourceType::Container => keep_limits(writer, before, after)?,
         _ => {}
     }
+    announcement::changed(writer, Some(before), after)?;
     subscription::notify(writer, path, News::Changed)
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 const AT: Timestamp = Timestamp(2_000_000);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
@@ -19,6 +19,7 @@ fn policy() -> Policy {
         content_bytes_max: 100,
         instances_default: 7,
         subscriptions_per_resource_max: 0,
+        announce_all: false,
         name_seed: 0xabc,
     }
 }
