@@ -55,6 +55,9 @@ pub struct Config {
     pub scl_base: String,
     /// Of a cluster that is founded: `host[:port]` values that mean this SCL. Default: every authority.
     pub authorities: Vec<String>,
+    /// `http(s)://host[:port]` at which other SCLs reach this one: what announcements link to. Default: `http://` and the
+    /// first authority.
+    pub public_uri: Option<String>,
     /// Plain text on `listen` and towards the other nodes. Default false: `tls` is needed.
     pub plaintext: bool,
     /// Mutual TLS on `listen` and towards the other nodes.
@@ -141,6 +144,12 @@ impl From<Setting> for usize {
 impl From<Setting> for u32 {
     fn from(setting: Setting) -> u32 {
         u32::try_from(setting.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl From<Setting> for bool {
+    fn from(setting: Setting) -> bool {
+        setting.0 != 0
     }
 }
 
@@ -243,6 +252,8 @@ section! {
         m2m_pocs_per_scl_max: u32 m2m_pocs_per_scl_max,
         /// Entries of any other list in a representation. Default 1,000.
         list_entries_max: u32 list_entries_max,
+        /// Announces what applications make, where nobody says where to, at all registered SCLs. Default false.
+        announce_all: bool announce_all,
     }
 }
 
@@ -297,6 +308,7 @@ impl Default for Config {
             scl_id: founding.scl_id,
             scl_base: founding.scl_base,
             authorities: founding.authorities,
+            public_uri: None,
             plaintext: false,
             tls: None,
             worker_threads: 0,
@@ -422,7 +434,12 @@ impl Config {
         let mut subtree = self.subtree.over(subtree::Config::default());
         subtree.policy = self.policy.over(subtree.policy);
         let request = self.request.over(request::Config::default());
-        let delivery = self.delivery.over(delivery::Config::default());
+        let mut delivery = self.delivery.over(delivery::Config::default());
+        delivery.announce_all = subtree.policy.announce_all;
+        delivery.public_uri.clone_from(&self.public_uri);
+        if self.public_uri.as_deref().is_some_and(|uri| !is_origin(uri)) {
+            return Err(setting_error("public_uri", "must be http(s)://host[:port] with no path"));
+        }
         check_counts(&subtree, &request)?;
         check_delivery(&delivery)?;
         let client = self.client(&directory, tls.clone());
@@ -500,6 +517,11 @@ fn check_delivery(delivery: &delivery::Config) -> Result<(), ConfigError> {
         return refuse("retry_max_ms", "must not be less than retry_min_ms");
     }
     Ok(())
+}
+
+fn is_origin(uri: &str) -> bool {
+    let authority = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+    authority.is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '?', '#']))
 }
 
 fn setting_error(setting: &str, why: &str) -> ConfigError {

@@ -45,7 +45,7 @@ fn types(code: &mut String) {
             code,
             "TypeDef {{ resource_type: ResourceType::{}, name: {name:?}, category: Category::{}, root_element: {:?}, \
              xsi_type: {:?}, specialises: {:?}, clause: {:?}, create: {}, create_in: {}, retrieve: {}, update: {}, \
-             delete: {}, execute: {}, subscribable: {}, attributes: &[",
+             delete: {}, execute: {}, subscribable: {}, announceable: {}, attributes: &[",
             camel(name),
             camel(&t["category"].replace('-', "_")),
             t["root_element"],
@@ -59,6 +59,7 @@ fn types(code: &mut String) {
             allowed(&method["delete"]),
             allowed(&method["execute"]),
             method["subscribable"] == "yes",
+            method["announceable"] != "no",
         )
         .expect("a string takes all");
         let siblings: Vec<&Row> = attributes.iter().filter(|a| &a["type"] == name).collect();

@@ -6,8 +6,11 @@
 
 use super::Config;
 use crate::subtree::{Fetching, Lease, Rights, RightsError, Shards, WeakShards};
-use banyan_client::Client;
-use banyan_model::Path;
+use banyan_client::{Client, RequestError};
+use banyan_model::{
+    Path, Representation, ResourceType, Value, announce, placement::ShardId, value::NamedReference,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -16,6 +19,11 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
+
+/// Registered SCLs that announcements find by their link, or go to when they go to all.
+const REGISTERED_MAX: usize = 1_000;
+/// Questions at once on the way to these.
+const ASKED_AT_ONCE: usize = 8;
 
 /// The cache; cheap to clone. It is made before the shards that use it, and asks nobody until it is connected.
 #[derive(Clone)]
@@ -130,16 +138,61 @@ impl Inner {
         let Some((shards, client)) = self.sources.get() else {
             return Err(failed("the node is starting".to_owned()));
         };
-        let here = shards.upgrade().and_then(|shards| shards.owner(path));
-        if let Some(Ok(resource)) = here.map(|shard| shard.resource(path)) {
-            let representation = resource.map(|resource| Arc::new(resource.representation));
-            return Ok(Lease { representation, until });
-        }
         let deadline = Instant::now() + self.timeout;
-        let found = client.access_right(path, deadline.into()).await;
+        let found = match *path == announce::registered() {
+            true => registered(shards, client, deadline).await.map(Some),
+            false => resource(shards, client, path, deadline).await,
+        };
         let representation = found.map_err(|error| failed(error.to_string()))?.map(Arc::new);
         Ok(Lease { representation, until })
     }
+}
+
+async fn resource(
+    shards: &WeakShards,
+    client: &Client,
+    path: &Path,
+    deadline: Instant,
+) -> Result<Option<Representation>, RequestError> {
+    let here = shards.upgrade().and_then(|shards| shards.owner(path));
+    if let Some(Ok(resource)) = here.map(|shard| shard.resource(path)) {
+        return Ok(resource.map(|resource| resource.representation));
+    }
+    client.access_right(path, deadline.into()).await
+}
+
+/// The SCLs that are registered here, each with its `link`: at most [`REGISTERED_MAX`], the first in name order of each
+/// shard. Costs a question to every shard and one for every SCL, so it is asked only by announcements that name an SCL
+/// by its link or go to all, at most once a lease.
+async fn registered(
+    shards: &WeakShards,
+    client: &Client,
+    deadline: Instant,
+) -> Result<Representation, RequestError> {
+    let known: Vec<ShardId> =
+        client.map().borrow().iter().flat_map(|map| &map.shards.shards).map(|shard| shard.id).collect();
+    let limit = u32::try_from(REGISTERED_MAX).unwrap_or(u32::MAX);
+    let mut members: Vec<NamedReference> = stream::iter(known)
+        .map(|shard| client.members(shard, "scls", None, limit, deadline.into()))
+        .buffer_unordered(ASKED_AT_ONCE)
+        .try_collect::<Vec<_>>()
+        .await?
+        .into_iter()
+        .flatten()
+        .map(|(_, member)| member)
+        .collect();
+    members.sort_by(|a, b| a.id.cmp(&b.id));
+    members.truncate(REGISTERED_MAX);
+    let linked = stream::iter(members).map(|member| async move {
+        let scl = resource(shards, client, &announce::scl_path(&member.id), deadline).await?;
+        let link = scl.and_then(|scl| scl.text("link").map(str::to_owned));
+        // It may have gone since.
+        Ok::<_, RequestError>(link.map(|uri| NamedReference { id: member.id, uri }))
+    });
+    let linked: Vec<_> = linked.buffered(ASKED_AT_ONCE).try_collect().await?;
+    let mut collection = Representation::new(ResourceType::Scls);
+    collection.set("sclCollection", Value::References(linked.into_iter().flatten().collect()));
+    Ok(collection)
 }
 
 impl Known {

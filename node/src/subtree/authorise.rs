@@ -11,7 +11,9 @@ use banyan_model::{
     Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
     admit::{self, Admission},
+    announce,
     tree::Tree,
+    validate,
 };
 use std::sync::Arc;
 
@@ -22,6 +24,14 @@ pub(super) enum Verdict {
     Granted(Admission),
     Refused(Refusal),
     /// The right at this path is not known here. Get it, then ask again.
+    Missing(Path),
+}
+
+/// Whether announceTo of a request is as it will be stored.
+pub(super) enum Settled {
+    Done,
+    Refused(Refusal),
+    /// What stands at this path is not known here. Get it, then ask again.
     Missing(Path),
 }
 
@@ -65,6 +75,27 @@ pub(super) fn authorise(
     })
 }
 
+/// Settles announceTo of a granted write: the SCLs that it names are found as rights are.
+pub(super) fn announcement(
+    shard: &Inner,
+    view: &View<'_>,
+    request: &mut RequestPrimitive,
+    admission: &Admission,
+    leases: &Leases,
+) -> Result<Settled, ViewError> {
+    let lookup = |path: &Path| match *path == announce::registered() {
+        // An attribute that no subtree stores.
+        true => leased(shard, path, leases),
+        false => lookup(shard, view, path, leases),
+    };
+    match validate::announcement(&shard.scl, &shard.config.policy, request, admission, lookup) {
+        Ok(Ok(())) => Ok(Settled::Done),
+        Ok(Err(refusal)) => Ok(Settled::Refused(refusal)),
+        Err(Lookup::Missing(path)) => Ok(Settled::Missing(path)),
+        Err(Lookup::Failed(error)) => Err(error),
+    }
+}
+
 /// What governs when the root collection is known, and the accessRight that it names.
 fn resolve(
     shard: &Inner,
@@ -95,6 +126,10 @@ fn lookup(
         let resource = Tree::new(view, &shard.scl).resource(path)?;
         return Ok(resource.map(|resource| Arc::new(resource.representation)));
     }
+    leased(shard, path, leases)
+}
+
+fn leased(shard: &Inner, path: &Path, leases: &Leases) -> Result<Option<Arc<Representation>>, Lookup> {
     let waited_for = leases.iter().find(|(known, lease)| known == path && lease.is_fresh());
     match waited_for.map(|(_, lease)| lease.clone()).or_else(|| shard.rights.cached(path)) {
         Some(lease) => Ok(lease.representation),

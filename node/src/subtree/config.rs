@@ -44,6 +44,7 @@ impl Default for Config {
                 members_per_group_max: 10_000,
                 m2m_pocs_per_scl_max: 32,
                 list_entries_max: 1_000,
+                announce_all: false,
                 name_seed: 0,
             },
         }

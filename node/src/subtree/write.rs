@@ -2,7 +2,7 @@
 
 use super::{
     ShardError,
-    authorise::{self, Leases, Verdict},
+    authorise::{self, Leases, Settled, Verdict},
     handle::Inner,
     view::{View, ViewError},
 };
@@ -147,7 +147,7 @@ enum Decision {
 fn decide(
     shard: &Inner,
     view: &View<'_>,
-    request: RequestPrimitive,
+    mut request: RequestPrimitive,
     id: RequestId,
     leases: &Leases,
 ) -> Result<Decision, ViewError> {
@@ -160,6 +160,11 @@ fn decide(
         Verdict::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
         Verdict::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),
     };
+    match authorise::announcement(shard, view, &mut request, &admission, leases)? {
+        Settled::Done => {}
+        Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
+        Settled::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),
+    }
     let policy = Policy { name_seed: rand::random(), ..shard.config.policy.clone() };
     let at = shard.signals.stamp();
     Ok(match validate::command(view, &shard.scl, &policy, at, id, request, &admission)? {

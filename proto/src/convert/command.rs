@@ -83,6 +83,14 @@ impl From<&Operation> for v1::command::Operation {
                 final_status: final_status.map(number),
             }),
             Operation::Execute(execution) => Wire::Execute(execution.into()),
+            Operation::AnnouncementDone { path, sequence, scl, done } => {
+                Wire::AnnouncementDone(v1::AnnouncementDone {
+                    path: Some(path.into()),
+                    sequence: *sequence,
+                    scl: scl.clone(),
+                    done: Some(done.into()),
+                })
+            }
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -140,6 +148,14 @@ impl TryFrom<v1::command::Operation> for Operation {
                 final_status: final_status.map(status).transpose()?,
             },
             Wire::Execute(execute) => Operation::Execute(execute.try_into()?),
+            Wire::AnnouncementDone(v1::AnnouncementDone { path, sequence, scl, done }) => {
+                Operation::AnnouncementDone {
+                    path: required("path", path)?.into(),
+                    sequence,
+                    scl,
+                    done: required("done", done)?.into(),
+                }
+            }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,

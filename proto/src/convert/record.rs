@@ -25,6 +25,7 @@ impl From<&Record> for v1::Record {
             }),
             Record::Due { path } => Kind::Due(path.into()),
             Record::Listed { slot } => Kind::ListedSlot(slot.0),
+            Record::Announced(announced) => Kind::Announced(announced.into()),
         };
         v1::Record { kind: Some(kind) }
     }
@@ -47,6 +48,7 @@ impl TryFrom<v1::Record> for Record {
             }
             Kind::Due(path) => Record::Due { path: path.into() },
             Kind::ListedSlot(slot) => Record::Listed { slot: Slot(slot) },
+            Kind::Announced(announced) => Record::Announced(announced.try_into()?),
         })
     }
 }

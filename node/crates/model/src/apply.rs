@@ -4,6 +4,7 @@
 //! nothing but its place in the reply table. The cost follows what a command changes, not what is stored.
 
 mod acknowledge;
+mod announcement;
 mod collection;
 mod create;
 mod create_instance;
@@ -142,6 +143,9 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
             subscription::end_subscription(writer, path, *final_status)
         }
         Operation::Execute(execution) => execute::execute(writer, &command.entity, execution),
+        Operation::AnnouncementDone { path, sequence, scl, done } => {
+            announcement::done(writer, path, *sequence, scl, done)
+        }
         Operation::CollectionChanged { collection, shard, sequence, at } => {
             collection::collection_changed(writer, collection, *shard, *sequence, *at)
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     Entity, Path, Representation, Timestamp, Value,
+    announce::Done,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
 };
@@ -96,6 +97,17 @@ pub enum Operation {
     },
     /// EXECUTE of something that is kept in this SCL.
     Execute(Execution),
+    /// What came of an announcement at one SCL.
+    AnnouncementDone {
+        /// The original, which may be gone.
+        path: Path,
+        /// The outbox entry that was worked on: a refusal counts only while there is no newer wish.
+        sequence: u64,
+        /// The id of the SCL.
+        scl: String,
+        /// What came of it.
+        done: Done,
+    },
     /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {
         /// Root collection (`applications`).

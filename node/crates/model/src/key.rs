@@ -45,6 +45,7 @@ const RESOURCE: u8 = b'r';
 const INSTANCES: u8 = b's';
 const INSTANCE: u8 = b'i';
 const INSTANCE_ID: u8 = b'n';
+const ANNOUNCED: u8 = b'w';
 
 const DUE: u8 = b'd';
 const LISTED: u8 = b'l';
@@ -91,6 +92,11 @@ impl Key {
         bytes.push(CHILD);
         bytes.extend_from_slice(id.as_bytes());
         of_subtree(container, bytes)
+    }
+
+    /// `Record::Announced`: where a resource is announced. Not of `Range::subtree`: it outlives the resource.
+    pub fn announced(path: &Path) -> Key {
+        of_subtree(path, path_bytes(ANNOUNCED, path))
     }
 
     /// `Record::Due`: `path` falls due at `at`.

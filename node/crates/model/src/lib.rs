@@ -22,6 +22,7 @@ pub mod view;
 
 pub mod access;
 pub mod admit;
+pub mod announce;
 pub mod apply;
 pub mod command;
 pub mod conditions;

@@ -31,6 +31,8 @@ pub enum Record {
         /// Where.
         path: Path,
     },
+    /// Where a resource is announced.
+    Announced(crate::announce::Announced),
     /// The place of an application etc. in its root collection's listing.
     Listed {
         /// The slot, for splits.

@@ -153,6 +153,8 @@ pub struct TypeDef {
     pub delete: Allowed,
     pub execute: Allowed,
     pub subscribable: bool,
+    /// Whether it may have announcements at other SCLs.
+    pub announceable: bool,
     /// In the order of emission.
     pub attributes: &'static [AttributeDef],
     pub children: &'static [ChildDef],
@@ -192,6 +194,17 @@ impl ResourceType {
     /// The type with this XML name.
     pub fn from_name(name: &str) -> Option<ResourceType> {
         TYPES.iter().find(|t| t.name == name).map(|t| t.resource_type)
+    }
+
+    /// The type of its announcements, if it is announceable.
+    pub fn announcement(self) -> Option<ResourceType> {
+        let named = |def: &&TypeDef| def.name.strip_suffix("Annc") == Some(self.name());
+        self.def().announceable.then(|| TYPES.iter().find(named).map(|def| def.resource_type))?
+    }
+
+    /// Whether it announces a resource of another SCL.
+    pub fn is_announcement(self) -> bool {
+        self.name().ends_with("Annc")
     }
 
     /// The attribute of this name.

@@ -2,6 +2,7 @@
 
 use crate::{
     Path, Representation, ResourceType, Scl, TreeView, Value,
+    announce::Announced,
     key::{Key, Range},
     primitive::NotifyMedia,
     record::{Instance, InstancesState, Record, Resource},
@@ -49,6 +50,16 @@ impl<'a, V: TreeView> Tree<'a, V> {
         let key = Key::instance(container, sequence);
         match self.view.get(&key)? {
             Some(Record::Instance(instance)) => Ok(Some(instance)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of a resource's announcements.
+    pub fn announced(&self, path: &Path) -> Result<Option<Announced>, V::Error> {
+        let key = Key::announced(path);
+        match self.view.get(&key)? {
+            Some(Record::Announced(announced)) => Ok(Some(announced)),
             Some(_) => Err(self.view.corrupt(&key.bytes)),
             None => Ok(None),
         }

@@ -3,6 +3,7 @@
 //! Everything uncertain is decided here: names, times, defaults. What the tables can say (which attribute may or must
 //! stand in which primitive) they say; the rules of single types stand together in `rules`.
 
+mod announce;
 mod assigned;
 mod body;
 mod execute;
@@ -23,8 +24,10 @@ use crate::{
     tree::Tree,
 };
 
+pub use announce::announcement;
+
 /// What the operator allows; times in milliseconds, 0 = unlimited.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Policy {
     pub expiration_default_ms: i64,
@@ -44,6 +47,8 @@ pub struct Policy {
     pub m2m_pocs_per_scl_max: u32,
     /// Entries of any other list in a representation.
     pub list_entries_max: u32,
+    /// What an application makes without saying where it is to be announced goes to all registered SCLs.
+    pub announce_all: bool,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }

@@ -8,6 +8,7 @@ use crate::{convert::*, v1};
 use banyan_model::{
     Command, Content, Entity, Execution, Operation, Path, Representation, RequestId, ResourceType,
     StatusCode, Timestamp, Value,
+    announce::{Announced, Announcement, Done, Standing},
     outbox::{Message as Promise, Notification, OutboxEntry},
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
@@ -206,6 +207,24 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ("execute_action", Operation::Execute(Execution::Action { path: path(), attribute: "reboot" })),
         ("end_subscription_silently", Operation::EndSubscription { path: path(), final_status: None }),
         (
+            "announcement_stands",
+            Operation::AnnouncementDone {
+                path: path(),
+                sequence: 300,
+                scl: "gw1".to_owned(),
+                done: Done::Stands(standing()),
+            },
+        ),
+        (
+            "announcement_refused",
+            Operation::AnnouncementDone {
+                path: path(),
+                sequence: 300,
+                scl: "gw1".to_owned(),
+                done: Done::Refused,
+            },
+        ),
+        (
             "collection_changed",
             Operation::CollectionChanged {
                 collection: "applications",
@@ -287,11 +306,34 @@ fn records() -> Vec<(&'static str, Record)> {
                 message: Promise::CollectionChanged { collection: "applications" },
             }),
         ),
+        (
+            "outbox_announce",
+            Record::Outbox(OutboxEntry { queue: path(), sequence: 1, at: AT, message: Promise::Announce }),
+        ),
+        (
+            "announced",
+            Record::Announced(Announced {
+                resource_type: ResourceType::Container,
+                entity: "/m2m/applications/meterReader".to_owned(),
+                at: vec![
+                    Announcement { scl: "gw1".to_owned(), stands: Some(standing()) },
+                    Announcement { scl: "gw2".to_owned(), stands: None },
+                ],
+            }),
+        ),
         ("reply", Record::Reply(Bytes::from_static(b"\x08\x02reply"))),
         ("session", Record::Session { last_used: AT, acked_below: 298, highest: 301 }),
         ("due", Record::Due { path: path() }),
         ("listed", Record::Listed { slot: Slot(0x0123_4567_89ab_cdef) }),
     ]
+}
+
+fn standing() -> Standing {
+    Standing {
+        uri: "http://gw1.example.org/m2m/scls/nscl/containers/DATAAnnc".to_owned(),
+        digest: 0x0123_4567_89ab_cdef,
+        expiration: Some(AT),
+    }
 }
 
 /// A representation that no type has, with a value of each kind.

@@ -3,6 +3,7 @@
 use banyan_model::{
     Body, Command, Content, Entity, Execution, Method, Operation, Path, Refusal, Representation, RequestId,
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
+    announce::{Announced, Announcement, Done, Standing},
     filter::FilterCriteria,
     outbox::{Message, Notification, OutboxEntry},
     path::{ROOT_COLLECTIONS, Slot},
@@ -167,6 +168,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), option::of(status()))
             .prop_map(|(path, final_status)| Operation::EndSubscription { path, final_status }),
         execution().prop_map(Operation::Execute),
+        (path(), any::<u64>(), text(), announcement_done()).prop_map(|(path, sequence, scl, done)| {
+            Operation::AnnouncementDone { path, sequence, scl, done }
+        }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
@@ -180,6 +184,27 @@ fn execution() -> impl Strategy<Value = Execution> {
         path().prop_map(|path| Execution::Cancel { path }),
         (path(), name()).prop_map(|(path, attribute)| Execution::Action { path, attribute }),
     ]
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    (text(), any::<u64>(), option::of(time())).prop_map(|(uri, digest, expiration)| Standing {
+        uri,
+        digest,
+        expiration,
+    })
+}
+
+fn announcement_done() -> impl Strategy<Value = Done> {
+    prop_oneof![standing().prop_map(Done::Stands), Just(Done::Gone), Just(Done::Refused), Just(Done::Kept),]
+}
+
+fn announced() -> impl Strategy<Value = Announced> {
+    let at = (text(), option::of(standing())).prop_map(|(scl, stands)| Announcement { scl, stands });
+    (resource_type(), text(), vec(at, 0..4)).prop_map(|(resource_type, entity, at)| Announced {
+        resource_type,
+        entity,
+        at,
+    })
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {
@@ -228,6 +253,7 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
             notification
         }),
         collection().prop_map(|collection| Message::CollectionChanged { collection }),
+        Just(Message::Announce),
     ];
     (path(), any::<u64>(), time(), message).prop_map(|(queue, sequence, at, message)| OutboxEntry {
         queue,
@@ -280,6 +306,7 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         }),
         path().prop_map(|path| Record::Due { path }),
         any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
+        announced().prop_map(Record::Announced),
     ]
 }
 

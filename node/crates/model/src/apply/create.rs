@@ -1,7 +1,7 @@
 //! CREATE of anything but a contentInstance (procedures.md 1.3, 5.1, 8.1).
 
 use super::{
-    Answer, Effect, collection, online,
+    Answer, Effect, announcement, collection, online,
     subscription::{self, News},
     update,
     writer::{Writer, conflict, set_time},
@@ -81,6 +81,7 @@ pub(super) fn create<V: TreeView>(
         _ => {}
     }
 
+    announcement::changed(writer, None, &resource)?;
     let mut response = writer.shown(StatusCode::Created, &resource)?;
     response.resource_uri = Some(writer.scl.address(path));
     match root {

@@ -1,7 +1,7 @@
 //! DELETE with everything below (procedures.md 1.6, 5.4, 8.5).
 
 use super::{
-    Answer, Effect, collection, create,
+    Answer, Effect, announcement, collection, create,
     instances::{self, Limits},
     online,
     subscription::{self, News},
@@ -105,6 +105,7 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
             ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(below.path.clone())),
             _ => {}
         }
+        announcement::removed(writer, below)?;
         if let Some(state) = writer.tree().instances(&below.path)? {
             let due = instances::due(writer, &below.path, &state, &Limits::of(&below.representation))?;
             instances::rearm(writer, &below.path, due, None);

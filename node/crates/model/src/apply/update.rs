@@ -1,7 +1,7 @@
 //! UPDATE, whole and of one attribute (procedures.md 1.5, 6; D-12).
 
 use super::{
-    Answer, Effect,
+    Answer, Effect, announcement,
     instances::{self, Limits},
     online,
     subscription::{self, News},
@@ -124,6 +124,7 @@ fn write<V: TreeView>(
         of if of.is_container() => keep_limits(writer, before, after)?,
         _ => {}
     }
+    announcement::changed(writer, Some(before), after)?;
     subscription::notify(writer, path, News::Changed)
 }
 

@@ -14,6 +14,11 @@ pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation)
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
             _ => Ok(()),
         },
+        // It points, and a reader of any SCL follows it.
+        announcement if announcement.is_announcement() => match representation.text("link") {
+            Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
+            _ => Ok(()),
+        },
         ResourceType::Application => match representation.get("aPoCPaths") {
             Some(Value::Struct(paths)) => apoc_paths(paths),
             _ => Ok(()),
@@ -114,12 +119,12 @@ fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_local(scl: &Scl, uri: &str) -> bool {
+pub(super) fn is_local(scl: &Scl, uri: &str) -> bool {
     uri.starts_with('/') && scl.local_path(uri).is_some()
 }
 
 /// `scheme://authority`.
-fn is_absolute(uri: &str) -> bool {
+pub(super) fn is_absolute(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 const AT: Timestamp = Timestamp(2_000_000);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
@@ -27,6 +27,7 @@ fn policy() -> Policy {
         members_per_group_max: 3,
         m2m_pocs_per_scl_max: 0,
         list_entries_max: 4,
+        announce_all: false,
         name_seed: 0xabc,
     }
 }

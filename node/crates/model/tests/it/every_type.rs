@@ -28,23 +28,7 @@ impl World {
     pub(crate) fn new() -> World {
         let scl =
             Scl { id: "nscl".into(), base: "/m2m".into(), authorities: Vec::new(), founded_at: Timestamp(1) };
-        let policy = Policy {
-            expiration_default_ms: 0,
-            expiration_min_ms: 0,
-            expiration_max_ms: 0,
-            content_bytes_max: 0,
-            instances_default: 0,
-            instances_max: 0,
-            container_bytes_max: 0,
-            subscriptions_per_resource_max: 0,
-            resources_per_subtree_max: 0,
-            search_strings_max: 0,
-            search_string_bytes_max: 0,
-            members_per_group_max: 0,
-            m2m_pocs_per_scl_max: 0,
-            list_entries_max: 0,
-            name_seed: 0,
-        };
+        let policy = Policy::default();
         World { memory: Memory::default(), scl, policy, requests: 0 }
     }
 

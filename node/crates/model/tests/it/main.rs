@@ -1,6 +1,7 @@
 //! The state machine from outside: behaviour as data, random sequences against a naive tree, replicas that must agree.
 #![allow(clippy::unwrap_used)]
 
+mod announce;
 mod behaviour;
 mod every_type;
 mod modes_by_table;
