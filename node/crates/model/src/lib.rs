@@ -24,6 +24,7 @@ pub mod admit;
 pub mod apply;
 pub mod command;
 pub mod conditions;
+pub mod group;
 pub mod outbox;
 pub mod query;
 pub mod represent;

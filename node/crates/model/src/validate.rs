@@ -13,6 +13,7 @@ use crate::{
     Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
     conditions,
+    group::{self, Verified},
     primitive::Conditions,
     represent,
     tables::Mode,
@@ -44,9 +45,24 @@ pub fn command<V: TreeView>(
     request: RequestPrimitive,
     admission: &Admission,
 ) -> Result<Result<Command, Refusal>, V::Error> {
+    group_command(view, scl, policy, at, id, request, admission, None)
+}
+
+/// The same for a write to a group whose members were checked.
+#[allow(clippy::type_complexity, clippy::too_many_arguments)]
+pub fn group_command<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    policy: &Policy,
+    at: Timestamp,
+    id: RequestId,
+    request: RequestPrimitive,
+    admission: &Admission,
+    verified: Option<&Verified>,
+) -> Result<Result<Command, Refusal>, V::Error> {
     let stored = Stored::read(&Tree::new(view, scl), &admission.target)?;
     let entity = request.requesting_entity.clone();
-    let write = Write { scl, policy, at, stored };
+    let write = Write { scl, policy, at, stored, verified };
     let operation = write.operation(request, &admission.target);
     Ok(operation.map(|operation| Command { id, at, entity, operation }))
 }
@@ -95,6 +111,7 @@ impl Stored {
                     stored.subscriptions = subscriptions(tree, &above, stored.parent)?;
                 }
             }
+            Target::MembersContent { .. } => {}
         }
         Ok(stored)
     }
@@ -118,6 +135,8 @@ struct Write<'a> {
     policy: &'a Policy,
     at: Timestamp,
     stored: Stored,
+    /// What the front desk found out about the members of a group.
+    verified: Option<&'a Verified>,
 }
 
 impl Write<'_> {
@@ -189,6 +208,9 @@ impl Write<'_> {
         }
         self.settle(&mut representation, |attribute| attribute.create)?;
         assigned::at_create(&mut representation, &request.requesting_entity);
+        if resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
         rules::check(self.scl, &representation)?;
         let name = id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed));
         Ok(Operation::Create {
@@ -206,6 +228,9 @@ impl Write<'_> {
     ) -> Result<Operation, Refusal> {
         modes(&representation, |attribute| attribute.update)?;
         self.settle(&mut representation, |attribute| attribute.update)?;
+        if representation.resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
         rules::check(self.scl, &representation)?;
         Ok(Operation::Update { path: path.clone(), representation, conditions })
     }
@@ -223,6 +248,17 @@ impl Write<'_> {
             }
             other => other,
         };
+        if attribute == "members"
+            && let Some(verified) = self.verified
+        {
+            let max = self.stored.representation.as_ref().and_then(|group| group.long("maxNrOfMembers"));
+            group::check_count(verified.members.len(), max)?;
+            return Ok(Operation::UpdateMembers {
+                group: path.clone(),
+                verified: verified.clone(),
+                conditions,
+            });
+        }
         if let Some(mut after) = self.stored.representation.clone() {
             after.set(attribute, value.clone());
             rules::check(self.scl, &after)?;

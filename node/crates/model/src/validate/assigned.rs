@@ -2,7 +2,7 @@
 
 use super::Policy;
 use crate::{
-    Entity, Representation, ResourceType, Value,
+    Entity, Representation, ResourceType, Value, group,
     tables::{AttributeDef, Mode, Shape},
     value::Struct,
 };
@@ -17,6 +17,7 @@ pub(super) fn default(policy: &Policy, attribute: &AttributeDef) -> Option<Value
         (_, Shape::StringList | Shape::UriList) if attribute.response == Mode::Mandatory => {
             Some(Value::List(Vec::new()))
         }
+        ("consistencyStrategy" | "maxNrOfMembers", _) => group::default(attribute),
         ("permissions", Shape::Struct(name)) => Some(Value::Struct(Struct { name, fields: Vec::new() })),
         _ => None,
     }

@@ -2,7 +2,7 @@
 
 use super::Policy;
 use crate::{
-    Refusal, Representation, ResourceType, Scl, StatusCode, Value,
+    Refusal, Representation, ResourceType, Scl, StatusCode, Value, group,
     value::{Content, Struct},
 };
 
@@ -24,6 +24,9 @@ pub(super) fn check(scl: &Scl, representation: &Representation) -> Result<(), Re
             _ => Ok(()),
         },
         ResourceType::Subscription => subscription(scl, representation),
+        ResourceType::Group => {
+            group::check_count(group::members(representation).len(), representation.long("maxNrOfMembers"))
+        }
         _ => Ok(()),
     }
 }

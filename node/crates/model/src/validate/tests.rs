@@ -146,7 +146,7 @@ fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implem
         ("scls/s/applications", ResourceType::Application, StatusCode::Forbidden),
         ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
         ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
-        ("groups", ResourceType::Group, StatusCode::NotImplemented),
+        ("scls/s/groups", ResourceType::GroupAnnc, StatusCode::NotImplemented),
         (
             "applications/a/notificationChannels",
             ResourceType::NotificationChannel,
