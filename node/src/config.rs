@@ -266,6 +266,17 @@ section! {
         members_max: u64 members_max,
         /// Shards that are asked for their members at once. Default 4.
         gather_max: u64 gather_max,
+        /// Members that one fan-out of a group asks at once. Default 32.
+        fan_out_concurrency: u64 fan_out_concurrency,
+        /// Members that all fan-outs of this node ask at once. Default 512.
+        fan_out_node_concurrency: u64 fan_out_node_concurrency,
+        /// Fan-outs that this node remembers, so that no group is expanded twice for one of them; more are refused.
+        /// Default 16,384.
+        fan_outs_max: u64 fan_outs_max,
+        /// Octets of members' answers in one aggregated answer. Default 8 MiB.
+        fan_out_bytes_max: u64 fan_out_bytes_max,
+        /// Members that a group may have. Default 10,000.
+        group_members_max: u64 group_members_max,
         /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
         rights_lease_ms: u64 rights_lease,
         /// How long the owner of a right is asked. Default 3,000.

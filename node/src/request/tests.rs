@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+mod groups;
+
 const ME: NodeId = NodeId(11);
 const PATIENCE: Duration = Duration::from_secs(30);
 const DEADLINE_MS: u32 = 10_000;

@@ -7,7 +7,7 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Entity, Method, Path, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
+    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
     query,
     record::Resource,
@@ -113,6 +113,42 @@ impl ShardHandle {
         }
     }
 
+    /// Whether a request may be carried out, before anything is done for it: what it addresses, and the resource that
+    /// is stored there (of a group's membersContent the group).
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub async fn admit(
+        &self,
+        request: &RequestPrimitive,
+        deadline: Instant,
+    ) -> Result<Result<(Admission, Option<Resource>), Refusal>, ShardError> {
+        let mut leases = Leases::new();
+        loop {
+            let step = self.inner.step(|view| {
+                let admission = match authorise::authorise(&self.inner, view, request, &leases)? {
+                    Verdict::Granted(admission) => admission,
+                    Verdict::Refused(refusal) => return Ok(Step::Done(Err(refusal))),
+                    Verdict::Missing(path) => return Ok(Step::Missing(path)),
+                };
+                let resource = match &admission.target {
+                    Target::Resource { path, .. }
+                    | Target::Attribute { path, .. }
+                    | Target::MembersContent { group: path, .. } => {
+                        Tree::new(view, &self.inner.scl).resource(path)?
+                    }
+                    Target::Instance { .. } => None,
+                };
+                Ok(Step::Done(Ok((admission, resource))))
+            })?;
+            match step {
+                Step::Done(admitted) => return Ok(admitted),
+                Step::Missing(path) => self.lease(path, &mut leases, deadline).await?,
+                Step::Long => return Err(ShardError::Defect),
+            }
+        }
+    }
+
     /// The stored resource at a path (sclBase and its collections are there from the founding on).
     ///
     /// # Errors
@@ -200,7 +236,7 @@ fn retrieve(
 fn is_long(admission: &Admission) -> bool {
     match &admission.target {
         Target::Resource { resource_type, .. } => resource_type.def().category == Category::Collection,
-        Target::Instance { .. } | Target::Attribute { .. } => false,
+        Target::Instance { .. } | Target::Attribute { .. } | Target::MembersContent { .. } => false,
     }
 }
 

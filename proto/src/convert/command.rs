@@ -3,7 +3,8 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Execution, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
+    Command, Entity, Execution, Operation, RequestId, Timestamp, group::Verified, placement::ShardId,
+    primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -71,6 +72,18 @@ impl From<&Operation> for v1::command::Operation {
                     conditions: Some(conditions.into()),
                 })
             }
+            Operation::UpdateMembers { group, verified, conditions } => {
+                Wire::UpdateMembers(v1::UpdateMembers {
+                    group: Some(group.into()),
+                    members: verified.members.clone(),
+                    member_type: verified.member_type.clone(),
+                    validated: verified.validated,
+                    conditions: Some(conditions.into()),
+                })
+            }
+            Operation::RemoveMembers { group, members } => {
+                Wire::RemoveMembers(v1::RemoveMembers { group: Some(group.into()), members: members.clone() })
+            }
             Operation::Delete { path, conditions } => {
                 Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
             }
@@ -134,6 +147,16 @@ impl TryFrom<v1::command::Operation> for Operation {
                     value: required("value", value)?.try_into()?,
                     conditions: conditions.unwrap_or_default().into(),
                 }
+            }
+            Wire::UpdateMembers(v1::UpdateMembers { group, members, member_type, validated, conditions }) => {
+                Operation::UpdateMembers {
+                    group: required("group", group)?.into(),
+                    verified: Verified { members, member_type, validated },
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
+            Wire::RemoveMembers(v1::RemoveMembers { group, members }) => {
+                Operation::RemoveMembers { group: required("group", group)?.into(), members }
             }
             Wire::Delete(v1::Delete { path, conditions }) => Operation::Delete {
                 path: required("path", path)?.into(),

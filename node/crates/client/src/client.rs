@@ -9,8 +9,8 @@ use crate::{
     session::{Sessions, Ticket},
 };
 use banyan_model::{
-    Body, Method, Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
-    StatusCode,
+    Body, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
+    ResponsePrimitive, StatusCode,
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
     value::NamedReference,
@@ -50,6 +50,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.follower.abort();
     }
+}
+
+/// Whose id a request bears; one that changes nothing has none.
+enum Naming {
+    None,
+    Own,
+    Given(RequestId),
 }
 
 /// What requests, links and the map's watch share.
@@ -93,6 +100,20 @@ impl Client {
     /// [`RequestError`]; `response()` of it is what to tell the issuer.
     pub async fn submit(
         &self,
+        request: RequestPrimitive,
+        deadline: Instant,
+    ) -> Result<ResponsePrimitive, RequestError> {
+        self.submit_as(RequestId::default(), request, deadline).await
+    }
+
+    /// The same under an id of the caller's, which makes whatever is sent under it again the same request. All zero:
+    /// none. The child of a root collection that `request` creates must have a name.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn submit_as(
+        &self,
+        id: RequestId,
         mut request: RequestPrimitive,
         deadline: Instant,
     ) -> Result<ResponsePrimitive, RequestError> {
@@ -102,7 +123,12 @@ impl Client {
         drop(request);
         let size = bytes.len();
         let what = submission::What::Request(bytes);
-        response(self.ask(place, what, size, mutating, deadline).await?)
+        let naming = match (mutating, id.session) {
+            (false, _) => Naming::None,
+            (true, 0) => Naming::Own,
+            (true, _) => Naming::Given(id),
+        };
+        response(self.ask(place, what, size, naming, deadline).await?)
     }
 
     /// The members of a root collection that live in `shard`, in name order, after `after`, at most `limit`.
@@ -190,7 +216,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
         let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
-        self.ask(place, what, 0, false, deadline).await
+        self.ask(place, what, 0, Naming::None, deadline).await
     }
 
     async fn ask(
@@ -198,7 +224,7 @@ impl Client {
         place: Place,
         what: submission::What,
         bytes: usize,
-        mutating: bool,
+        naming: Naming,
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
         let shared = &*self.inner.shared;
@@ -211,7 +237,11 @@ impl Client {
         let _bytes = shared.bytes.try_acquire_many(weight).map_err(busy)?;
 
         let shard = shared.shard(place, deadline).await?;
-        let ticket: Option<Ticket> = mutating.then(|| shared.sessions.ticket(shard));
+        let ticket = match naming {
+            Naming::None => None,
+            Naming::Own => Some(shared.sessions.ticket(shard)),
+            Naming::Given(id) => Some(Ticket::Given(id)),
+        };
         request::ask(shared, place, Question { shard: shard.0, deadline, ticket, what, bytes }).await
     }
 }

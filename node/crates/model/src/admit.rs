@@ -4,6 +4,7 @@ use crate::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
     execute::is_executable,
+    group::MEMBERS_CONTENT,
     key::Key,
     record::{self, InstancesState, Resource},
     tables::{Allowed, TypeDef},
@@ -51,6 +52,13 @@ pub enum Target {
         /// Further segments.
         rest: Vec<String>,
     },
+    /// membersContent of a group, and what is asked of each member: fanned out, never carried out here.
+    MembersContent {
+        /// The group.
+        group: Path,
+        /// What is appended to each member.
+        suffix: Vec<String>,
+    },
 }
 
 /// Finds the target of a request and the right that governs it. The outer error is the replica's, the inner the answer.
@@ -69,6 +77,10 @@ pub fn admit<V: TreeView>(
         return Ok(Err(Refusal { allow, ..refusal }));
     }
     let (path, resource_type) = target.resource();
+    if let Target::MembersContent { group, .. } = &target {
+        let governing = members_content(&tree, group)?;
+        return Ok(Ok(Admission { flag: flag(request.method, resource_type), target, governing }));
+    }
     let flag = flag(request.method, resource_type);
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
@@ -115,6 +127,18 @@ pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governi
                 None => Governing::Default(otherwise),
             })
         }
+    }
+}
+
+/// membersContentAccessRightID, if the group has one, governs instead of the group's accessRightID.
+fn members_content<V: TreeView>(tree: &Tree<'_, V>, group: &Path) -> Result<Governing, V::Error> {
+    let own = tree.resource(group)?.map(|group| group.representation);
+    match own.as_ref().and_then(|own| own.text("membersContentAccessRightID")) {
+        Some(uri) => {
+            let otherwise = DefaultRight { owners: owners(tree, group)? };
+            Ok(Governing::AccessRight { uri: uri.to_owned(), otherwise })
+        }
+        None => governing(tree, group),
     }
 }
 
@@ -171,6 +195,13 @@ impl Target {
                 (path.clone(), *resource_type)
             }
             Target::Instance { container, .. } => (container.clone(), ResourceType::ContentInstance),
+            // To subscribe at the members takes what it takes at each of them.
+            Target::MembersContent { group, suffix } => {
+                let subscribes = suffix.last().is_some_and(|last| last == "subscriptions");
+                let asked =
+                    if subscribes { ResourceType::Subscriptions } else { ResourceType::MembersContent };
+                (group.clone(), asked)
+            }
         }
     }
 }
@@ -192,6 +223,8 @@ enum Methods {
     /// An attribute: what its own modes refuse is a matter of the body. CREATE and DELETE are for list entries.
     OfAttributeOf(&'static TypeDef, Executable),
     RetrieveOnly,
+    /// Whatever the members have.
+    Every,
 }
 
 impl Methods {
@@ -213,6 +246,7 @@ impl Methods {
                 Method::Notify => false,
             },
             Methods::RetrieveOnly => method == Method::Retrieve,
+            Methods::Every => true,
         }
     }
 }
@@ -233,6 +267,10 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
             let resource_type = resource.representation.resource_type;
             return Ok(match rest.split_first() {
                 None => Some(whole(stored, resource_type)),
+                Some((name, rest)) if resource_type == ResourceType::Group && name == MEMBERS_CONTENT => {
+                    let target = Target::MembersContent { group: stored, suffix: rest.to_vec() };
+                    Some(Located { target, methods: Methods::Every })
+                }
                 Some((name, rest)) => attribute(stored, resource_type, name, rest),
             });
         }

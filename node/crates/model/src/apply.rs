@@ -11,6 +11,7 @@ mod create_instance;
 mod delete;
 mod execute;
 mod expire;
+mod group;
 mod instances;
 mod online;
 mod queue;
@@ -136,6 +137,10 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::UpdateAttribute { path, attribute, value, conditions } => {
             update::update_attribute(writer, path, attribute, value, conditions)
         }
+        Operation::UpdateMembers { group, verified, conditions } => {
+            group::update_members(writer, group, verified, conditions)
+        }
+        Operation::RemoveMembers { group, members } => group::remove_members(writer, group, members),
         Operation::Delete { path, conditions } => delete::delete(writer, path, conditions),
         Operation::Expire => expire::expire(writer),
         Operation::Acknowledge { queue, up_to } => acknowledge::acknowledge(writer, queue, *up_to),

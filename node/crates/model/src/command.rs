@@ -3,6 +3,7 @@
 use crate::{
     Entity, Path, Representation, Timestamp, Value,
     announce::Done,
+    group::Verified,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
 };
@@ -78,6 +79,22 @@ pub enum Operation {
         path: Path,
         /// Checked again at apply.
         conditions: Conditions,
+    },
+    /// Partial UPDATE of a group's members, which were checked.
+    UpdateMembers {
+        /// The group.
+        group: Path,
+        /// What was found.
+        verified: Verified,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// Takes members out of a group: they were deleted through it.
+    RemoveMembers {
+        /// The group.
+        group: Path,
+        /// As listed; what is not listed any more is passed over.
+        members: Vec<String>,
     },
     /// Deletes what has fallen due, a bounded number at a time, forgets idle sessions; sent by the leader's timer.
     Expire,

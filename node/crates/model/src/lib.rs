@@ -27,6 +27,7 @@ pub mod apply;
 pub mod command;
 pub mod conditions;
 pub mod execute;
+pub mod group;
 pub mod outbox;
 pub mod query;
 pub mod represent;

@@ -48,6 +48,10 @@ pub fn retrieve<V: TreeView>(
         }
         Target::Resource { path, .. } => resource(&tree, path, selected)?,
         Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
+        // Fanned out before it comes here; no replica answers it alone.
+        Target::MembersContent { .. } => {
+            Err(Refusal::new(StatusCode::InternalServerError, "membersContent: was not fanned out"))
+        }
         Target::Instance { container, sequence, accessor } => {
             instance(&tree, container, *sequence, accessor, filter)?
         }

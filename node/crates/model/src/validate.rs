@@ -16,6 +16,7 @@ use crate::{
     ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
     conditions,
+    group::{self, Verified},
     holds::{self, Place},
     key::Key,
     primitive::{Conditions, ReferencePoint},
@@ -64,11 +65,26 @@ pub fn command<V: TreeView>(
     request: RequestPrimitive,
     admission: &Admission,
 ) -> Result<Result<Command, Refusal>, V::Error> {
+    group_command(view, scl, policy, at, id, request, admission, None)
+}
+
+/// The same for a write to a group whose members were checked.
+#[allow(clippy::type_complexity, clippy::too_many_arguments)]
+pub fn group_command<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    policy: &Policy,
+    at: Timestamp,
+    id: RequestId,
+    request: RequestPrimitive,
+    admission: &Admission,
+    verified: Option<&Verified>,
+) -> Result<Result<Command, Refusal>, V::Error> {
     let tree = Tree::new(view, scl);
     let mut stored = Stored::read(&tree, &admission.target)?;
     stored.read_around(&tree, policy, &request, &admission.target)?;
     let entity = request.requesting_entity.clone();
-    let write = Write { scl, policy, at, stored };
+    let write = Write { scl, policy, at, stored, verified };
     let operation = write.operation(request, &admission.target);
     Ok(operation.map(|operation| Command { id, at, entity, operation }))
 }
@@ -123,6 +139,7 @@ impl Stored {
                     stored.subscriptions = subscriptions(tree, &above, stored.parent)?;
                 }
             }
+            Target::MembersContent { .. } => {}
         }
         Ok(stored)
     }
@@ -172,6 +189,8 @@ struct Write<'a> {
     policy: &'a Policy,
     at: Timestamp,
     stored: Stored,
+    /// What the front desk found out about the members of a group.
+    verified: Option<&'a Verified>,
 }
 
 impl Write<'_> {
@@ -251,6 +270,9 @@ impl Write<'_> {
             }
         }
         self.settle(&mut representation, |attribute| attribute.create)?;
+        if resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
         rules::check(self.scl, self.policy, &representation)?;
         assigned::at_create(self.scl, &path, &request, &mut representation);
         Ok(Operation::Create { path, representation, notify_media: request.notify_media })
@@ -278,6 +300,9 @@ impl Write<'_> {
     ) -> Result<Operation, Refusal> {
         modes(&representation, |attribute| attribute.update)?;
         self.settle(&mut representation, |attribute| attribute.update)?;
+        if representation.resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
         rules::check(self.scl, self.policy, &representation)?;
         Ok(Operation::Update { path: path.clone(), representation, conditions })
     }
@@ -295,6 +320,17 @@ impl Write<'_> {
             }
             other => assigned::within_policy(self.scl, self.policy, attribute, other),
         };
+        if attribute == "members"
+            && let Some(verified) = self.verified
+        {
+            let max = self.stored.representation.as_ref().and_then(|group| group.long("maxNrOfMembers"));
+            group::check_count(verified.members.len(), max)?;
+            return Ok(Operation::UpdateMembers {
+                group: path.clone(),
+                verified: verified.clone(),
+                conditions,
+            });
+        }
         if let Some(mut after) = self.stored.representation.clone() {
             after.set(attribute, value.clone());
             rules::check(self.scl, self.policy, &after)?;

@@ -9,6 +9,7 @@ use banyan_model::{
     Command, Content, Entity, Execution, Operation, Path, Representation, RequestId, ResourceType,
     StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
+    group::Verified,
     outbox::{Message as Promise, Notification, OutboxEntry},
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
@@ -183,6 +184,22 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
         ("delete", Operation::Delete { path: path(), conditions: Conditions::default() }),
+        (
+            "update_members",
+            Operation::UpdateMembers {
+                group: path(),
+                verified: Verified {
+                    members: vec!["/m2m/containers/c".to_owned()],
+                    member_type: Some("MIXED".to_owned()),
+                    validated: true,
+                },
+                conditions: conditions(),
+            },
+        ),
+        (
+            "remove_members",
+            Operation::RemoveMembers { group: path(), members: vec!["/m2m/containers/c".to_owned()] },
+        ),
         ("expire", Operation::Expire),
         (
             "acknowledge",

@@ -5,6 +5,7 @@ use banyan_model::{
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
     filter::FilterCriteria,
+    group::Verified,
     outbox::{Message, Notification, OutboxEntry},
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
@@ -162,6 +163,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), name(), value(), conditions()).prop_map(|(path, attribute, value, conditions)| {
             Operation::UpdateAttribute { path, attribute, value, conditions }
         }),
+        (path(), vec(text(), 0..4), option::of(text()), any::<bool>(), conditions()).prop_map(
+            |(group, members, member_type, validated, conditions)| Operation::UpdateMembers {
+                group,
+                verified: Verified { members, member_type, validated },
+                conditions,
+            },
+        ),
+        (path(), vec(text(), 0..4)).prop_map(|(group, members)| Operation::RemoveMembers { group, members }),
         (path(), conditions()).prop_map(|(path, conditions)| Operation::Delete { path, conditions }),
         Just(Operation::Expire),
         (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),

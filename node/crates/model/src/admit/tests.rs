@@ -14,6 +14,7 @@ fn describe(target: &Target) -> String {
         Target::Attribute { resource_type, attribute, rest, .. } => {
             format!("{}.{attribute} {}", resource_type.name(), rest.join("/"))
         }
+        Target::MembersContent { group, suffix } => format!("members of {group}: {}", suffix.join("/")),
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
     tables::Mode,
 };
 
-/// Replaces the RW attributes; an optional one that is absent is removed. What only the SCL writes stays.
+/// Replaces the RW attributes; an optional one that is absent is removed. What only the SCL writes stays, unless the
+/// leader put a new value beside them.
 pub(super) fn update<V: TreeView>(
     writer: &mut Writer<'_, V>,
     path: &Path,
@@ -31,11 +32,12 @@ pub(super) fn update<V: TreeView>(
         return Ok(Err(Refusal::new(StatusCode::BadRequest, "not the type of the addressed resource")));
     }
     let mut after = before.clone();
-    let attributes = representation.resource_type.def().attributes;
-    for attribute in attributes.iter().filter(|attribute| is_writable(attribute.update)) {
-        match representation.get(attribute.field.name) {
-            Some(value) => after.representation.set(attribute.field.name, value.clone()),
-            None => drop(after.representation.remove(attribute.field.name)),
+    for attribute in representation.resource_type.def().attributes {
+        let name = attribute.field.name;
+        match representation.get(name) {
+            Some(value) => after.representation.set(name, value.clone()),
+            None if is_writable(attribute.update) => drop(after.representation.remove(name)),
+            None => {}
         }
     }
     let validated = representation.get("memberTypeValidated").cloned();
@@ -96,7 +98,7 @@ fn is_writable(update: Mode) -> bool {
     matches!(update, Mode::Mandatory | Mode::Optional | Mode::MandatoryIfAssigned)
 }
 
-fn addressed<V: TreeView>(
+pub(super) fn addressed<V: TreeView>(
     writer: &Writer<'_, V>,
     path: &Path,
     conditions: &Conditions,
@@ -108,7 +110,7 @@ fn addressed<V: TreeView>(
 }
 
 /// Writes what changed and all that follows from it.
-fn write<V: TreeView>(
+pub(super) fn write<V: TreeView>(
     writer: &mut Writer<'_, V>,
     before: &Resource,
     after: &mut Resource,

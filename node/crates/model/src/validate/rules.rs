@@ -2,7 +2,7 @@
 
 use super::{Policy, quota};
 use crate::{
-    Refusal, Representation, ResourceType, Scl, StatusCode, Value,
+    Refusal, Representation, ResourceType, Scl, Value, group,
     value::{Content, Struct},
 };
 
@@ -30,7 +30,9 @@ pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation)
             _ => Ok(()),
         },
         ResourceType::Subscription => subscription(scl, representation),
-        ResourceType::Group => group(representation),
+        ResourceType::Group => {
+            group::check_count(group::members(representation).len(), representation.long("maxNrOfMembers"))
+        }
         _ => Ok(()),
     }
 }
@@ -62,21 +64,6 @@ pub(super) fn content(
         instance.set("searchStrings", Value::List(Vec::new()));
     }
     Ok(())
-}
-
-/// More members than the group wants are refused as a whole (D-7).
-fn group(representation: &Representation) -> Result<(), Refusal> {
-    let members = match representation.get("members") {
-        Some(Value::List(members)) => i64::try_from(members.len()).unwrap_or(i64::MAX),
-        _ => 0,
-    };
-    match representation.long("maxNrOfMembers") {
-        Some(most) if most >= 0 && members > most => {
-            let info = format!("members: {members}, maxNrOfMembers is {most}");
-            Err(Refusal::new(StatusCode::Forbidden, info))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusal> {
