@@ -18,9 +18,9 @@ use std::collections::{HashSet, VecDeque};
 
 /// One SCL in memory that takes requests of somebody who may do everything.
 pub(crate) struct World {
-    memory: Memory,
-    scl: Scl,
-    policy: Policy,
+    pub(crate) memory: Memory,
+    pub(crate) scl: Scl,
+    pub(crate) policy: Policy,
     requests: u64,
 }
 

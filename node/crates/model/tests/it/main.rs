@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod every_type;
+mod kinds;
 mod modes_by_table;
 mod naive;
 #[path = "../../../codec/tests/it/sample.rs"]
