@@ -54,7 +54,7 @@ fn what_is_shown_of_every_type_keeps_the_schema() {
             let holder = at.parent().expect("what can be deleted stands in something");
             world.send(Method::Delete, &at, Body::None);
             let everything = full(of, |attribute| attribute.create);
-            let whole = world.create(&holder, everything).map_err(|refused| refused.info);
+            let whole = world.create(&holder, everything).map_err(|refused| refused.info.clone());
             let whole = whole.unwrap_or_else(|refused| panic!("{}: {refused}", of.name()));
             shown.push((format!("{}-full", of.name()), world.shown(&whole)));
         }

@@ -96,11 +96,11 @@ impl World {
         &mut self,
         holder: &Path,
         representation: Representation,
-    ) -> Result<Path, ResponsePrimitive> {
+    ) -> Result<Path, Box<ResponsePrimitive>> {
         let response = self.send(Method::Create, holder, Body::Representation(representation));
         match &response.resource_uri {
             Some(uri) if response.status == StatusCode::Created => Ok(self.path(uri)),
-            _ => Err(response),
+            _ => Err(Box::new(response)),
         }
     }
 
