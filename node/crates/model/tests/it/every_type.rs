@@ -18,9 +18,9 @@ use std::collections::{HashSet, VecDeque};
 
 /// One SCL in memory that takes requests of somebody who may do everything.
 pub(crate) struct World {
-    memory: Memory,
-    scl: Scl,
-    policy: Policy,
+    pub(crate) memory: Memory,
+    pub(crate) scl: Scl,
+    pub(crate) policy: Policy,
     requests: u64,
 }
 
@@ -80,11 +80,11 @@ impl World {
         &mut self,
         holder: &Path,
         representation: Representation,
-    ) -> Result<Path, ResponsePrimitive> {
+    ) -> Result<Path, Box<ResponsePrimitive>> {
         let response = self.send(Method::Create, holder, Body::Representation(representation));
         match &response.resource_uri {
             Some(uri) if response.status == StatusCode::Created => Ok(self.path(uri)),
-            _ => Err(response),
+            _ => Err(Box::new(response)),
         }
     }
 

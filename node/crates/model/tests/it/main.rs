@@ -4,6 +4,7 @@
 mod announce;
 mod behaviour;
 mod every_type;
+mod kinds;
 mod modes_by_table;
 mod naive;
 #[path = "../../../codec/tests/it/sample.rs"]
