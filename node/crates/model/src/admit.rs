@@ -3,6 +3,7 @@
 use crate::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    channel,
     key::Key,
     record::{self, InstancesState, Resource},
     tables::{Allowed, TypeDef},
@@ -39,6 +40,16 @@ pub enum Target {
         /// `content`, `content/textContent`, ... or an attribute, when addressed below the instance.
         accessor: Vec<String>,
     },
+    /// contactURI of a channel: whatever is notified here waits for the poller.
+    Contact {
+        /// The channel.
+        channel: Path,
+    },
+    /// longPollingURI of a channel.
+    Poll {
+        /// The channel.
+        channel: Path,
+    },
     /// An attribute, or an entry of one (partial addressing).
     Attribute {
         /// The resource.
@@ -69,6 +80,10 @@ pub fn admit<V: TreeView>(
     }
     let (path, resource_type) = target.resource();
     let flag = flag(request.method, resource_type);
+    if let Target::Contact { .. } = target {
+        // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
+        return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));
+    }
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
         let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);
@@ -168,6 +183,9 @@ impl Target {
                 (path.clone(), *resource_type)
             }
             Target::Instance { container, .. } => (container.clone(), ResourceType::ContentInstance),
+            Target::Contact { channel } | Target::Poll { channel } => {
+                (channel.clone(), ResourceType::NotificationChannel)
+            }
         }
     }
 }
@@ -186,6 +204,8 @@ enum Methods {
     /// An attribute: what its own modes refuse is a matter of the body. CREATE and DELETE are for list entries.
     OfAttributeOf(&'static TypeDef),
     RetrieveOnly,
+    /// A POST, of which only a NOTIFY comes to anything: what another one lacks is a matter of the body.
+    NotifyOnly,
 }
 
 impl Methods {
@@ -206,6 +226,7 @@ impl Methods {
                 Method::Execute | Method::Notify => false,
             },
             Methods::RetrieveOnly => method == Method::Retrieve,
+            Methods::NotifyOnly => matches!(method, Method::Create | Method::Execute | Method::Notify),
         }
     }
 }
@@ -226,6 +247,12 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
             let resource_type = resource.representation.resource_type;
             return Ok(match rest.split_first() {
                 None => Some(whole(stored, resource_type)),
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::CONTACT => {
+                    Some(Located { target: Target::Contact { channel: stored }, methods: Methods::NotifyOnly })
+                }
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
+                    Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })
+                }
                 Some((name, rest)) => attribute(stored, resource_type, name, rest),
             });
         }

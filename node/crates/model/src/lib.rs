@@ -22,6 +22,7 @@ pub mod view;
 pub mod access;
 pub mod admit;
 pub mod apply;
+pub mod channel;
 pub mod command;
 pub mod conditions;
 pub mod outbox;

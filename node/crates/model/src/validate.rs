@@ -12,6 +12,7 @@ use crate::{
     Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive, ResourceType,
     Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
+    command::QueueLimits,
     conditions,
     primitive::Conditions,
     represent,
@@ -29,6 +30,7 @@ pub struct Policy {
     pub content_bytes_max: u64,
     pub instances_default: i64,
     pub subscriptions_per_resource_max: u32,
+    pub channel: QueueLimits,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -84,6 +86,7 @@ impl Stored {
                 stored.parent = Some(ResourceType::Container);
                 stored.representation = tree.resource(&container)?.map(|container| container.representation);
             }
+            Target::Contact { .. } | Target::Poll { .. } => {}
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {
                     stored.etag = represent::etag(&resource);
@@ -147,6 +150,10 @@ impl Write<'_> {
             (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
                 Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
             }
+            (Method::Notify | Method::Create | Method::Execute, Target::Contact { channel }) => {
+                let message = body::notification(request.body)?;
+                Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
+            }
             (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),
             (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),
             // `admit` lets no other pair through.
@@ -188,11 +195,11 @@ impl Write<'_> {
             }
         }
         self.settle(&mut representation, |attribute| attribute.create)?;
-        assigned::at_create(&mut representation, &request.requesting_entity);
+        let path = collection.child(id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed)));
+        assigned::at_create(self.scl, &path, &mut representation, &request.requesting_entity);
         rules::check(self.scl, &representation)?;
-        let name = id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed));
         Ok(Operation::Create {
-            path: collection.child(name),
+            path,
             representation,
             notify_media: request.notify_media,
         })

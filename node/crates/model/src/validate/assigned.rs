@@ -2,7 +2,7 @@
 
 use super::Policy;
 use crate::{
-    Entity, Representation, ResourceType, Value,
+    Entity, Path, Representation, ResourceType, Scl, Value, channel,
     tables::{AttributeDef, Mode, Shape},
     value::Struct,
 };
@@ -23,7 +23,7 @@ pub(super) fn default(policy: &Policy, attribute: &AttributeDef) -> Option<Value
 }
 
 /// What only the SCL sets, on a new resource.
-pub(super) fn at_create(representation: &mut Representation, creator: &Entity) {
+pub(super) fn at_create(scl: &Scl, path: &Path, representation: &mut Representation, creator: &Entity) {
     let text = |text: &str| Value::Text(text.to_owned());
     match representation.resource_type {
         ResourceType::Scl => {
@@ -35,9 +35,18 @@ pub(super) fn at_create(representation: &mut Representation, creator: &Entity) {
         // Requests do not tell the interface; a network SCL is asked over mIa.
         ResourceType::Application => representation.set("referencePoint", text("MIA_REFERENCE_POINT")),
         ResourceType::Subscription => {
-            // No contact is a polled channel: channels cannot be created yet.
-            representation.set("subscriptionType", text("ASYNCHRONOUS"));
+            // A polled channel is told by its address: it may be another SCL's, where only that tells.
+            let contact = representation.text("contact").and_then(|contact| scl.local_path(contact));
+            let polled = contact.is_some_and(|contact| channel::contacted_at(&contact).is_some());
+            let kind = if polled { "SYNCHRONOUS" } else { "ASYNCHRONOUS" };
+            representation.set("subscriptionType", text(kind));
             representation.set("subscriberId", text(&creator.0));
+        }
+        ResourceType::NotificationChannel | ResourceType::CommunicationChannel => {
+            representation.set("contactURI", text(&scl.address(&path.child(channel::CONTACT))));
+            let poll = text(&scl.address(&path.child(channel::POLL)));
+            let data = Struct { name: "LongPollingChannelData", fields: vec![("longPollingURI", poll)] };
+            representation.set("channelData", Value::Struct(data));
         }
         _ => {}
     }

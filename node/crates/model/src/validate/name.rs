@@ -7,13 +7,15 @@ use crate::{
 };
 
 /// The types that can be created so far; the others are refused as not implemented, not as wrong.
-pub(super) const CREATABLE: [ResourceType; 6] = [
+pub(super) const CREATABLE: [ResourceType; 8] = [
     ResourceType::Scl,
     ResourceType::Application,
     ResourceType::AccessRight,
     ResourceType::Container,
     ResourceType::ContentInstance,
     ResourceType::Subscription,
+    ResourceType::NotificationChannel,
+    ResourceType::CommunicationChannel,
 ];
 
 /// Whether a collection takes members of this type. The row of its parent narrows what a collection may hold.

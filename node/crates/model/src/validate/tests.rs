@@ -13,6 +13,7 @@ const AT: Timestamp = Timestamp(2_000_000);
 
 fn policy() -> Policy {
     Policy {
+        channel: QueueLimits { entries_max: 3, octets_max: 1_000 },
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
         expiration_max_ms: 100_000,
@@ -147,15 +148,77 @@ fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implem
         ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
         ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
         ("groups", ResourceType::Group, StatusCode::NotImplemented),
-        (
-            "applications/a/notificationChannels",
-            ResourceType::NotificationChannel,
-            StatusCode::NotImplemented,
-        ),
+        ("scls/s/notificationChannels", ResourceType::CommunicationChannel, StatusCode::BadRequest),
         ("scls/s/mgmtObjs", ResourceType::EtsiBattery, StatusCode::NotImplemented),
     ] {
         let refused = create(collection, minimal(resource_type, |a| a.create)).expect_err(collection);
         assert_eq!(refused.status, expected, "{resource_type:?} in {collection}: {}", refused.info);
+    }
+}
+
+#[test]
+fn a_channel_gets_the_addresses_of_its_doors() {
+    for (collection, resource_type) in [
+        ("applications/a/notificationChannels", ResourceType::NotificationChannel),
+        ("scls/s/communicationChannels", ResourceType::CommunicationChannel),
+    ] {
+        let mut body = representation(resource_type, &[("channelType", text("LONG_POLLING"))]);
+        body.set("id", text("ch"));
+        let made = create(collection, body).expect("it can be made");
+        assert_eq!(made.text("contactURI"), Some(format!("/m2m/{collection}/ch/contact").as_str()));
+        let Some(Value::Struct(data)) = made.get("channelData") else { panic!("{made:?}") };
+        assert_eq!(data.name, "LongPollingChannelData");
+        assert_eq!(data.get("longPollingURI"), Some(&text(&format!("/m2m/{collection}/ch/poll"))));
+    }
+}
+
+#[test]
+fn only_a_notify_is_for_a_contact() {
+    let contact = "applications/a/notificationChannels/nc/contact";
+    let reference = ("subscriptionReference", text("/m2m/applications/a/subscriptions/s"));
+    let notify = Struct { name: "Notify", fields: vec![reference] };
+    let sent = send(&policy(), fixture::request(Method::Notify, contact, Body::Message(notify.clone())));
+    let channel = fixture::path("applications/a/notificationChannels/nc");
+    let limits = QueueLimits { entries_max: 3, octets_max: 1_000 };
+    assert_eq!(sent, Ok(Operation::Enqueue { channel, message: notify.clone(), limits }));
+
+    let answer = Struct { name: "ResponseNotify", fields: Vec::new() };
+    let malformed = Body::Malformed(Refusal::attribute("notify", "is broken"));
+    for (method, target, body, expected) in [
+        (Method::Notify, contact, Body::Message(answer), StatusCode::BadRequest),
+        (Method::Execute, contact, Body::None, StatusCode::BadRequest),
+        (Method::Create, contact, malformed, StatusCode::BadRequest),
+        (Method::Retrieve, contact, Body::None, StatusCode::MethodNotAllowed),
+        (Method::Delete, contact, Body::None, StatusCode::MethodNotAllowed),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/nc/poll",
+            Body::Message(notify.clone()),
+            StatusCode::MethodNotAllowed,
+        ),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/other/contact",
+            Body::Message(notify),
+            StatusCode::NotFound,
+        ),
+    ] {
+        let refused = send(&policy(), fixture::request(method, target, body)).expect_err(target);
+        assert_eq!(refused.status, expected, "{method:?} {target}: {}", refused.info);
+    }
+}
+
+#[test]
+fn a_subscription_is_synchronous_when_its_contact_is_polled() {
+    for (contact, expected) in [
+        ("/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://nscl.example.net/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://elsewhere.example.net/m2m/applications/a/notificationChannels/nc/contact", "ASYNCHRONOUS"),
+        ("http://contact.example.net/", "ASYNCHRONOUS"),
+    ] {
+        let body = representation(ResourceType::Subscription, &[("contact", text(contact))]);
+        let made = create("applications/a/containers/e/subscriptions", body).expect(contact);
+        assert_eq!(made.text("subscriptionType"), Some(expected), "{contact}");
     }
 }
 

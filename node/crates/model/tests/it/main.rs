@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod behaviour;
+mod channel;
 mod naive;
 mod sequences;
 mod support;
