@@ -11,6 +11,7 @@ mod config;
 mod gather;
 mod internal;
 mod pending;
+mod poll;
 mod rights;
 
 #[cfg(test)]
@@ -39,7 +40,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The front desk of this node; cheap to clone.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ struct Inner {
     views: watch::Receiver<Option<Arc<View>>>,
     client: Client,
     pending: Arc<Pending>,
+    /// Places of long polls.
+    polls: Arc<Semaphore>,
     /// Set once the edges' door is there.
     outside: OnceLock<Arc<dyn Outside>>,
 }
@@ -72,7 +75,9 @@ impl Desk {
         client: Client,
     ) -> Desk {
         let pending = Pending::new(config.requests_max);
-        Desk { inner: Arc::new(Inner { config, shards, views, client, pending, outside: OnceLock::new() }) }
+        let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
+        let outside = OnceLock::new();
+        Desk { inner: Arc::new(Inner { config, shards, views, client, pending, polls, outside }) }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not
@@ -102,7 +107,7 @@ impl Desk {
                     answer,
                 );
             }
-            Some(submission::What::Internal(question)) if internal => {
+            Some(submission::What::Internal(question)) if internal || internal::is_for_edges(&question) => {
                 self.internal(question, ShardId(shard), deadline, answer);
             }
             Some(submission::What::Internal(_)) => {

@@ -1,6 +1,6 @@
 //! Settings of the subtrees.
 
-use banyan_model::validate::Policy;
+use banyan_model::{command::QueueLimits, validate::Policy};
 use std::time::Duration;
 
 /// How the shards of a node behave.
@@ -36,6 +36,7 @@ impl Default for Config {
                 content_bytes_max: 1 << 20,
                 instances_default: 0,
                 subscriptions_per_resource_max: 1_000,
+                channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
                 name_seed: 0,
             },
         }

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How far a read came without waiting.
-enum Step<T> {
+pub(super) enum Step<T> {
     Done(T),
     Missing(Path),
     /// It may take long: not on a thread that others wait for.
@@ -139,7 +139,12 @@ impl ShardHandle {
         self.inner.owns_slot(subtree.slot())
     }
 
-    async fn lease(&self, path: Path, leases: &mut Leases, deadline: Instant) -> Result<(), ShardError> {
+    pub(super) async fn lease(
+        &self,
+        path: Path,
+        leases: &mut Leases,
+        deadline: Instant,
+    ) -> Result<(), ShardError> {
         match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&path)).await {
             Ok(Ok(lease)) => {
                 leases.retain(|(known, _)| *known != path);
@@ -201,6 +206,7 @@ fn is_long(admission: &Admission) -> bool {
     match &admission.target {
         Target::Resource { resource_type, .. } => resource_type.def().category == Category::Collection,
         Target::Instance { .. } | Target::Attribute { .. } => false,
+        Target::Contact { .. } | Target::Poll { .. } => false,
     }
 }
 

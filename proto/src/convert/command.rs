@@ -3,7 +3,8 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
+    Command, Entity, Operation, RequestId, Timestamp, command::QueueLimits, placement::ShardId,
+    primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -82,6 +83,15 @@ impl From<&Operation> for v1::command::Operation {
                 path: Some(path.into()),
                 final_status: final_status.map(number),
             }),
+            Operation::Enqueue { channel, message, limits } => Wire::Enqueue(v1::Enqueue {
+                channel: Some(channel.into()),
+                message: Some(message.into()),
+                entries_max: limits.entries_max,
+                octets_max: limits.octets_max,
+            }),
+            Operation::Taken { channel, sequence } => {
+                Wire::Taken(v1::Taken { channel: Some(channel.into()), sequence: *sequence })
+            }
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -138,6 +148,14 @@ impl TryFrom<v1::command::Operation> for Operation {
                 path: required("path", path)?.into(),
                 final_status: final_status.map(status).transpose()?,
             },
+            Wire::Enqueue(v1::Enqueue { channel, message, entries_max, octets_max }) => Operation::Enqueue {
+                channel: required("channel", channel)?.into(),
+                message: required("message", message)?.try_into()?,
+                limits: QueueLimits { entries_max, octets_max },
+            },
+            Wire::Taken(v1::Taken { channel, sequence }) => {
+                Operation::Taken { channel: required("channel", channel)?.into(), sequence }
+            }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,

@@ -248,7 +248,10 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
             return Ok(match rest.split_first() {
                 None => Some(whole(stored, resource_type)),
                 Some((door, [])) if channel::is_channel(resource_type) && door == channel::CONTACT => {
-                    Some(Located { target: Target::Contact { channel: stored }, methods: Methods::NotifyOnly })
+                    Some(Located {
+                        target: Target::Contact { channel: stored },
+                        methods: Methods::NotifyOnly,
+                    })
                 }
                 Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
                     Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })

@@ -1,6 +1,11 @@
 //! What is stored under a key. `proto/convert` gives each variant its bytes; adding one is a format change.
 
-use crate::{Path, Representation, Timestamp, path::Slot, primitive::NotifyMedia, value::{Content, Struct}};
+use crate::{
+    Path, Representation, Timestamp,
+    path::Slot,
+    primitive::NotifyMedia,
+    value::{Content, Struct},
+};
 
 /// A stored record.
 #[derive(Clone, PartialEq, Debug)]

@@ -198,11 +198,7 @@ impl Write<'_> {
         let path = collection.child(id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed)));
         assigned::at_create(self.scl, &path, &mut representation, &request.requesting_entity);
         rules::check(self.scl, &representation)?;
-        Ok(Operation::Create {
-            path,
-            representation,
-            notify_media: request.notify_media,
-        })
+        Ok(Operation::Create { path, representation, notify_media: request.notify_media })
     }
 
     fn update(

@@ -3,12 +3,13 @@
 use banyan_model::{
     Body, Command, Content, Entity, Method, Operation, Path, Refusal, Representation, RequestId,
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
+    command::QueueLimits,
     filter::FilterCriteria,
     outbox::{Message, Notification, OutboxEntry},
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
     primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     tables,
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
@@ -166,6 +167,13 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),
         (path(), option::of(status()))
             .prop_map(|(path, final_status)| Operation::EndSubscription { path, final_status }),
+        (path(), structure(), any::<u64>(), any::<u64>()).prop_map(
+            |(channel, message, entries_max, octets_max)| {
+                let limits = QueueLimits { entries_max, octets_max };
+                Operation::Enqueue { channel, message, limits }
+            }
+        ),
+        (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
@@ -270,6 +278,9 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         }),
         path().prop_map(|path| Record::Due { path }),
         any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
+        any::<[u64; 3]>()
+            .prop_map(|[next, waiting, octets]| { Record::Channel(ChannelState { next, waiting, octets }) }),
+        (time(), structure()).prop_map(|(at, message)| Record::Queued(QueuedMessage { at, message })),
     ]
 }
 

@@ -19,9 +19,10 @@ pub(super) fn enqueue<V: TreeView>(
     message: &Struct,
     limits: QueueLimits,
 ) -> Answer<V> {
-    let exists = writer.tree().resource(path)?.is_some_and(|found| {
-        channel::is_channel(found.representation.resource_type)
-    });
+    let exists = writer
+        .tree()
+        .resource(path)?
+        .is_some_and(|found| channel::is_channel(found.representation.resource_type));
     if !exists {
         return Ok(Err(Refusal::not_found()));
     }
@@ -30,7 +31,8 @@ pub(super) fn enqueue<V: TreeView>(
         None => ChannelState { next: queue::first_sequence(writer.at), waiting: 0, octets: 0 },
     };
     let octets = channel::octets(message);
-    let is_full = state.waiting >= limits.entries_max || state.octets.saturating_add(octets) > limits.octets_max;
+    let is_full =
+        state.waiting >= limits.entries_max || state.octets.saturating_add(octets) > limits.octets_max;
     if state.waiting > 0 && is_full {
         return Ok(Ok(ResponsePrimitive {
             info: "the channel is full: its owner does not poll".to_owned(),

@@ -2,10 +2,7 @@
 
 use crate::support::{Shard, create, delete, path, status};
 use banyan_model::{
-    Operation, ResourceType, StatusCode, Timestamp, Value,
-    apply::Effect,
-    channel,
-    command::QueueLimits,
+    Operation, ResourceType, StatusCode, Timestamp, Value, apply::Effect, channel, command::QueueLimits,
     value::Struct,
 };
 
@@ -14,7 +11,8 @@ const CHANNEL: &str = "/applications/a/notificationChannels/nc";
 fn shard() -> Shard {
     let mut shard = Shard::default();
     shard.apply(create("/applications/a", ResourceType::Application, &[]));
-    let made = shard.apply(create(CHANNEL, ResourceType::NotificationChannel, &[("channelType", "LONG_POLLING")]));
+    let made =
+        shard.apply(create(CHANNEL, ResourceType::NotificationChannel, &[("channelType", "LONG_POLLING")]));
     assert_eq!(status(&made), StatusCode::Created);
     shard
 }
