@@ -74,9 +74,12 @@ impl Polls {
             if hold.is_zero() {
                 return (nothing(), None);
             }
-            match client.poll(request, hold, Instant::now() + hold + SLACK).await {
-                // Nothing came during this stretch.
-                Ok((response, None)) if response.status == StatusCode::RequestTimeout => {}
+            let asked = Instant::now();
+            match client.poll(request, hold, asked + hold + SLACK).await {
+                // Nothing came during this stretch; one that was cut short must not become a tight loop.
+                Ok((response, None)) if response.status == StatusCode::RequestTimeout => {
+                    sleep_until((asked + PAUSE).min(until)).await;
+                }
                 Ok(answered) => return answered,
                 // Between two leaders.
                 Err(failure) if failure.retry_after().is_some() => {
