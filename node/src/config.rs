@@ -94,7 +94,7 @@ pub struct Tls {
 macro_rules! section {
     (
         $(#[$outer:meta])*
-        $name:ident = $room:path { $($(#[$doc:meta])* $key:ident: $kind:ident $to:ident),* $(,)? }
+        $name:ident = $room:path { $($(#[$doc:meta])* $key:ident: $kind:ident $($to:ident).+),* $(,)? }
     ) => {
         $(#[$outer])*
         #[derive(Clone, Debug, Default, Deserialize)]
@@ -106,7 +106,7 @@ macro_rules! section {
         impl $name {
                 fn over(&self, mut room: $room) -> $room {
                 $(if let Some(value) = self.$key {
-                    room.$to = Setting::new(value).into();
+                    room.$($to).+ = Setting::new(value).into();
                 })*
                 room
             }
@@ -254,6 +254,10 @@ section! {
         list_entries_max: u32 list_entries_max,
         /// Announces what applications make, where nobody says where to, at all registered SCLs. Default false.
         announce_all: bool announce_all,
+        /// Messages that wait in one channel's queue. Default 1,000.
+        channel_entries_max: u64 channel.entries_max,
+        /// Octets of them. Default 8 MiB.
+        channel_bytes_max: u64 channel.octets_max,
     }
 }
 
@@ -283,6 +287,12 @@ section! {
         rights_timeout_ms: u64 rights_timeout,
         /// Rights of other shards that are remembered. Default 10,000.
         rights_max: u64 rights_max,
+        /// Long polls that wait at this node, besides the requests. Default 16,384.
+        polls_max: u64 polls_max,
+        /// Long polls that wait at one channel. Default 4.
+        polls_per_channel_max: u64 polls_per_channel_max,
+        /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5,000.
+        poll_redelivery_ms: u64 poll_redelivery,
     }
 }
 

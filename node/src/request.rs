@@ -13,6 +13,7 @@ mod gather;
 mod handled;
 mod internal;
 mod pending;
+mod poll;
 mod rights;
 
 #[cfg(test)]
@@ -59,6 +60,8 @@ struct Inner {
     handled: Arc<Fanned>,
     /// Members that all fan-outs together ask at once.
     fan_out_room: Semaphore,
+    /// Places of long polls.
+    polls: Arc<Semaphore>,
     /// Set once the edges' door is there.
     outside: OnceLock<Arc<dyn Outside>>,
 }
@@ -80,10 +83,10 @@ impl Desk {
         let pending = Pending::new(config.requests_max);
         let handled = Fanned::new(config.fan_outs_max);
         let fan_out_room = Semaphore::new(config.fan_out_node_concurrency);
+        let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
         let outside = OnceLock::new();
-        Desk {
-            inner: Arc::new(Inner { config, shards, views, client, pending, handled, fan_out_room, outside }),
-        }
+        let inner = Inner { config, shards, views, client, pending, handled, fan_out_room, polls, outside };
+        Desk { inner: Arc::new(inner) }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not
@@ -113,7 +116,7 @@ impl Desk {
                     answer,
                 );
             }
-            Some(submission::What::Internal(question)) if internal => {
+            Some(submission::What::Internal(question)) if internal || internal::is_for_edges(&question) => {
                 self.internal(question, ShardId(shard), deadline, answer);
             }
             Some(submission::What::Internal(_)) => {

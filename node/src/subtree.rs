@@ -25,6 +25,7 @@ mod shard;
 mod supervisor;
 
 mod authorise;
+mod channel;
 mod read;
 mod write;
 
@@ -35,6 +36,7 @@ mod replica;
 mod signals;
 mod view;
 
+pub use channel::{Found, Waiting};
 pub use config::{Config, ConfigError};
 pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;

@@ -33,6 +33,12 @@ pub struct Config {
     pub rights_timeout: Duration,
     /// Rights of other shards that are remembered. Default 10,000.
     pub rights_max: usize,
+    /// Long polls that wait at this node, besides the requests; more are refused. Default 16,384.
+    pub polls_max: usize,
+    /// Long polls that wait at one channel; more are refused. Default 4.
+    pub polls_per_channel_max: usize,
+    /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5 s.
+    pub poll_redelivery: Duration,
 }
 
 impl Default for Config {
@@ -51,6 +57,9 @@ impl Default for Config {
             rights_lease: Duration::from_secs(1),
             rights_timeout: Duration::from_secs(3),
             rights_max: 10_000,
+            polls_max: 16_384,
+            polls_per_channel_max: 4,
+            poll_redelivery: Duration::from_secs(5),
         }
     }
 }
@@ -71,11 +80,14 @@ impl Config {
             ("fan_out_bytes_max", self.fan_out_bytes_max),
             ("group_members_max", self.group_members_max),
             ("rights_max", self.rights_max),
+            ("polls_max", self.polls_max),
+            ("polls_per_channel_max", self.polls_per_channel_max),
         ];
         let times = [
             ("retry_after", self.retry_after),
             ("rights_lease", self.rights_lease),
             ("rights_timeout", self.rights_timeout),
+            ("poll_redelivery", self.poll_redelivery),
         ];
         let zero = counts.into_iter().filter(|(_, count)| *count == 0).map(|(setting, _)| setting);
         let zero =

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
+mod channels;
+
 use super::*;
 use crate::subtree::{self, Rights};
 use banyan_client::Map;

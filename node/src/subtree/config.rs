@@ -1,6 +1,6 @@
 //! Settings of the subtrees.
 
-use banyan_model::validate::Policy;
+use banyan_model::{command::QueueLimits, validate::Policy};
 use std::time::Duration;
 
 /// How the shards of a node behave.
@@ -45,6 +45,7 @@ impl Default for Config {
                 m2m_pocs_per_scl_max: 32,
                 list_entries_max: 1_000,
                 announce_all: false,
+                channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
                 name_seed: 0,
             },
         }

@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How far a read came without waiting.
-enum Step<T> {
+pub(super) enum Step<T> {
     Done(T),
     Missing(Path),
     /// It may take long: not on a thread that others wait for.
@@ -137,7 +137,7 @@ impl ShardHandle {
                     | Target::MembersContent { group: path, .. } => {
                         Tree::new(view, &self.inner.scl).resource(path)?
                     }
-                    Target::Instance { .. } => None,
+                    Target::Instance { .. } | Target::Contact { .. } | Target::Poll { .. } => None,
                 };
                 Ok(Step::Done(Ok((admission, resource))))
             })?;
@@ -175,7 +175,12 @@ impl ShardHandle {
         self.inner.owns_slot(subtree.slot())
     }
 
-    async fn lease(&self, path: Path, leases: &mut Leases, deadline: Instant) -> Result<(), ShardError> {
+    pub(super) async fn lease(
+        &self,
+        path: Path,
+        leases: &mut Leases,
+        deadline: Instant,
+    ) -> Result<(), ShardError> {
         match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&path)).await {
             Ok(Ok(lease)) => {
                 leases.retain(|(known, _)| *known != path);
@@ -237,6 +242,7 @@ fn is_long(admission: &Admission) -> bool {
     match &admission.target {
         Target::Resource { resource_type, .. } => resource_type.def().category == Category::Collection,
         Target::Instance { .. } | Target::Attribute { .. } | Target::MembersContent { .. } => false,
+        Target::Contact { .. } | Target::Poll { .. } => false,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Execution, Operation, RequestId, Timestamp, group::Verified, placement::ShardId,
-    primitive::Conditions,
+    Command, Entity, Execution, Operation, RequestId, Timestamp, command::QueueLimits, group::Verified,
+    placement::ShardId, primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -104,6 +104,15 @@ impl From<&Operation> for v1::command::Operation {
                     done: Some(done.into()),
                 })
             }
+            Operation::Enqueue { channel, message, limits } => Wire::Enqueue(v1::Enqueue {
+                channel: Some(channel.into()),
+                message: Some(message.into()),
+                entries_max: limits.entries_max,
+                octets_max: limits.octets_max,
+            }),
+            Operation::Taken { channel, sequence } => {
+                Wire::Taken(v1::Taken { channel: Some(channel.into()), sequence: *sequence })
+            }
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -178,6 +187,14 @@ impl TryFrom<v1::command::Operation> for Operation {
                     scl,
                     done: required("done", done)?.into(),
                 }
+            }
+            Wire::Enqueue(v1::Enqueue { channel, message, entries_max, octets_max }) => Operation::Enqueue {
+                channel: required("channel", channel)?.into(),
+                message: required("message", message)?.try_into()?,
+                limits: QueueLimits { entries_max, octets_max },
+            },
+            Wire::Taken(v1::Taken { channel, sequence }) => {
+                Operation::Taken { channel: required("channel", channel)?.into(), sequence }
             }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {

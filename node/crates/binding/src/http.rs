@@ -11,6 +11,7 @@
 
 mod accept;
 mod binding;
+mod body;
 mod client;
 mod conditions;
 mod criteria;
@@ -24,11 +25,10 @@ pub use client::{Client, ClientConfig, Reach, SendError};
 pub use response::http_status;
 pub use server::{Server, ServerConfig, Service};
 
-use bytes::Bytes;
-use http_body_util::Full;
+pub use body::ResponseBody;
 
-/// A whole response; all bodies here are bounded, so none is streamed.
-pub type Response = http::Response<Full<Bytes>>;
+/// A whole response.
+pub type Response = http::Response<ResponseBody>;
 
 use crate::{Handler, identity::Identity};
 use std::sync::Arc;

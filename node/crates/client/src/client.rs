@@ -131,6 +131,47 @@ impl Client {
         response(self.ask(place, what, size, naming, deadline).await?)
     }
 
+    /// Polls the channel at `request.target`, whose leader holds the poll until something waits there, at most for
+    /// `hold`; nothing came: REQUEST_TIMEOUT. Of a message the second value is its number, to be confirmed by
+    /// [`Client::taken`]. Polls do not count against `in_flight_max`: the caller bounds them.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn poll(
+        &self,
+        request: &RequestPrimitive,
+        hold: Duration,
+        deadline: Instant,
+    ) -> Result<(ResponsePrimitive, Option<u64>), RequestError> {
+        let shared = &*self.inner.shared;
+        let place = Place::Slot(request.target.slot());
+        let shard = shared.shard(place, deadline).await?;
+        let request = convert::request_to_bytes(request);
+        let bytes = request.len();
+        let hold_ms = u32::try_from(hold.as_millis()).unwrap_or(u32::MAX);
+        let kind = v1::internal::Kind::Poll(v1::Poll { request, hold_ms });
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes };
+        // It is held on purpose: only one that is silent for longer is frozen.
+        match request::ask(shared, place, question, hold + request::PATIENCE).await? {
+            answer::What::Polled(v1::Polled { response, sequence }) => {
+                Ok((convert::response_from_bytes(response)?, Some(sequence)))
+            }
+            other => Ok((response(other)?, None)),
+        }
+    }
+
+    /// The poller of `channel` has message `sequence`: it is not handed out again.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn taken(&self, channel: &Path, sequence: u64, deadline: Instant) -> Result<(), RequestError> {
+        let place = Place::Slot(channel.slot());
+        let taken = v1::Taken { channel: Some(channel.into()), sequence };
+        let answer = self.internal(place, v1::internal::Kind::Taken(taken), deadline).await?;
+        response(answer).map(drop)
+    }
+
     /// The members of a root collection that live in `shard`, in name order, after `after`, at most `limit`.
     ///
     /// # Errors
@@ -242,7 +283,8 @@ impl Client {
             Naming::Own => Some(shared.sessions.ticket(shard)),
             Naming::Given(id) => Some(Ticket::Given(id)),
         };
-        request::ask(shared, place, Question { shard: shard.0, deadline, ticket, what, bytes }).await
+        let question = Question { shard: shard.0, deadline, ticket, what, bytes };
+        request::ask(shared, place, question, request::PATIENCE).await
     }
 }
 
@@ -316,6 +358,7 @@ fn unexpected(answer: &answer::What) -> RequestError {
     let kind = match answer {
         answer::What::Response(_) => "response",
         answer::What::Members(_) => "members",
+        answer::What::Polled(_) => "polled",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

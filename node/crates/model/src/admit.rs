@@ -3,6 +3,7 @@
 use crate::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    channel,
     execute::is_executable,
     group::MEMBERS_CONTENT,
     key::Key,
@@ -40,6 +41,16 @@ pub enum Target {
         sequence: u64,
         /// `content`, `content/textContent`, ... or an attribute, when addressed below the instance.
         accessor: Vec<String>,
+    },
+    /// contactURI of a channel: whatever is notified here waits for the poller.
+    Contact {
+        /// The channel.
+        channel: Path,
+    },
+    /// longPollingURI of a channel.
+    Poll {
+        /// The channel.
+        channel: Path,
     },
     /// An attribute, or an entry of one (partial addressing).
     Attribute {
@@ -82,6 +93,10 @@ pub fn admit<V: TreeView>(
         return Ok(Ok(Admission { flag: flag(request.method, resource_type), target, governing }));
     }
     let flag = flag(request.method, resource_type);
+    if let Target::Contact { .. } = target {
+        // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
+        return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));
+    }
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
         let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);
@@ -202,6 +217,9 @@ impl Target {
                     if subscribes { ResourceType::Subscriptions } else { ResourceType::MembersContent };
                 (group.clone(), asked)
             }
+            Target::Contact { channel } | Target::Poll { channel } => {
+                (channel.clone(), ResourceType::NotificationChannel)
+            }
         }
     }
 }
@@ -225,6 +243,8 @@ enum Methods {
     RetrieveOnly,
     /// Whatever the members have.
     Every,
+    /// A POST, of which only a NOTIFY comes to anything: what another one lacks is a matter of the body.
+    NotifyOnly,
 }
 
 impl Methods {
@@ -247,6 +267,7 @@ impl Methods {
             },
             Methods::RetrieveOnly => method == Method::Retrieve,
             Methods::Every => true,
+            Methods::NotifyOnly => matches!(method, Method::Create | Method::Execute | Method::Notify),
         }
     }
 }
@@ -270,6 +291,15 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
                 Some((name, rest)) if resource_type == ResourceType::Group && name == MEMBERS_CONTENT => {
                     let target = Target::MembersContent { group: stored, suffix: rest.to_vec() };
                     Some(Located { target, methods: Methods::Every })
+                }
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::CONTACT => {
+                    Some(Located {
+                        target: Target::Contact { channel: stored },
+                        methods: Methods::NotifyOnly,
+                    })
+                }
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
+                    Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })
                 }
                 Some((name, rest)) => attribute(stored, resource_type, name, rest),
             });

@@ -5,6 +5,7 @@
 
 mod acknowledge;
 mod announcement;
+mod channel;
 mod collection;
 mod create;
 mod create_instance;
@@ -78,6 +79,8 @@ pub enum Effect {
     AccessRightChanged(Path),
     /// A subtree root came or went.
     SubtreeChanged(Path),
+    /// A channel's queue changed, or the channel went: polls that wait there look again.
+    ChannelChanged(Path),
     /// A subscription was ended because its queue was full: an operator should know.
     SubscriptionEnded(Path),
 }
@@ -154,6 +157,10 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::CollectionChanged { collection, shard, sequence, at } => {
             collection::collection_changed(writer, collection, *shard, *sequence, *at)
         }
+        Operation::Enqueue { channel: path, message, limits } => {
+            channel::enqueue(writer, path, message, *limits)
+        }
+        Operation::Taken { channel: path, sequence } => channel::taken(writer, path, *sequence),
     }
 }
 

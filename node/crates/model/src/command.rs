@@ -6,6 +6,7 @@ use crate::{
     group::Verified,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
+    value::Struct,
 };
 
 /// Names a request for ever: the same id is applied once, however often it is sent.
@@ -17,6 +18,15 @@ pub struct RequestId {
     pub sequence: u64,
     /// Every sequence below this has been answered to the client: its reply may be forgotten.
     pub acked_below: u64,
+}
+
+/// How much may wait in a channel's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueueLimits {
+    /// Messages.
+    pub entries_max: u64,
+    /// About how many octets of them; a single message may be larger.
+    pub octets_max: u64,
 }
 
 /// One log entry's command.
@@ -124,6 +134,22 @@ pub enum Operation {
         scl: String,
         /// What came of it.
         done: Done,
+    },
+    /// NOTIFY of a channel's contact: waits for whoever polls the channel.
+    Enqueue {
+        /// The channel.
+        channel: Path,
+        /// The body as it came.
+        message: Struct,
+        /// How much may wait.
+        limits: QueueLimits,
+    },
+    /// The owner of a channel has this message.
+    Taken {
+        /// The channel.
+        channel: Path,
+        /// The message.
+        sequence: u64,
     },
     /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {

@@ -190,6 +190,8 @@ pub(crate) fn tree() -> Memory {
         let created = 1_001_000 + 1_000 * i64::try_from(n).expect("small");
         put_instance(m, "applications/a/containers/c", (n == 1).then_some("two"), created, content);
     }
+    let polled = ("channelType", text("LONG_POLLING"));
+    put(m, "applications/a/notificationChannels/nc", ResourceType::NotificationChannel, &[polled]);
     let contact = ("contact", text("http://b.example.org/"));
     put(m, "applications/a/containers/c/subscriptions/sub", ResourceType::Subscription, &[contact]);
     let sub = Key::resource(&path("applications/a/containers/c/subscriptions/sub"));

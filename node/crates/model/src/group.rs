@@ -3,8 +3,7 @@
 //! Nothing here asks anybody: the front desk finds out what stands at each member and brings the answers as [`Fact`]s.
 
 use crate::{
-    Path, Refusal, Representation, RequestId, ResourceType, Scl, StatusCode, Value, access,
-    tables::Category,
+    Path, Refusal, Representation, RequestId, ResourceType, Scl, StatusCode, Value, access, tables::Category,
 };
 use std::collections::HashSet;
 use xxhash_rust::xxh3::Xxh3;

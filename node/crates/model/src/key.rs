@@ -46,6 +46,8 @@ const INSTANCES: u8 = b's';
 const INSTANCE: u8 = b'i';
 const INSTANCE_ID: u8 = b'n';
 const ANNOUNCED: u8 = b'w';
+const CHANNEL: u8 = b'h';
+const QUEUED: u8 = b'q';
 
 const DUE: u8 = b'd';
 const LISTED: u8 = b'l';
@@ -97,6 +99,19 @@ impl Key {
     /// `Record::Announced`: where a resource is announced. Not of `Range::subtree`: it outlives the resource.
     pub fn announced(path: &Path) -> Key {
         of_subtree(path, path_bytes(ANNOUNCED, path))
+    }
+
+    /// `Record::Channel` of a channel.
+    pub fn channel(channel: &Path) -> Key {
+        of_subtree(channel, path_bytes(CHANNEL, channel))
+    }
+
+    /// `Record::Queued` of a channel, by its sequence.
+    pub fn queued(channel: &Path, sequence: u64) -> Key {
+        let mut bytes = path_bytes(QUEUED, channel);
+        bytes.push(CHILD);
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        of_subtree(channel, bytes)
     }
 
     /// `Record::Due`: `path` falls due at `at`.
@@ -177,7 +192,7 @@ impl Key {
         std::str::from_utf8(&bytes[at + 1..]).ok()
     }
 
-    /// The number a reply, session or outbox key ends with.
+    /// The number a reply, session, outbox or queue key ends with.
     pub fn number(bytes: &[u8]) -> Option<u64> {
         let last = bytes.last_chunk::<8>()?;
         Some(u64::from_be_bytes(*last))
@@ -201,8 +216,8 @@ impl Range {
 
     /// Everything stored below or about a path, itself included, in as many ranges as there are kinds. Not for sclBase
     /// or its collections.
-    pub fn subtree(path: &Path) -> [Range; 4] {
-        [RESOURCE, INSTANCES, INSTANCE, INSTANCE_ID]
+    pub fn subtree(path: &Path) -> [Range; 6] {
+        [RESOURCE, INSTANCES, INSTANCE, INSTANCE_ID, CHANNEL, QUEUED]
             .map(|kind| Range::prefix(space(path), path_bytes(kind, path)))
     }
 
@@ -210,6 +225,13 @@ impl Range {
     pub fn instances(container: &Path, from: u64, to: u64) -> Range {
         let key = |sequence| Key::instance(container, sequence).bytes;
         Range { space: space(container), from: key(from), to: key(to) }
+    }
+
+    /// What waits in a channel's queue, in order.
+    pub fn queued(channel: &Path) -> Range {
+        let mut from = path_bytes(QUEUED, channel);
+        from.push(CHILD);
+        Range::prefix(space(channel), from)
     }
 
     /// What falls due at or before `at`.

@@ -24,6 +24,7 @@ pub mod access;
 pub mod admit;
 pub mod announce;
 pub mod apply;
+pub mod channel;
 pub mod command;
 pub mod conditions;
 pub mod execute;

@@ -46,6 +46,10 @@ pub fn retrieve<V: TreeView>(
         Target::Resource { resource_type: ResourceType::Discovery, .. } => {
             Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
         }
+        // Whoever can wait asks at the shard's door; here nothing waits.
+        Target::Contact { .. } | Target::Poll { .. } => {
+            Err(Refusal::new(StatusCode::RequestTimeout, "nothing waits in the channel"))
+        }
         Target::Resource { path, .. } => resource(&tree, path, selected)?,
         Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
         // Fanned out before it comes here; no replica answers it alone.

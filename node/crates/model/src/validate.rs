@@ -15,6 +15,7 @@ use crate::{
     Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
     ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
+    command::QueueLimits,
     conditions,
     group::{self, Verified},
     holds::{self, Place},
@@ -50,6 +51,7 @@ pub struct Policy {
     pub list_entries_max: u32,
     /// What an application makes without saying where it is to be announced goes to all registered SCLs.
     pub announce_all: bool,
+    pub channel: QueueLimits,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -128,6 +130,7 @@ impl Stored {
                 stored.representation = tree.resource(&container)?.map(|container| container.representation);
                 stored.parent = stored.representation.as_ref().map(|container| container.resource_type);
             }
+            Target::Contact { .. } | Target::Poll { .. } => {}
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {
                     stored.etag = represent::etag(&resource);
@@ -219,6 +222,10 @@ impl Write<'_> {
             }
             (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
                 Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
+            }
+            (Method::Notify | Method::Create | Method::Execute, Target::Contact { channel }) => {
+                let message = body::notification(request.body)?;
+                Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
             }
             (Method::Execute, target) => self.execute(request.body, target),
             (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),

@@ -9,12 +9,13 @@ use banyan_model::{
     Command, Content, Entity, Execution, Operation, Path, Representation, RequestId, ResourceType,
     StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
+    command::QueueLimits,
     group::Verified,
     outbox::{Message as Promise, Notification, OutboxEntry},
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
     primitive::{Conditions, NotifyMedia},
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
 };
@@ -183,6 +184,15 @@ fn operations() -> Vec<(&'static str, Operation)> {
                 conditions: conditions(),
             },
         ),
+        (
+            "enqueue",
+            Operation::Enqueue {
+                channel: channel(),
+                message: notify_body(),
+                limits: QueueLimits { entries_max: 1_000, octets_max: 300 },
+            },
+        ),
+        ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
         ("delete", Operation::Delete { path: path(), conditions: Conditions::default() }),
         (
             "update_members",
@@ -251,6 +261,17 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
     ]
+}
+
+fn channel() -> Path {
+    Path::parse("applications/a%20b/notificationChannels/nc").expect("a path")
+}
+
+fn notify_body() -> Struct {
+    let status = ("statusCode", Value::Text("STATUS_OK".to_owned()));
+    let bytes = Bytes::from_static(b"<m2m:container/>");
+    let representation = Value::Binary { content_type: Some("application/xml".to_owned()), bytes };
+    Struct { name: "Notify", fields: vec![status, ("representation", representation)] }
 }
 
 fn records() -> Vec<(&'static str, Record)> {
@@ -342,6 +363,8 @@ fn records() -> Vec<(&'static str, Record)> {
         ("session", Record::Session { last_used: AT, acked_below: 298, highest: 301 }),
         ("due", Record::Due { path: path() }),
         ("listed", Record::Listed { slot: Slot(0x0123_4567_89ab_cdef) }),
+        ("channel", Record::Channel(ChannelState { next: 300, waiting: 2, octets: 1_000 })),
+        ("queued", Record::Queued(QueuedMessage { at: AT, message: notify_body() })),
     ]
 }
 

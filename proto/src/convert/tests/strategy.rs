@@ -4,13 +4,14 @@ use banyan_model::{
     Body, Command, Content, Entity, Execution, Method, Operation, Path, Refusal, Representation, RequestId,
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
+    command::QueueLimits,
     filter::FilterCriteria,
     group::Verified,
     outbox::{Message, Notification, OutboxEntry},
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
     primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     tables,
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
@@ -180,6 +181,13 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), any::<u64>(), text(), announcement_done()).prop_map(|(path, sequence, scl, done)| {
             Operation::AnnouncementDone { path, sequence, scl, done }
         }),
+        (path(), structure(), any::<u64>(), any::<u64>()).prop_map(
+            |(channel, message, entries_max, octets_max)| {
+                let limits = QueueLimits { entries_max, octets_max };
+                Operation::Enqueue { channel, message, limits }
+            }
+        ),
+        (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
@@ -316,6 +324,9 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         path().prop_map(|path| Record::Due { path }),
         any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
         announced().prop_map(Record::Announced),
+        any::<[u64; 3]>()
+            .prop_map(|[next, waiting, octets]| { Record::Channel(ChannelState { next, waiting, octets }) }),
+        (time(), structure()).prop_map(|(at, message)| Record::Queued(QueuedMessage { at, message })),
     ]
 }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Handler,
+    handler::Exchange,
     identity::{Identity, Peer},
 };
 use banyan_codec::{Edition, Format, Limits};
@@ -64,19 +65,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         Binding { handler, identity, config, budget }
     }
 
-    async fn answer(
-        &self,
-        head: &Parts,
-        body: Incoming,
-        peer: &Peer,
-        dress: &mut Dress,
-    ) -> ResponsePrimitive {
+    async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> Exchange {
         let read = self.read(head, body, peer, dress).await;
         let (request, _share) = match read {
             Ok(read) => read,
-            Err(refused) => return *refused,
+            Err(refused) => return (*refused).into(),
         };
-        self.handler.handle(request).await
+        self.handler.exchange(request).await
     }
 
     /// Makes the primitive, or the answer to a request that cannot become one. The body's share of the budget is
@@ -158,8 +153,14 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             challenge: self.identity.challenge(),
             retrieve: head.method == http::Method::GET,
         };
-        let answer = self.answer(&head, body, peer, &mut dress).await;
-        response::write(answer, &dress)
+        let Exchange { response: answer, handed } = self.answer(&head, body, peer, &mut dress).await;
+        let mut response = response::write(answer, &dress);
+        if let Some(handed) = handed
+            && response.status() == http::StatusCode::OK
+        {
+            response.body_mut().tell(handed);
+        }
+        response
     }
 }
 

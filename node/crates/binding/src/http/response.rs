@@ -5,7 +5,6 @@ use banyan_codec::{Edition, Format, Style, encode_body, error_info};
 use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use http_body_util::Full;
 
 /// What an answer needs to know of its request.
 pub(super) struct Dress {
@@ -72,7 +71,7 @@ pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
     headers(&answer, dress, status, response.headers_mut());
     if let Some((content_type, bytes)) = body {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        *response.body_mut() = Full::new(bytes);
+        *response.body_mut() = bytes.into();
     }
     response
 }

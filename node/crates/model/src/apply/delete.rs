@@ -8,7 +8,7 @@ use super::{
     writer::{INSTANCES, Writer, instances_of},
 };
 use crate::{
-    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, conditions,
+    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, channel, conditions,
     key::{Key, Range},
     primitive::Conditions,
     record::{Record, Resource},
@@ -84,7 +84,11 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         writer.staged.scan(&range, false, &mut |key, record| {
             match record {
                 Record::Resource(resource) => resources.push(resource),
-                Record::Instances(_) | Record::Instance(_) | Record::Pointer(_) => {
+                Record::Instances(_)
+                | Record::Instance(_)
+                | Record::Pointer(_)
+                | Record::Channel(_)
+                | Record::Queued(_) => {
                     keys.push(Key { space: range.space, bytes: key.to_vec() });
                 }
                 _ => {
@@ -103,6 +107,7 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         match below.representation.resource_type {
             ResourceType::Subscription => subscription::farewell(writer, below, StatusCode::Deleted)?,
             ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(below.path.clone())),
+            of if channel::is_channel(of) => writer.effect(Effect::ChannelChanged(below.path.clone())),
             _ => {}
         }
         announcement::removed(writer, below)?;

@@ -124,7 +124,7 @@ impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L>
         let Some(issuer) = issuer else { return Ok(None) };
         let own = match target {
             Target::Resource { path, .. } | Target::Attribute { path, .. } => *path == issuer,
-            Target::Instance { .. } | Target::MembersContent { .. } => false,
+            _ => false,
         };
         // Who registers is no application here yet, but becomes one; its own announceTo is no default for itself.
         let registers = request.method == Method::Create && written == ResourceType::Application;

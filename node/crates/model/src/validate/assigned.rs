@@ -3,7 +3,7 @@
 
 use super::Policy;
 use crate::{
-    Path, Representation, RequestPrimitive, ResourceType, Scl, Value,
+    Path, Representation, RequestPrimitive, ResourceType, Scl, Value, channel,
     primitive::ReferencePoint,
     tables::{AttributeDef, Mode, Shape},
     value::Struct,
@@ -114,29 +114,25 @@ pub(super) fn at_create(
             representation.set("referencePoint", text(over));
         }
         ResourceType::Subscription => {
-            let polled = representation.text("contact").is_some_and(|contact| is_channel(scl, contact));
+            // A polled channel is told by its address: it may be another shard's, where only that tells.
+            let contact = representation.text("contact").and_then(|contact| scl.local_path(contact));
+            let polled = contact.is_some_and(|contact| channel::contacted_at(&contact).is_some());
             let how = if polled { "SYNCHRONOUS" } else { "ASYNCHRONOUS" };
             representation.set("subscriptionType", text(how));
             representation.set("subscriberId", text(&request.requesting_entity.0));
         }
         ResourceType::NotificationChannel | ResourceType::CommunicationChannel => {
-            representation.set("contactURI", below("contact"));
-            let data =
-                Struct { name: "LongPollingChannelData", fields: vec![("longPollingURI", below("poll"))] };
+            representation.set("contactURI", below(channel::CONTACT));
+            let data = Struct {
+                name: "LongPollingChannelData",
+                fields: vec![("longPollingURI", below(channel::POLL))],
+            };
             representation.set("channelData", Value::Struct(data));
         }
         // Nobody knows the address of what has no name yet, so what the creator wrote is not it.
         ResourceType::MgmtCmd => representation.set("execEnable", below("execEnable")),
         _ => {}
     }
-}
-
-/// Whether a contact is the contactURI of a notification channel of this SCL: its owner polls.
-fn is_channel(scl: &Scl, contact: &str) -> bool {
-    scl.local_path(contact).is_some_and(|path| match path.segments() {
-        [.., channels, _, contact] => channels == "notificationChannels" && contact == "contact",
-        _ => false,
-    })
 }
 
 fn text(text: &str) -> Value {

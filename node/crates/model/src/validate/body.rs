@@ -4,7 +4,7 @@ use super::unsupported;
 use crate::{
     Body, Refusal, Representation, ResourceType, StatusCode, Value,
     tables::{Mode, Shape},
-    value::{Content, ContentForm},
+    value::{Content, ContentForm, Struct},
 };
 
 /// The new member of a collection.
@@ -66,6 +66,14 @@ pub(super) fn attribute(
         Body::Attribute { value, .. } if fits(attribute.field.shape, &value) => Ok(value),
         Body::Attribute { .. } => Err(Refusal::attribute(name, "a value of another type was expected")),
         other => Err(unfit(other, "the addressed attribute alone")),
+    }
+}
+
+/// A notify, or several.
+pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
+    match body {
+        Body::Message(message) if matches!(message.name, "Notify" | "NotifyCollection") => Ok(message),
+        other => Err(unfit(other, "notify or notifyCollection")),
     }
 }
 

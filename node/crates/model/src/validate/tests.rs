@@ -13,6 +13,7 @@ const AT: Timestamp = Timestamp(2_000_000);
 
 pub(super) fn policy() -> Policy {
     Policy {
+        channel: QueueLimits { entries_max: 3, octets_max: 1_000 },
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
         expiration_max_ms: 100_000,
@@ -181,6 +182,72 @@ fn an_application_does_not_register_over_mid() {
     request.reference_point = ReferencePoint::Dia;
     let Ok(Operation::Create { representation, .. }) = send(&policy(), request) else { panic!("a create") };
     assert_eq!(representation.text("referencePoint"), Some("DIA_REFERENCE_POINT"));
+}
+
+#[test]
+fn a_channel_gets_the_addresses_of_its_doors() {
+    for (collection, resource_type) in [
+        ("applications/a/notificationChannels", ResourceType::NotificationChannel),
+        ("scls/s/communicationChannels", ResourceType::CommunicationChannel),
+    ] {
+        let mut body = representation(resource_type, &[("channelType", text("LONG_POLLING"))]);
+        body.set("id", text("ch"));
+        let made = create(collection, body).expect("it can be made");
+        assert_eq!(made.text("contactURI"), Some(format!("/m2m/{collection}/ch/contact").as_str()));
+        let Some(Value::Struct(data)) = made.get("channelData") else { panic!("{made:?}") };
+        assert_eq!(data.name, "LongPollingChannelData");
+        assert_eq!(data.get("longPollingURI"), Some(&text(&format!("/m2m/{collection}/ch/poll"))));
+    }
+}
+
+#[test]
+fn only_a_notify_is_for_a_contact() {
+    let contact = "applications/a/notificationChannels/nc/contact";
+    let reference = ("subscriptionReference", text("/m2m/applications/a/subscriptions/s"));
+    let notify = Struct { name: "Notify", fields: vec![reference] };
+    let sent = send(&policy(), fixture::request(Method::Notify, contact, Body::Message(notify.clone())));
+    let channel = fixture::path("applications/a/notificationChannels/nc");
+    let limits = QueueLimits { entries_max: 3, octets_max: 1_000 };
+    assert_eq!(sent, Ok(Operation::Enqueue { channel, message: notify.clone(), limits }));
+
+    let answer = Struct { name: "ResponseNotify", fields: Vec::new() };
+    let malformed = Body::Malformed(Refusal::attribute("notify", "is broken"));
+    for (method, target, body, expected) in [
+        (Method::Notify, contact, Body::Message(answer), StatusCode::BadRequest),
+        (Method::Execute, contact, Body::None, StatusCode::BadRequest),
+        (Method::Create, contact, malformed, StatusCode::BadRequest),
+        (Method::Retrieve, contact, Body::None, StatusCode::MethodNotAllowed),
+        (Method::Delete, contact, Body::None, StatusCode::MethodNotAllowed),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/nc/poll",
+            Body::Message(notify.clone()),
+            StatusCode::MethodNotAllowed,
+        ),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/other/contact",
+            Body::Message(notify),
+            StatusCode::NotFound,
+        ),
+    ] {
+        let refused = send(&policy(), fixture::request(method, target, body)).expect_err(target);
+        assert_eq!(refused.status, expected, "{method:?} {target}: {}", refused.info);
+    }
+}
+
+#[test]
+fn a_subscription_is_synchronous_when_its_contact_is_polled() {
+    for (contact, expected) in [
+        ("/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://nscl.example.net/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://elsewhere.example.net/m2m/applications/a/notificationChannels/nc/contact", "ASYNCHRONOUS"),
+        ("http://contact.example.net/", "ASYNCHRONOUS"),
+    ] {
+        let body = representation(ResourceType::Subscription, &[("contact", text(contact))]);
+        let made = create("applications/a/containers/e/subscriptions", body).expect(contact);
+        assert_eq!(made.text("subscriptionType"), Some(expected), "{contact}");
+    }
 }
 
 #[test]

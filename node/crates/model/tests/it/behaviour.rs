@@ -95,6 +95,7 @@ fn run(shard: &mut Shard, line: &str) -> Option<String> {
             Effect::Due(at) => shown.push(format!("due {}", at.0)),
             Effect::AccessRightChanged(_) => shown.push("right changed".to_owned()),
             Effect::SubscriptionEnded(_) => shown.push("subscription ended".to_owned()),
+            Effect::ChannelChanged(_) => shown.push("channel changed".to_owned()),
             Effect::Deliver { .. } | Effect::SubtreeChanged(_) => {}
         }
     }

@@ -3,6 +3,7 @@
 
 mod announce;
 mod behaviour;
+mod channel;
 mod every_type;
 mod kinds;
 mod modes_by_table;
