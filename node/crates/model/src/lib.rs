@@ -13,6 +13,7 @@ pub mod tables;
 pub mod time;
 pub mod value;
 
+pub mod index;
 pub mod key;
 pub mod memory;
 pub mod record;

@@ -59,8 +59,8 @@ pub(super) fn create<V: TreeView>(
     set_time(&mut resource.representation, "creationTime", writer.at);
     set_time(&mut resource.representation, "lastModifiedTime", writer.at);
     writer.rearm(path, None, resource.representation.datetime("expirationTime"));
-    writer.put_resource(resource.clone());
-    put_children(writer, &resource, path, resource_type);
+    writer.put_resource(resource.clone())?;
+    put_children(writer, &resource, path, resource_type)?;
     if resource_type == ResourceType::AccessRight {
         writer.effect(Effect::AccessRightChanged(path.clone()));
     }
@@ -84,7 +84,7 @@ pub(super) fn member_changed<V: TreeView>(
 ) -> Result<(), V::Error> {
     if let Some(mut parent) = writer.tree().resource(collection)? {
         writer.touch(&mut parent);
-        writer.put_resource(parent);
+        writer.put_resource(parent)?;
         subscription::notify(writer, collection, News::Changed)?;
     }
     Ok(())
@@ -101,7 +101,7 @@ fn put_children<V: TreeView>(
     resource: &Resource,
     below: &Path,
     of: ResourceType,
-) {
+) -> Result<(), V::Error> {
     for child in of.def().children {
         let Some(child_type) = ResourceType::from_name(child.segment) else { continue };
         if child_type.def().category != Category::Collection {
@@ -126,15 +126,17 @@ fn put_children<V: TreeView>(
             }
             set_time(&mut representation, "creationTime", writer.at);
             set_time(&mut representation, "lastModifiedTime", writer.at);
-            writer.put_resource(Resource {
+            let collection = Resource {
                 path: path.clone(),
                 representation,
                 creator: resource.creator.clone(),
                 version: 1,
                 subscriptions: 0,
                 notify_media: NotifyMedia::default(),
-            });
+            };
+            writer.put_resource(collection)?;
         }
-        put_children(writer, resource, &path, child_type);
+        put_children(writer, resource, &path, child_type)?;
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use super::{
     writer::{INSTANCES, Writer, instances_of},
 };
 use crate::{
-    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, conditions,
+    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, conditions, index,
     key::{Key, Range},
     primitive::Conditions,
     record::{Record, Resource},
@@ -83,7 +83,15 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         writer.staged.scan(&range, false, &mut |key, record| {
             match record {
                 Record::Resource(resource) => resources.push(resource),
-                Record::Instances(_) | Record::Instance(_) | Record::Pointer(_) => {
+                Record::Instances(_) | Record::Pointer(_) => {
+                    keys.push(Key { space: range.space, bytes: key.to_vec() });
+                }
+                Record::Instance(instance) => {
+                    if !instance.search_strings.is_empty()
+                        && let Some(container) = Key::container(key)
+                    {
+                        keys.extend(index::of_instance(&container, &instance));
+                    }
                     keys.push(Key { space: range.space, bytes: key.to_vec() });
                 }
                 _ => {
@@ -110,7 +118,7 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         }
     }
     for below in &resources {
-        writer.staged.delete(Key::resource(&below.path));
+        writer.delete_resource(below);
     }
     for key in keys {
         writer.staged.delete(key);
