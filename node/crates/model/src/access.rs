@@ -111,6 +111,20 @@ pub fn decide(
     decide_for(scl, governing, resolved, &entity, flag)
 }
 
+/// Whether an entity may know of a resource (D-26): DISCOVER, or any other flag, which refuses with
+/// STATUS_PERMISSION_DENIED where a stranger hears STATUS_NOT_FOUND.
+pub fn is_visible(
+    scl: &Scl,
+    governing: &Governing,
+    resolved: Option<&Representation>,
+    entity: &Entity,
+) -> bool {
+    match decide(scl, governing, resolved, entity, Flag::Discover) {
+        Ok(()) => true,
+        Err(refusal) => refusal.status == StatusCode::PermissionDenied,
+    }
+}
+
 fn decide_for(
     scl: &Scl,
     governing: &Governing,

@@ -1,7 +1,7 @@
 //! Keys of stored records: byte strings whose order is the order of the tree.
 //!
 //! `Space::Slot` keys belong to a subtree and move with its slot; `Space::Shard` keys (reply table, sessions, expiry
-//! index, outbox, listing of root collections) belong to the Raft group. The replica puts the group's number or the slot
+//! index, outbox, listing of root collections, discovery's index) belong to the Raft group. The replica puts the group's number or the slot
 //! before the bytes, so a shard is one contiguous range of slots beside one small range of its own.
 //!
 //! The first byte is the kind. A path is its segments, each ended by a zero byte (no segment holds one), so everything
@@ -11,9 +11,11 @@
 
 use crate::{
     Path, Timestamp,
+    index::Term,
     path::{Slot, SubtreeRoot},
     placement::ShardId,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a key lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -57,6 +59,7 @@ const REPLY: u8 = b'a';
 const SESSION: u8 = b'b';
 const CHANGED: u8 = b'c';
 const RESOURCES: u8 = b'k';
+const INDEX: u8 = b'x';
 
 /// Between a parent and its child's name; below every byte that a segment may begin with.
 const CHILD: u8 = 1;
@@ -170,6 +173,26 @@ impl Key {
         of_subtree(&subtree.path(), path_bytes(RESOURCES, &subtree.path()))
     }
 
+    /// An entry of discovery's index: what stands at `path` has `term` (`index`).
+    pub fn index(term: Term<'_>, path: &Path) -> Key {
+        let mut bytes = index_bytes(term);
+        bytes.extend_from_slice(&path.slot().0.to_be_bytes());
+        push_segments(&mut bytes, path.segments());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// The path of an index entry; `None` for other kinds or broken bytes.
+    pub fn indexed_path(bytes: &[u8]) -> Option<Path> {
+        let (INDEX, rest) = bytes.split_first().map(|(kind, rest)| (*kind, rest))? else { return None };
+        segments(rest.get(INDEX_PREFIX_BYTES..)?)
+    }
+
+    /// The container that the key of an instance belongs to; `None` for other kinds or broken bytes.
+    pub fn container(bytes: &[u8]) -> Option<Path> {
+        let (INSTANCE, rest) = bytes.split_first().map(|(kind, rest)| (*kind, rest))? else { return None };
+        segments(rest.get(..rest.len().checked_sub(1 + size_of::<u64>())?)?)
+    }
+
     /// Whether this is the key of a `Record::Resource` or a `Record::Instances`: what every request looks up on its way.
     pub fn is_node(&self) -> bool {
         matches!(self.bytes.first(), Some(&(RESOURCE | INSTANCES)))
@@ -249,6 +272,21 @@ impl Range {
         range
     }
 
+    /// The index entries of a term at or below a path, after a key; of the whole shard for sclBase and its collections,
+    /// whose members are subtrees of their own.
+    pub fn index(term: Term<'_>, prefix: &Path, after: Option<&[u8]>) -> Range {
+        let mut bytes = index_bytes(term);
+        if !prefix.holds_subtrees() {
+            bytes.extend_from_slice(&prefix.slot().0.to_be_bytes());
+            push_segments(&mut bytes, prefix.segments());
+        }
+        let mut range = Range::prefix(Space::Shard, bytes);
+        if let Some(after) = after.filter(|after| *after >= range.from.as_slice()) {
+            range.from = [after, &[0]].concat();
+        }
+        range
+    }
+
     /// Everything undelivered of a queue.
     pub fn outbox(queue: &Path) -> Range {
         Range::prefix(Space::Shard, queue_bytes(OUTBOX, queue))
@@ -313,6 +351,28 @@ fn push_segments(bytes: &mut Vec<u8>, segments: &[String]) {
         bytes.extend_from_slice(segment.as_bytes());
         bytes.push(0);
     }
+}
+
+/// The reverse of `push_segments`.
+fn segments(bytes: &[u8]) -> Option<Path> {
+    let segment = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let Some((&0, bytes)) = bytes.split_last() else { return bytes.is_empty().then(Path::scl_base) };
+    bytes.split(|byte| *byte == 0).map(segment).collect::<Option<_>>().map(Path::from_segments)
+}
+
+/// A term and a slot, behind the kind.
+const INDEX_PREFIX_BYTES: usize = 16;
+
+/// A term is hashed, so that its length and its bytes do not matter. Whoever reads the index looks at what was found.
+fn index_bytes(term: Term<'_>) -> Vec<u8> {
+    let (kind, text) = match term {
+        Term::SearchString(text) => (b's', text),
+        Term::InstanceSearchString(text) => (b'i', text),
+        Term::Type(of) => (b't', of.name()),
+    };
+    let mut bytes = vec![INDEX];
+    bytes.extend_from_slice(&xxh3_64(&[&[kind], text.as_bytes()].concat()).to_be_bytes());
+    bytes
 }
 
 /// A queue's slot comes first, so that its entries go with it when a shard is split; then its path, ended by the byte

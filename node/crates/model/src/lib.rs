@@ -14,6 +14,7 @@ pub mod time;
 pub mod value;
 
 pub mod holds;
+pub mod index;
 pub mod key;
 pub mod memory;
 pub mod record;

@@ -130,6 +130,11 @@ impl Path {
         is_name.then_some((ROOT_COLLECTIONS[at], name.as_str()))
     }
 
+    /// Whether subtrees of other slots stand below this path: sclBase and its collections.
+    pub fn holds_subtrees(&self) -> bool {
+        self.segments.is_empty() || self.root_collection().is_some()
+    }
+
     /// The collection of sclBase that this path is, if it is one.
     pub fn root_collection(&self) -> Option<&'static str> {
         let [only] = self.segments.as_slice() else { return None };

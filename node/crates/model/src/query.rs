@@ -1,5 +1,6 @@
 //! RETRIEVE: pure, over a read view. Listings of root collections come in parts, one from each shard.
 
+mod discover;
 mod listing;
 
 use crate::{
@@ -17,10 +18,12 @@ use crate::{
 };
 use std::ops::ControlFlow;
 
+pub use discover::{Candidate, Cursor, Page, Search, discover};
 pub use listing::{LISTED_BYTES_MAX, LISTED_INSTANCES_MAX, VISITED_INSTANCES_MAX};
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
-/// in the answer; `merge_members` puts the parts together.
+/// in the answer; `merge_members` puts the parts together. A discovery is only checked here: what it finds stands in all
+/// shards (`discover`).
 pub fn retrieve<V: TreeView>(
     view: &V,
     scl: &Scl,
@@ -44,7 +47,10 @@ pub fn retrieve<V: TreeView>(
             content_instances(&tree, path, filter, Some((attribute, rest)))?
         }
         Target::Resource { resource_type: ResourceType::Discovery, .. } => {
-            Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
+            return Ok(match Search::new(scl, filter) {
+                Ok(_) => discovered(Vec::new(), false),
+                Err(refusal) => refusal.into(),
+            });
         }
         // Whoever can wait asks at the shard's door; here nothing waits.
         Target::Contact { .. } | Target::Poll { .. } => {
@@ -126,6 +132,17 @@ pub fn merge_members(answer: &mut ResponsePrimitive, mut members: Vec<(ResourceT
         }
         _ => {}
     }
+}
+
+/// The answer of a discovery.
+pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
+    let mut found = Representation::new(ResourceType::Discovery);
+    found.set("matchSize", Value::Long(i64::try_from(uris.len()).unwrap_or(i64::MAX)));
+    if truncated {
+        found.set("truncated", Value::Bool(true));
+    }
+    found.set("discoveryURI", Value::List(uris));
+    ResponsePrimitive { body: Body::Representation(found), ..ResponsePrimitive::status(StatusCode::Ok) }
 }
 
 type Accessor<'a> = Option<(&'a str, &'a [String])>;

@@ -159,6 +159,18 @@ pub(crate) fn referenced_child(def: &TypeDef, attribute: &AttributeDef) -> Optio
     def.child(child).filter(|child| child.implicit).map(|child| child.segment)
 }
 
+/// Whether a resource of this type shows this attribute although none is stored.
+pub(crate) fn is_made(resource_type: ResourceType, name: &str) -> bool {
+    let is_id = resource_type.id_attribute().is_some_and(|id| id.field.name == name);
+    let def = resource_type.def();
+    is_id
+        || resource_type.attribute(name).is_some_and(|attribute| {
+            referenced_child(def, attribute).is_some()
+                || listed_type(attribute).is_some()
+                || empty_list(attribute).is_some()
+        })
+}
+
 /// Mandatory in responses, yet nobody set it.
 fn empty_list(attribute: &AttributeDef) -> Option<Value> {
     let list = matches!(attribute.field.shape, Shape::StringList | Shape::UriList);

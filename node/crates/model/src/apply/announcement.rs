@@ -132,7 +132,7 @@ fn relist<V: TreeView>(
     if has_changed {
         resource.representation.set(ANNOUNCE_TO, Value::Struct(Struct { name, fields }));
         writer.touch(&mut resource);
-        writer.put_resource(resource);
+        writer.put_resource(resource)?;
         subscription::notify(writer, path, News::Changed)?;
     }
     Ok(true)

@@ -72,8 +72,8 @@ pub(super) fn create<V: TreeView>(
     set_time(&mut resource.representation, "lastModifiedTime", writer.at);
     update::count_members(&mut resource.representation, None);
     writer.rearm(path, None, resource.representation.datetime("expirationTime"));
-    writer.put_resource(resource.clone());
-    put_children(writer, &resource, path, resource_type);
+    writer.put_resource(resource.clone())?;
+    put_children(writer, &resource, path, resource_type)?;
     writer.count_resources(path, 1)?;
     match resource_type {
         ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(path.clone())),
@@ -101,7 +101,7 @@ pub(super) fn member_changed<V: TreeView>(
 ) -> Result<(), V::Error> {
     if let Some(mut parent) = writer.tree().resource(collection)? {
         writer.touch(&mut parent);
-        writer.put_resource(parent);
+        writer.put_resource(parent)?;
         subscription::notify(writer, collection, News::Changed)?;
     }
     Ok(())
@@ -113,7 +113,7 @@ fn put_children<V: TreeView>(
     resource: &Resource,
     below: &Path,
     of: ResourceType,
-) {
+) -> Result<(), V::Error> {
     for child_type in of.def().collections() {
         let path = below.child(child_type.name());
         if child_type == ResourceType::ContentInstances {
@@ -134,15 +134,17 @@ fn put_children<V: TreeView>(
             }
             set_time(&mut representation, "creationTime", writer.at);
             set_time(&mut representation, "lastModifiedTime", writer.at);
-            writer.put_resource(Resource {
+            let collection = Resource {
                 path: path.clone(),
                 representation,
                 creator: resource.creator.clone(),
                 version: 1,
                 subscriptions: 0,
                 notify_media: NotifyMedia::default(),
-            });
+            };
+            writer.put_resource(collection)?;
         }
-        put_children(writer, resource, &path, child_type);
+        put_children(writer, resource, &path, child_type)?;
     }
+    Ok(())
 }

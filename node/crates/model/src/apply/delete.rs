@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, channel, conditions,
+    index,
     key::{Key, Range},
     primitive::Conditions,
     record::{Record, Resource},
@@ -84,11 +85,15 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         writer.staged.scan(&range, false, &mut |key, record| {
             match record {
                 Record::Resource(resource) => resources.push(resource),
-                Record::Instances(_)
-                | Record::Instance(_)
-                | Record::Pointer(_)
-                | Record::Channel(_)
-                | Record::Queued(_) => {
+                Record::Instances(_) | Record::Pointer(_) | Record::Channel(_) | Record::Queued(_) => {
+                    keys.push(Key { space: range.space, bytes: key.to_vec() });
+                }
+                Record::Instance(instance) => {
+                    if !instance.search_strings.is_empty()
+                        && let Some(container) = Key::container(key)
+                    {
+                        keys.extend(index::of_instance(&container, &instance));
+                    }
                     keys.push(Key { space: range.space, bytes: key.to_vec() });
                 }
                 _ => {
@@ -117,7 +122,7 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         }
     }
     for below in &resources {
-        writer.staged.delete(Key::resource(&below.path));
+        writer.delete_resource(below);
     }
     let is_counted = |of: ResourceType| of.def().category != Category::Collection;
     let counted = resources.iter().filter(|one| is_counted(one.representation.resource_type)).count();

@@ -69,6 +69,6 @@ fn begin<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path, attribute: &'stat
 
 fn write<V: TreeView>(writer: &mut Writer<'_, V>, resource: &mut Resource) -> Result<(), V::Error> {
     writer.touch(resource);
-    writer.put_resource(resource.clone());
+    writer.put_resource(resource.clone())?;
     subscription::notify(writer, &resource.path, News::Changed)
 }

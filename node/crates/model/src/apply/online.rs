@@ -30,6 +30,6 @@ pub(super) fn refresh<V: TreeView>(writer: &mut Writer<'_, V>, m2m_pocs: &Path) 
     scl.representation.set("onlineStatus", status);
     scl.representation.set("serverCapability", capable);
     writer.touch(&mut scl);
-    writer.put_resource(scl);
+    writer.put_resource(scl)?;
     subscription::notify(writer, &path, News::Changed)
 }

@@ -119,7 +119,7 @@ pub(super) fn write<V: TreeView>(
     writer.touch(after);
     let expiration = |resource: &Resource| resource.representation.datetime("expirationTime");
     writer.rearm(path, expiration(before), expiration(after));
-    writer.put_resource(after.clone());
+    writer.put_resource(after.clone())?;
     match after.representation.resource_type {
         ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(path.clone())),
         ResourceType::M2mPoc => online::refresh(writer, &path.parent().unwrap_or_default())?,
