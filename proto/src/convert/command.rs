@@ -3,7 +3,8 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
+    Command, Entity, Operation, RequestId, Timestamp, partial::Edit, placement::ShardId,
+    primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -71,6 +72,19 @@ impl From<&Operation> for v1::command::Operation {
                     conditions: Some(conditions.into()),
                 })
             }
+            Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+                Wire::EditAttribute(v1::EditAttribute {
+                    path: Some(path.into()),
+                    attribute: (*attribute).to_owned(),
+                    at: at.clone(),
+                    edit: Some(match edit {
+                        Edit::Add(value) => v1::edit_attribute::Edit::Add(value.into()),
+                        Edit::Put(value) => v1::edit_attribute::Edit::Put(value.into()),
+                        Edit::Remove => v1::edit_attribute::Edit::Remove(true),
+                    }),
+                    conditions: Some(conditions.into()),
+                })
+            }
             Operation::Delete { path, conditions } => {
                 Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
             }
@@ -123,6 +137,20 @@ impl TryFrom<v1::command::Operation> for Operation {
                     attribute: names::any(&attribute)
                         .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
                     value: required("value", value)?.try_into()?,
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
+            Wire::EditAttribute(v1::EditAttribute { path, attribute, at, edit, conditions }) => {
+                Operation::EditAttribute {
+                    path: required("path", path)?.into(),
+                    attribute: names::any(&attribute)
+                        .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+                    at,
+                    edit: match required("edit", edit)? {
+                        v1::edit_attribute::Edit::Add(value) => Edit::Add(value.try_into()?),
+                        v1::edit_attribute::Edit::Put(value) => Edit::Put(value.try_into()?),
+                        v1::edit_attribute::Edit::Remove(_) => Edit::Remove,
+                    },
                     conditions: conditions.unwrap_or_default().into(),
                 }
             }

@@ -68,7 +68,11 @@ pub fn admit<V: TreeView>(
         return Ok(Err(Refusal { allow, ..refusal }));
     }
     let (path, resource_type) = target.resource();
-    let flag = flag(request.method, resource_type);
+    let flag = match (&target, request.method) {
+        // Entries of an attribute come and go by a change of the resource that has it.
+        (Target::Attribute { .. }, Method::Create | Method::Delete) => Flag::Write,
+        (_, method) => flag(method, resource_type),
+    };
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
         let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);

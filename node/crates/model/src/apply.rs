@@ -133,6 +133,9 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::UpdateAttribute { path, attribute, value, conditions } => {
             update::update_attribute(writer, path, attribute, value, conditions)
         }
+        Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+            update::edit_attribute(writer, path, attribute, at, edit, conditions)
+        }
         Operation::Delete { path, conditions } => delete::delete(writer, path, conditions),
         Operation::Expire => expire::expire(writer),
         Operation::Acknowledge { queue, up_to } => acknowledge::acknowledge(writer, queue, *up_to),

@@ -25,6 +25,7 @@ pub mod apply;
 pub mod command;
 pub mod conditions;
 pub mod outbox;
+pub mod partial;
 pub mod query;
 pub mod represent;
 pub mod validate;

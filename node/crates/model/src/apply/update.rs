@@ -7,7 +7,8 @@ use super::{
     writer::{INSTANCES, Writer},
 };
 use crate::{
-    Path, Refusal, Representation, ResourceType, TreeView, Value, conditions,
+    Path, Refusal, Representation, ResourceType, ResponsePrimitive, TreeView, Value, conditions,
+    partial::{self, Edit},
     primitive::{Body, Conditions},
     record::Resource,
     represent,
@@ -62,6 +63,48 @@ pub(super) fn update_attribute<V: TreeView>(
     write(writer, &before, &mut after)?;
     let mut response = writer.shown(StatusCode::Ok, &after)?;
     response.body = Body::Attribute { name: attribute.to_owned(), value: value.clone() };
+    Ok(Ok(response))
+}
+
+/// Changes one attribute at an accessor. An entry that was added is answered with its address.
+pub(super) fn edit_attribute<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    path: &Path,
+    attribute: &'static str,
+    at: &[String],
+    edit: &Edit,
+    conditions: &Conditions,
+) -> Answer<V> {
+    let before = match addressed(writer, path, conditions)? {
+        Ok(resource) => resource,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let def = match before.representation.resource_type.attribute(attribute) {
+        Some(def) if is_writable(def.update) => def,
+        _ => return Ok(Err(Refusal::attribute(attribute, "cannot be written"))),
+    };
+    let edited = match partial::edited(def, before.representation.get(attribute), at, edit) {
+        Ok(edited) => edited,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut after = before.clone();
+    match edited {
+        Some(value) => after.representation.set(attribute, value),
+        None => drop(after.representation.remove(attribute)),
+    }
+    write(writer, &before, &mut after)?;
+    let mut response = ResponsePrimitive {
+        etag: Some(represent::etag(&after)),
+        last_modified: after.representation.datetime("lastModifiedTime"),
+        ..ResponsePrimitive::status(StatusCode::Ok)
+    };
+    if let Edit::Add(entry) = edit {
+        response.status = StatusCode::Created;
+        let name = partial::entry_name(entry).map(str::to_owned);
+        let below = [attribute.to_owned()].into_iter().chain(at.iter().cloned()).chain(name);
+        response.resource_uri =
+            Some(writer.scl.address(&below.fold(path.clone(), |path, next| path.child(next))));
+    }
     Ok(Ok(response))
 }
 

@@ -59,7 +59,7 @@ pub(super) fn chosen(
         Some(_) => return Err(Refusal::attribute(attribute, "is not a name")),
     };
     let path = collection.child(name.as_str());
-    if !path.is_sound() {
+    if !path.is_sound() || name.contains('/') {
         return Err(Refusal::attribute(
             attribute,
             "is empty, too long, or has a slash or a control character",
