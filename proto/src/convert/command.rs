@@ -4,7 +4,7 @@ use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
     Command, Entity, Execution, Operation, RequestId, Timestamp, command::QueueLimits, group::Verified,
-    placement::ShardId, primitive::Conditions,
+    partial::Edit, placement::ShardId, primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -83,6 +83,19 @@ impl From<&Operation> for v1::command::Operation {
             }
             Operation::RemoveMembers { group, members } => {
                 Wire::RemoveMembers(v1::RemoveMembers { group: Some(group.into()), members: members.clone() })
+            }
+            Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+                Wire::EditAttribute(v1::EditAttribute {
+                    path: Some(path.into()),
+                    attribute: (*attribute).to_owned(),
+                    at: at.clone(),
+                    edit: Some(match edit {
+                        Edit::Add(value) => v1::edit_attribute::Edit::Add(value.into()),
+                        Edit::Put(value) => v1::edit_attribute::Edit::Put(value.into()),
+                        Edit::Remove => v1::edit_attribute::Edit::Remove(true),
+                    }),
+                    conditions: Some(conditions.into()),
+                })
             }
             Operation::Delete { path, conditions } => {
                 Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
@@ -166,6 +179,20 @@ impl TryFrom<v1::command::Operation> for Operation {
             }
             Wire::RemoveMembers(v1::RemoveMembers { group, members }) => {
                 Operation::RemoveMembers { group: required("group", group)?.into(), members }
+            }
+            Wire::EditAttribute(v1::EditAttribute { path, attribute, at, edit, conditions }) => {
+                Operation::EditAttribute {
+                    path: required("path", path)?.into(),
+                    attribute: names::any(&attribute)
+                        .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+                    at,
+                    edit: match required("edit", edit)? {
+                        v1::edit_attribute::Edit::Add(value) => Edit::Add(value.try_into()?),
+                        v1::edit_attribute::Edit::Put(value) => Edit::Put(value.try_into()?),
+                        v1::edit_attribute::Edit::Remove(_) => Edit::Remove,
+                    },
+                    conditions: conditions.unwrap_or_default().into(),
+                }
             }
             Wire::Delete(v1::Delete { path, conditions }) => Operation::Delete {
                 path: required("path", path)?.into(),

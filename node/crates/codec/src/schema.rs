@@ -97,9 +97,20 @@ pub(crate) enum Root {
 }
 
 /// The meaning of a root name. Resources go before attributes of the same name; `latest` and `oldest` are attributes,
-/// since the virtual resources have no representation of their own.
+/// since the virtual resources have no representation of their own. What stands inside attributes is a root too: partial
+/// addressing reads and writes single entries (`permission`, `searchString`) and fields (`activated`). A name that means
+/// different things in different structs is none.
 pub(crate) fn root(name: &str) -> Option<Root> {
     static ROOTS: LazyLock<HashMap<&'static str, Root>> = LazyLock::new(|| {
+        let parts = tables::STRUCTS.iter().filter(|s| s.root_element.is_empty()).flat_map(|s| s.fields);
+        let mut inner: HashMap<&'static str, Option<&'static FieldDef>> = HashMap::new();
+        for field in parts.filter(|f| f.kind == FieldKind::Element) {
+            let known = inner.entry(field.name).or_insert(Some(field));
+            if known.is_some_and(|known| known.shape != field.shape) {
+                *known = None;
+            }
+        }
+        let inner = inner.into_iter().filter_map(|(name, field)| Some((name, Root::Attribute(field?))));
         let attributes = tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| &a.field);
         let attributes =
             attributes.filter(|f| f.kind == FieldKind::Element).map(|f| (f.name, Root::Attribute(f)));
@@ -107,7 +118,7 @@ pub(crate) fn root(name: &str) -> Option<Root> {
         let messages = messages.map(|s| (s.root_element, Root::Message(s)));
         let types = tables::TYPES.iter().filter(|t| t.category != Category::Virtual);
         let types = types.map(|t| (t.name, Root::Resource(t.resource_type)));
-        attributes.chain(messages).chain(types).collect()
+        inner.chain(attributes).chain(messages).chain(types).collect()
     });
     ROOTS.get(name).copied()
 }

@@ -92,7 +92,11 @@ pub fn admit<V: TreeView>(
         let governing = members_content(&tree, group)?;
         return Ok(Ok(Admission { flag: flag(request.method, resource_type), target, governing }));
     }
-    let flag = flag(request.method, resource_type);
+    let flag = match (&target, request.method) {
+        // Entries of an attribute come and go by a change of the resource that has it.
+        (Target::Attribute { .. }, Method::Create | Method::Delete) => Flag::Write,
+        (_, method) => flag(method, resource_type),
+    };
     if let Target::Contact { .. } = target {
         // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
         return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));

@@ -144,6 +144,9 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
             group::update_members(writer, group, verified, conditions)
         }
         Operation::RemoveMembers { group, members } => group::remove_members(writer, group, members),
+        Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+            update::edit_attribute(writer, path, attribute, at, edit, conditions)
+        }
         Operation::Delete { path, conditions } => delete::delete(writer, path, conditions),
         Operation::Expire => expire::expire(writer),
         Operation::Acknowledge { queue, up_to } => acknowledge::acknowledge(writer, queue, *up_to),

@@ -4,6 +4,7 @@ use crate::{
     Entity, Path, Representation, Timestamp, Value,
     announce::Done,
     group::Verified,
+    partial::Edit,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
     value::Struct,
@@ -80,6 +81,21 @@ pub enum Operation {
         attribute: &'static str,
         /// The new value.
         value: Value,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// A change below one attribute: an entry of a list, a field of what it holds, or its removal. The log carries the
+    /// change, not the attribute that comes of it: of two issuers who add different entries at the same time neither
+    /// must undo the other, nor be sent away to try again.
+    EditAttribute {
+        /// Addressed resource.
+        path: Path,
+        /// ETSI name.
+        attribute: &'static str,
+        /// The accessor below it.
+        at: Vec<String>,
+        /// What to do there.
+        edit: Edit,
         /// Checked again at apply.
         conditions: Conditions,
     },

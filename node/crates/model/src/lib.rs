@@ -31,6 +31,7 @@ pub mod conditions;
 pub mod execute;
 pub mod group;
 pub mod outbox;
+pub mod partial;
 pub mod query;
 pub mod represent;
 pub mod validate;

@@ -10,11 +10,12 @@ use crate::{
     conditions,
     filter::FilterCriteria,
     key::{Key, Range},
+    partial::{self, Part},
     primitive::Conditions,
     record::{Instance, InstancesState, Record},
     represent,
     tree::Tree,
-    value::{Content, ContentForm, NamedReference, Struct},
+    value::{Content, ContentForm, NamedReference},
 };
 use std::ops::ControlFlow;
 
@@ -36,8 +37,10 @@ pub fn retrieve<V: TreeView>(
         Err(refusal) => return Ok(refusal.clone().into()),
     };
     // attributeAccessor says in the query what partial addressing says in the path.
-    let selected = filter.attribute_accessor.as_deref().unwrap_or_default();
-    let selected: Vec<String> = selected.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let selected = match filter.accessor() {
+        Ok(selected) => selected,
+        Err(refusal) => return Ok(refusal.into()),
+    };
     let selected = selected.split_first().map(|(name, rest)| (name.as_str(), rest));
     let found = match &admission.target {
         Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
@@ -303,25 +306,18 @@ fn raw(instance: &Instance, form: &[String]) -> Result<Body, Refusal> {
 fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refusal> {
     let Some((name, rest)) = accessor else { return Ok(Body::Representation(whole)) };
     let value = whole.remove(name).ok_or_else(Refusal::not_found)?;
-    match (rest, value) {
-        ([], value) => Ok(Body::Attribute { name: name.to_owned(), value }),
-        // Membership: found is success without a body.
-        ([entry], Value::List(entries)) if entries.contains(entry) => Ok(Body::None),
-        ([entry, ..], Value::Struct(list)) if has_entry(&list, entry) => Err(Refusal::new(
-            StatusCode::NotImplemented,
-            format!("{name}: entries cannot be read one by one"),
-        )),
-        _ => Err(Refusal::not_found()),
+    if rest.is_empty() {
+        return Ok(Body::Attribute { name: name.to_owned(), value });
     }
-}
-
-/// Whether a list of structs has an entry with this id, or a struct a field of this name.
-fn has_entry(list: &Struct, id: &str) -> bool {
-    list.fields.iter().any(|(name, value)| {
-        *name == id
-            || matches!(value, Value::Struct(entry)
-                if matches!(entry.get("id"), Some(Value::Text(found)) if found == id))
-    })
+    let field = whole.resource_type.attribute(name).map(|attribute| &attribute.field);
+    match field.and_then(|field| partial::select(field, &value, rest)) {
+        Some(Part::Element { name, value }) => {
+            Ok(Body::Attribute { name: name.to_owned(), value: value.clone() })
+        }
+        // Found is success without a body.
+        Some(Part::Member) => Ok(Body::None),
+        None => Err(Refusal::not_found()),
+    }
 }
 
 #[cfg(test)]

@@ -20,9 +20,10 @@ use crate::{
     group::{self, Verified},
     holds::{self, Place},
     key::Key,
+    partial::{self, Edit},
     primitive::{Conditions, ReferencePoint},
     represent,
-    tables::Mode,
+    tables::{AttributeDef, Mode},
     tree::Tree,
 };
 
@@ -210,18 +211,30 @@ impl Write<'_> {
                 let representation = body::resource(request.body, *resource_type)?;
                 self.update(path, representation, request.conditions)
             }
-            (Method::Update, Target::Attribute { path, resource_type, attribute, rest }) => {
-                let value = body::attribute(request.body, *resource_type, attribute, rest)?;
+            (Method::Update, Target::Attribute { path, resource_type, attribute, rest })
+                if rest.is_empty() =>
+            {
+                let value = body::attribute(request.body, writable(*resource_type, attribute)?)?;
                 self.update_attribute(path, attribute, value, request.conditions)
+            }
+            (Method::Delete, Target::Attribute { path, resource_type, attribute, rest })
+                if rest.is_empty() =>
+            {
+                self.remove_attribute(path, writable(*resource_type, attribute)?, request.conditions)
+            }
+            (
+                Method::Create | Method::Update | Method::Delete,
+                Target::Attribute { path, resource_type, attribute, rest },
+            ) => {
+                let def = writable(*resource_type, attribute)?;
+                let edit = self.edit(request.method, request.body, def, rest)?;
+                self.edit_attribute(path, def, rest.clone(), edit, request.conditions)
             }
             (Method::Delete, Target::Resource { path, .. }) => {
                 Ok(Operation::Delete { path: path.clone(), conditions: request.conditions })
             }
             (Method::Delete, Target::Instance { .. }) => {
                 Ok(Operation::Delete { path: request.target, conditions: request.conditions })
-            }
-            (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
-                Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
             }
             (Method::Notify | Method::Create | Method::Execute, Target::Contact { channel }) => {
                 let message = body::notification(request.body)?;
@@ -345,11 +358,82 @@ impl Write<'_> {
         Ok(Operation::UpdateAttribute { path: path.clone(), attribute, value, conditions })
     }
 
+    /// What is asked below an attribute. An entry without an id gets one here, so that it can be addressed.
+    fn edit(
+        &self,
+        method: Method,
+        sent: Body,
+        def: &'static AttributeDef,
+        at: &[String],
+    ) -> Result<Edit, Refusal> {
+        if method == Method::Delete {
+            return Ok(Edit::Remove);
+        }
+        let field = partial::field_at(&def.field, at).ok_or_else(Refusal::not_found)?;
+        if method == Method::Update {
+            let mut value = body::element(sent, field)?;
+            let is_entry = at.split_last().is_some_and(|(_, above)| {
+                partial::field_at(&def.field, above).is_some_and(|above| partial::entry(above).is_some())
+            });
+            if let (true, Some(name)) = (is_entry, at.last()) {
+                body::keep_name(&mut value, field, name)?;
+            }
+            return Ok(Edit::Put(value));
+        }
+        let Some(entry) = partial::entry(field) else {
+            return Err(Refusal::attribute(field.name, "is no list that an entry could be added to"));
+        };
+        let mut value = body::element(sent, entry)?;
+        if partial::entry_name(&value).is_none() {
+            body::keep_name(&mut value, entry, &format!("{:016x}", self.policy.name_seed))?;
+        }
+        Ok(Edit::Add(value))
+    }
+
+    /// Tried on what is stored now, so that the rules can speak; `apply` does it on what is stored then.
+    fn edit_attribute(
+        &self,
+        path: &Path,
+        def: &'static AttributeDef,
+        at: Vec<String>,
+        edit: Edit,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        let attribute = def.field.name;
+        let mut after = self.stored.representation.clone().ok_or_else(Refusal::not_found)?;
+        match partial::edited(def, after.get(attribute), &at, &edit)? {
+            Some(value) => after.set(attribute, value),
+            None => drop(after.remove(attribute)),
+        }
+        rules::check(self.scl, self.policy, &after)?;
+        Ok(Operation::EditAttribute { path: path.clone(), attribute, at, edit, conditions })
+    }
+
+    /// DELETE of an attribute does what an UPDATE does that leaves it out (D-12): it is removed or reset.
+    fn remove_attribute(
+        &self,
+        path: &Path,
+        def: &'static AttributeDef,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        let attribute = def.field.name;
+        let stored = self.stored.representation.as_ref().ok_or_else(Refusal::not_found)?;
+        partial::edited(def, stored.get(attribute), &[], &Edit::Remove)?;
+        let reset = match attribute {
+            "expirationTime" => self.expiration(None)?.map(Value::Datetime),
+            _ => assigned::default(self.policy, def, None),
+        };
+        match reset {
+            Some(value) => self.update_attribute(path, attribute, value, conditions),
+            None => self.edit_attribute(path, def, Vec::new(), Edit::Remove, conditions),
+        }
+    }
+
     /// Negotiates expirationTime and gives the attributes that were left out their defaults.
     fn settle(
         &self,
         representation: &mut Representation,
-        mode: fn(&crate::tables::AttributeDef) -> Mode,
+        mode: fn(&AttributeDef) -> Mode,
     ) -> Result<(), Refusal> {
         for attribute in representation.resource_type.def().attributes {
             if !matches!(mode(attribute), Mode::Optional | Mode::Mandatory | Mode::MandatoryIfAssigned) {
@@ -396,11 +480,17 @@ impl Write<'_> {
 /// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
 const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
 
+/// An attribute that an UPDATE may change.
+fn writable(resource_type: ResourceType, attribute: &str) -> Result<&'static AttributeDef, Refusal> {
+    let def = resource_type.attribute(attribute).ok_or_else(Refusal::not_found)?;
+    match def.update {
+        Mode::NotPermitted | Mode::NotApplicable => Err(Refusal::attribute(attribute, "cannot be updated")),
+        _ => Ok(def),
+    }
+}
+
 /// What must be there is, what must not is not.
-fn modes(
-    representation: &Representation,
-    mode: fn(&crate::tables::AttributeDef) -> Mode,
-) -> Result<(), Refusal> {
+fn modes(representation: &Representation, mode: fn(&AttributeDef) -> Mode) -> Result<(), Refusal> {
     for attribute in representation.resource_type.def().attributes {
         let name = attribute.field.name;
         match (mode(attribute), representation.get(name)) {

@@ -12,6 +12,7 @@ use banyan_model::{
     command::QueueLimits,
     group::Verified,
     outbox::{Message as Promise, Notification, OutboxEntry},
+    partial::Edit,
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
     primitive::{Conditions, NotifyMedia},
@@ -193,6 +194,36 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
         ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
+        (
+            "edit_attribute_add",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "searchStrings",
+                at: Vec::new(),
+                edit: Edit::Add(Value::Text("x".to_owned())),
+                conditions: conditions(),
+            },
+        ),
+        (
+            "edit_attribute_put",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "announceTo",
+                at: vec!["activated".to_owned()],
+                edit: Edit::Put(Value::Bool(true)),
+                conditions: Conditions::default(),
+            },
+        ),
+        (
+            "edit_attribute_remove",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "searchStrings",
+                at: vec!["a/b".to_owned()],
+                edit: Edit::Remove,
+                conditions: Conditions::default(),
+            },
+        ),
         ("delete", Operation::Delete { path: path(), conditions: Conditions::default() }),
         (
             "update_members",

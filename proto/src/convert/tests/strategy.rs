@@ -8,6 +8,7 @@ use banyan_model::{
     filter::FilterCriteria,
     group::Verified,
     outbox::{Message, Notification, OutboxEntry},
+    partial::Edit,
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
     primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
@@ -150,6 +151,10 @@ fn conditions() -> impl Strategy<Value = Conditions> {
     )
 }
 
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![value().prop_map(Edit::Add), value().prop_map(Edit::Put), Just(Edit::Remove)]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (path(), representation(), media()).prop_map(|(path, representation, notify_media)| {
@@ -172,6 +177,15 @@ fn operation() -> impl Strategy<Value = Operation> {
             },
         ),
         (path(), vec(text(), 0..4)).prop_map(|(group, members)| Operation::RemoveMembers { group, members }),
+        (path(), name(), vec(text(), 0..3), edit(), conditions()).prop_map(
+            |(path, attribute, at, edit, conditions)| Operation::EditAttribute {
+                path,
+                attribute,
+                at,
+                edit,
+                conditions
+            }
+        ),
         (path(), conditions()).prop_map(|(path, conditions)| Operation::Delete { path, conditions }),
         Just(Operation::Expire),
         (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),

@@ -8,7 +8,8 @@ use super::{
     writer::{INSTANCES, Writer},
 };
 use crate::{
-    Path, Refusal, Representation, ResourceType, TreeView, Value, conditions,
+    Path, Refusal, Representation, ResourceType, ResponsePrimitive, TreeView, Value, conditions,
+    partial::{self, Edit},
     primitive::{Body, Conditions},
     record::Resource,
     represent,
@@ -92,6 +93,49 @@ pub(super) fn count_members(group: &mut Representation, before: Option<(&Represe
     let nothing_to_check = members == 0 || group.text("memberType") == Some("MIXED");
     let validated = said.or(kept).unwrap_or(Value::Bool(nothing_to_check));
     group.set("memberTypeValidated", validated);
+}
+
+/// Changes one attribute at an accessor. An entry that was added is answered with its address.
+pub(super) fn edit_attribute<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    path: &Path,
+    attribute: &'static str,
+    at: &[String],
+    edit: &Edit,
+    conditions: &Conditions,
+) -> Answer<V> {
+    let before = match addressed(writer, path, conditions)? {
+        Ok(resource) => resource,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let def = match before.representation.resource_type.attribute(attribute) {
+        Some(def) if is_writable(def.update) => def,
+        _ => return Ok(Err(Refusal::attribute(attribute, "cannot be written"))),
+    };
+    let edited = match partial::edited(def, before.representation.get(attribute), at, edit) {
+        Ok(edited) => edited,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut after = before.clone();
+    match edited {
+        Some(value) => after.representation.set(attribute, value),
+        None => drop(after.representation.remove(attribute)),
+    }
+    count_members(&mut after.representation, Some((&before.representation, None)));
+    write(writer, &before, &mut after)?;
+    let mut response = ResponsePrimitive {
+        etag: Some(represent::etag(&after)),
+        last_modified: after.representation.datetime("lastModifiedTime"),
+        ..ResponsePrimitive::status(StatusCode::Ok)
+    };
+    if let Edit::Add(entry) = edit {
+        response.status = StatusCode::Created;
+        let name = partial::entry_name(entry).map(str::to_owned);
+        let below = [attribute.to_owned()].into_iter().chain(at.iter().cloned()).chain(name);
+        response.resource_uri =
+            Some(writer.scl.address(&below.fold(path.clone(), |path, next| path.child(next))));
+    }
+    Ok(Ok(response))
 }
 
 fn is_writable(update: Mode) -> bool {

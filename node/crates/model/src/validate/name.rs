@@ -20,7 +20,7 @@ pub(super) fn chosen(
         return if name == fixed { Ok(Some(name)) } else { Err(wrong()) };
     }
     let path = collection.child(name.as_str());
-    if !path.is_sound() {
+    if !path.is_sound() || name.contains('/') {
         return Err(Refusal::attribute(
             attribute,
             "is empty, too long, or has a slash or a control character",

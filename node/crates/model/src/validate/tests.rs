@@ -379,12 +379,107 @@ fn updates_are_full_or_of_one_attribute() {
         ("maxByteSize", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::BadRequest)),
         ("creationTime", one("creationTime", Value::Datetime(AT)), Err(StatusCode::BadRequest)),
         ("expirationTime", one("expirationTime", Value::Datetime(Timestamp(0))), Err(StatusCode::BadRequest)),
-        ("searchStrings/x", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::NotImplemented)),
+        ("searchStrings/x", one("searchString", text("y")), Err(StatusCode::BadRequest)),
+        ("searchStrings/y", one("searchString", text("y")), Err(StatusCode::NotFound)),
     ] {
         let request = fixture::request(Method::Update, &format!("{c}/{target}"), body);
         let found = send(&policy(), request).map(drop).map_err(|refusal| refusal.status);
         assert_eq!(found, expected, "{target}");
     }
+}
+
+#[test]
+fn entries_are_changed_by_their_element() {
+    use Method::{Create, Delete, Update};
+    use StatusCode::{BadRequest, Conflict, NotFound};
+    let (c, r) = ("applications/a/containers/c", "accessRights/r");
+    let one = |name: &str, value| Body::Attribute { name: name.into(), value };
+    let permission = || fixture::permission("READ", "all");
+    let named = |id: &str| {
+        let Value::Struct(mut fields) = permission() else { panic!("a struct") };
+        fields.fields.insert(0, ("id", text(id)));
+        Value::Struct(fields)
+    };
+    for (method, target, body, expected) in [
+        (Create, format!("{c}/searchStrings"), one("searchString", text("y")), Ok(())),
+        (Create, format!("{c}/searchStrings"), one("searchString", text("x")), Err((Conflict, "x"))),
+        (
+            Create,
+            format!("{c}/searchStrings"),
+            one("searchStrings", Value::List(vec![])),
+            Err((BadRequest, "searchString")),
+        ),
+        (
+            Create,
+            format!("{c}/searchStrings"),
+            one("searchString", Value::Long(1)),
+            Err((BadRequest, "searchString")),
+        ),
+        (Create, format!("{c}/searchStrings"), Body::None, Err((BadRequest, "searchString"))),
+        (
+            Create,
+            format!("{c}/maxByteSize"),
+            one("maxByteSize", Value::Long(1)),
+            Err((BadRequest, "maxByteSize")),
+        ),
+        (
+            Create,
+            format!("{c}/creationTime"),
+            one("creationTime", Value::Datetime(AT)),
+            Err((BadRequest, "creationTime")),
+        ),
+        (Delete, format!("{c}/searchStrings/x"), Body::None, Ok(())),
+        (Delete, format!("{c}/searchStrings/y"), Body::None, Err((NotFound, ""))),
+        (Delete, format!("{c}/searchStrings"), Body::None, Ok(())),
+        (Delete, format!("{c}/creationTime"), Body::None, Err((BadRequest, "creationTime"))),
+        (Delete, format!("{c}/announceTo"), Body::None, Err((NotFound, ""))),
+        (Create, format!("{r}/selfPermissions"), one("permission", permission()), Ok(())),
+        (Delete, format!("{r}/selfPermissions"), Body::None, Err((BadRequest, "selfPermissions"))),
+        (Create, format!("{r}/permissions"), one("permission", named("p")), Ok(())),
+        (Update, format!("{r}/permissions/p"), one("permission", permission()), Err((NotFound, ""))),
+    ] {
+        let request = fixture::request(method, &target, body);
+        match (send(&policy(), request), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(refusal), Err((status, names))) => {
+                assert_eq!(refusal.status, status, "{method:?} {target}: {}", refusal.info);
+                assert!(refusal.info.contains(names), "{method:?} {target}: {}", refusal.info);
+            }
+            (found, expected) => panic!("{method:?} {target}: {found:?}, {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_entry_without_an_id_gets_one_before_the_log() {
+    let body = Body::Attribute { name: "permission".into(), value: fixture::permission("READ", "all") };
+    let added = send(&policy(), fixture::request(Method::Create, "accessRights/r/permissions", body));
+    let Ok(Operation::EditAttribute { edit: Edit::Add(entry), .. }) = added else { panic!("{added:?}") };
+    assert_eq!(partial::entry_name(&entry), Some("0000000000000abc"));
+}
+
+#[test]
+fn a_removed_attribute_is_reset_as_by_an_update_that_leaves_it_out() {
+    let c = "applications/a/containers/c";
+    for (attribute, expected) in [("searchStrings", Some(Value::List(Vec::new()))), ("maxByteSize", None)] {
+        let operation =
+            send(&policy(), fixture::request(Method::Delete, &format!("{c}/{attribute}"), Body::None));
+        let reset = match operation {
+            Ok(Operation::UpdateAttribute { value, .. }) => Some(value),
+            Ok(Operation::EditAttribute { edit: Edit::Remove, .. }) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reset, expected, "{attribute}");
+    }
+}
+
+#[test]
+fn a_partial_update_keeps_the_rules_of_a_full_one() {
+    let path = |path: &str| Value::Struct(Struct { name: "APoCPath", fields: vec![("path", text(path))] });
+    let body = Body::Attribute { name: "aPoCPath".into(), value: path("containers/x") };
+    let refused = send(&policy(), fixture::request(Method::Create, "applications/a/aPoCPaths", body));
+    let refusal = refused.expect_err("it hides a child");
+    assert!(refusal.info.starts_with("aPoCPaths: "), "{}", refusal.info);
 }
 
 #[test]
