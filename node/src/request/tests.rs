@@ -574,6 +574,38 @@ async fn what_a_stopped_node_was_asked_is_answered() {
     node.groups.shutdown().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_scl_of_another_shard_may_be_announced_to_and_one_that_is_not_registered_may_not() {
+    let node = Node::leading(16, |_, _| {}).await;
+    let mut scl = Representation::new(ResourceType::Scl);
+    for (name, value) in [
+        ("sclId", "gw1"),
+        ("link", "http://gw1.example.org/base"),
+        ("mgmtProtocolType", "OMA_DM"),
+        ("sclType", "GSCL"),
+    ] {
+        scl.set(name, Value::Text(value.to_owned()));
+    }
+    let registered = node.ask(&request(Method::Create, "/scls", Body::Representation(scl))).await;
+    assert_eq!(registered.status, StatusCode::Created, "{}", registered.info);
+    // One that lives in another shard than the scl.
+    let of_scl = node.shard_of("/scls/gw1").id();
+    let elsewhere = |name: &String| node.shard_of(&format!("/containers/{name}")).id() != of_scl;
+    let name = (0..100).map(|n| format!("c{n}")).find(elsewhere).unwrap();
+    let list = ["/m2m/scls/gw1", "/m2m/scls/gw2"].map(str::to_owned).to_vec();
+    let to = Struct { name: "AnnounceTo", fields: vec![("sclList", Value::List(list))] };
+    let mut create = create_container(&name);
+    if let Body::Representation(container) = &mut create.body {
+        container.set("announceTo", Value::Struct(to));
+    }
+    let shown = representation(node.ask(&create).await);
+    let Some(Value::Struct(to)) = shown.get("announceTo") else { panic!("no announceTo: {shown:?}") };
+    assert_eq!(to.get("sclList"), Some(&Value::List(vec!["/m2m/scls/gw1".to_owned()])));
+    let original = path_of(&format!("/containers/{name}"));
+    let look = node.shard_of(&format!("/containers/{name}")).announcements(&original, "http://h").unwrap();
+    assert_eq!(look.steps.iter().map(|step| step.scl.as_str()).collect::<Vec<_>>(), ["gw1"]);
+}
+
 #[test]
 fn a_child_of_a_root_collection_belongs_to_its_own_subtree() {
     let of = RequestPrimitive::subtree;

@@ -72,7 +72,7 @@ pub enum Done {
 }
 
 /// The ids of the SCLs where this resource is to be announced.
-pub fn wish<'a>(scl: &Scl, resource: &'a Representation) -> Vec<String> {
+pub fn wish(scl: &Scl, resource: &Representation) -> Vec<String> {
     match resource.get(ANNOUNCE_TO) {
         Some(Value::Struct(to)) if resource.resource_type.def().announceable && is_activated(to) => {
             scls(to).filter_map(|address| scl_id(scl, address)).collect()
