@@ -283,6 +283,8 @@ section! {
         group_members_max: u64 group_members_max,
         /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
         rights_lease_ms: u64 rights_lease,
+        /// How long a right of another SCL may be used, or may count as one that cannot be retrieved. Default 10,000.
+        rights_elsewhere_lease_ms: u64 rights_elsewhere_lease,
         /// How long the owner of a right is asked. Default 3,000.
         rights_timeout_ms: u64 rights_timeout,
         /// Rights of other shards that are remembered. Default 10,000.

@@ -12,6 +12,7 @@ mod fan_out;
 mod gather;
 mod handled;
 mod internal;
+mod members;
 mod pending;
 mod poll;
 mod rights;
@@ -40,7 +41,7 @@ use bytes::Bytes;
 use handled::Fanned;
 use pending::{Kind, Pending, Ticket};
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, watch};
@@ -63,7 +64,7 @@ struct Inner {
     /// Places of long polls.
     polls: Arc<Semaphore>,
     /// Set once the edges' door is there.
-    outside: OnceLock<Arc<dyn Outside>>,
+    outside: rights::WayOut,
 }
 
 /// Where a request is decided, by this node's map.
@@ -84,7 +85,7 @@ impl Desk {
         let handled = Fanned::new(config.fan_outs_max);
         let fan_out_room = Semaphore::new(config.fan_out_node_concurrency);
         let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
-        let outside = OnceLock::new();
+        let outside = rights::WayOut::default();
         let inner = Inner { config, shards, views, client, pending, handled, fan_out_room, polls, outside };
         Desk { inner: Arc::new(inner) }
     }
@@ -186,8 +187,11 @@ impl Desk {
             return self.retrieve(request, shard, place, deadline, answer);
         }
         let Some(ticket) = self.enter(deadline, kind, answer) else { return };
+        if members::names_members(&request) {
+            return self.write_group(request, subtree, id, shard, place, deadline, ticket);
+        }
         let answer = Box::new(move |outcome| ticket.answer(place.what(outcome)));
-        shard.write(Write { subtree, request, id, deadline, answer });
+        shard.write(Write { subtree, request, id, verified: None, deadline, answer });
     }
 
     /// What looked like a fan-out and is none.
@@ -206,7 +210,7 @@ impl Desk {
         }
         let subtree = request.target.subtree();
         let answer = Box::new(move |outcome| answer(place.what(outcome)));
-        shard.write(Write { subtree, request, id, deadline, answer });
+        shard.write(Write { subtree, request, id, verified: None, deadline, answer });
     }
 
     fn retrieve(

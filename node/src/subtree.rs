@@ -40,6 +40,6 @@ pub use channel::{Found, Waiting};
 pub use config::{Config, ConfigError};
 pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;
-pub use rights::{Fetching, Lease, Rights, RightsError};
+pub use rights::{Fetching, Lease, Rights, RightsError, Source};
 pub use shards::{Shards, WeakShards};
 pub use write::{Answer, Write};

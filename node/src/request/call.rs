@@ -3,7 +3,7 @@
 //! Group members, accessRights of other SCLs, announcements and contacts inside the tree are all reached this way. What
 //! is ours goes to the shard that decides about it; anything else leaves by an edge.
 
-use super::Desk;
+use super::{Desk, rights::WayOut};
 use banyan_model::{Method, Path, Refusal, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode};
 use banyan_proto::{convert, v1::answer::What};
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
@@ -29,6 +29,11 @@ impl Desk {
     /// From now on requests can leave the cluster. The first call counts.
     pub fn connect(&self, outside: Arc<dyn Outside>) {
         let _ = self.inner.outside.set(outside);
+    }
+
+    /// The way out as it will be once there is one.
+    pub(super) fn way_out(&self) -> WayOut {
+        self.inner.outside.clone()
     }
 
     /// What this SCL calls itself; `None` until this node has heard of the cluster.

@@ -29,6 +29,8 @@ pub struct Config {
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
     /// revocation takes effect everywhere within it.
     pub rights_lease: Duration,
+    /// How long a right of another SCL may be used, or may count as one that cannot be retrieved. Default 10 s.
+    pub rights_elsewhere_lease: Duration,
     /// How long the owner of a right is asked. Default 3 s: a failover takes less than two.
     pub rights_timeout: Duration,
     /// Rights of other shards that are remembered. Default 10,000.
@@ -55,6 +57,7 @@ impl Default for Config {
             fan_out_bytes_max: 8 << 20,
             group_members_max: 10_000,
             rights_lease: Duration::from_secs(1),
+            rights_elsewhere_lease: Duration::from_secs(10),
             rights_timeout: Duration::from_secs(3),
             rights_max: 10_000,
             polls_max: 16_384,
@@ -86,6 +89,7 @@ impl Config {
         let times = [
             ("retry_after", self.retry_after),
             ("rights_lease", self.rights_lease),
+            ("rights_elsewhere_lease", self.rights_elsewhere_lease),
             ("rights_timeout", self.rights_timeout),
             ("poll_redelivery", self.poll_redelivery),
         ];

@@ -5,7 +5,7 @@
 mod channels;
 
 use super::*;
-use crate::subtree::{self, Rights};
+use crate::subtree::{self, Rights, Source};
 use banyan_client::Map;
 use banyan_model::{
     Body, Operation, Representation, ResourceType, Scl, Timestamp, Value,
@@ -76,6 +76,7 @@ impl Node {
         let client = Client::new(nowhere).unwrap();
         rights.connect(&shards, client.clone());
         let desk = Desk::new(of_desk, shards.clone(), seen, client);
+        rights.reach_out(&desk);
         Node { desk, shards, rights, groups, store, views, _dir: dir }
     }
 
@@ -311,7 +312,7 @@ async fn a_shard_has_no_more_actors_than_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     let node = Node::leading(2, |_, desk| desk.rights_lease = Duration::from_millis(80)).await;
-    let collection = path_of("/applications");
+    let collection = Source::Here(path_of("/applications"));
     assert!(node.rights.cached(&collection).is_none());
     let asked = Instant::now();
     let lease = node.rights.fetch(&collection).await.unwrap();
@@ -321,12 +322,12 @@ async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     until("the lease is over", || node.rights.cached(&collection).is_none()).await;
     assert!(Instant::now() >= lease.until && lease.until >= asked + Duration::from_millis(80));
 
-    let nothing = node.rights.fetch(&path_of("/accessRights/none")).await.unwrap();
+    let nothing = node.rights.fetch(&Source::Here(path_of("/accessRights/none"))).await.unwrap();
     assert!(nothing.representation.is_none(), "that there is none is known, too");
 
     let again = node.rights.fetch(&collection).await.unwrap();
     assert!(again.is_fresh());
-    node.rights.changed(&collection);
+    node.rights.changed(&path_of("/applications"));
     assert!(node.rights.cached(&collection).is_none(), "what changed here is forgotten at once");
 }
 
@@ -471,7 +472,7 @@ async fn a_subscriber_is_told_only_while_it_may_read() {
 #[tokio::test]
 async fn questions_for_the_same_right_at_the_same_time_are_one() {
     let node = Node::leading(2, |_, _| {}).await;
-    let collection = path_of("/applications");
+    let collection = Source::Here(path_of("/applications"));
     let (first, second) = (node.rights.fetch(&collection), node.rights.fetch(&collection));
     assert_eq!(first.await.unwrap().until, second.await.unwrap().until);
 }

@@ -1,15 +1,15 @@
 //! Reads: past the mailbox, over a short view of the leader's state. They never enter the log.
 
 use super::{
-    ShardError, ShardHandle,
+    ShardError, ShardHandle, Source,
     authorise::{self, Leases, Verdict},
     handle::Inner,
     view::{View, ViewError},
 };
 use banyan_model::{
-    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
+    Entity, Method, Path, Refusal, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
-    query,
+    apply, query,
     record::Resource,
     tables::Category,
     tree::Tree,
@@ -23,7 +23,7 @@ use std::{
 /// How far a read came without waiting.
 pub(super) enum Step<T> {
     Done(T),
-    Missing(Path),
+    Missing(Source),
     /// It may take long: not on a thread that others wait for.
     Long,
 }
@@ -113,6 +113,15 @@ impl ShardHandle {
         }
     }
 
+    /// Whether a write was applied under this id before: then its recorded answer is the answer, whatever the tree
+    /// would say now.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn knows(&self, id: RequestId) -> Result<bool, ShardError> {
+        self.inner.read(|view| Ok(apply::recorded(view, id)?.is_some()))
+    }
+
     /// Whether a request may be carried out, before anything is done for it: what it addresses, and the resource that
     /// is stored there (of a group's membersContent the group).
     ///
@@ -177,14 +186,14 @@ impl ShardHandle {
 
     pub(super) async fn lease(
         &self,
-        path: Path,
+        source: Source,
         leases: &mut Leases,
         deadline: Instant,
     ) -> Result<(), ShardError> {
-        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&path)).await {
+        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&source)).await {
             Ok(Ok(lease)) => {
-                leases.retain(|(known, _)| *known != path);
-                leases.push((path, lease));
+                leases.retain(|(known, _)| *known != source);
+                leases.push((source, lease));
                 Ok(())
             }
             Ok(Err(error)) => {

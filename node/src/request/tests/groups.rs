@@ -283,3 +283,196 @@ async fn a_subscription_through_a_group_stands_at_every_member() {
         assert_eq!(node.ask(&retrieve(&at)).await.status, StatusCode::Ok, "{name}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_members_of_a_group_are_checked_before_it_is_written() {
+    let (node, other) = node().await;
+    for name in ["a", "b"] {
+        node.create_container(name).await;
+    }
+    created_group(&node, "inner", &[]).await;
+    let gone = "http://gw.example.org/other/gone";
+    let far = "http://gw.example.org/other/containers/far";
+    let listed =
+        ["/m2m/containers/a", "/m2m/groups/inner", "/m2m/containers/none", far, "/m2m/containers/%61/"];
+    let made = representation(create_group(&node, group("g", "CONTAINER", &listed)).await);
+    assert_eq!(members(&made), ["/m2m/containers/a", far]);
+    assert_eq!(made.long("currentNrOfMembers"), Some(2));
+    assert_eq!(made.get("memberTypeValidated"), Some(&Value::Bool(true)));
+    assert_eq!(made.text("consistencyStrategy"), Some("ABANDON_MEMBER"));
+    assert!(other.asked.lock().iter().all(|(_, request)| request.requesting_entity.0 == "/m2m"));
+
+    let kept = representation(create_group(&node, group("far", "CONTAINER", &[gone])).await);
+    assert_eq!(members(&kept), [gone], "who cannot be reached may well be there");
+    assert_eq!(kept.get("memberTypeValidated"), Some(&Value::Bool(false)));
+
+    let with = |id: &str, strategy: &str, members: &[&str]| {
+        let mut group = group(id, "CONTAINER", members);
+        group.set("consistencyStrategy", Value::Text(strategy.to_owned()));
+        group
+    };
+    let mixed = with("mixed", "MODIFY_TYPE", &["/m2m/containers/a", "/m2m/groups/inner"]);
+    let mixed = representation(create_group(&node, mixed).await);
+    assert_eq!((mixed.text("memberType"), members(&mixed).len()), (Some("MIXED"), 2));
+    let refused = create_group(&node, with("no", "ABANDON_GROUP", &["/m2m/groups/inner"])).await;
+    assert_eq!(refused.status, StatusCode::BadRequest, "{}", refused.info);
+    assert_eq!(node.ask(&retrieve("/groups/no")).await.status, StatusCode::NotFound);
+
+    let mut few = group("few", "CONTAINER", &["/m2m/containers/a", "/m2m/containers/b"]);
+    few.set("maxNrOfMembers", Value::Long(1));
+    assert_eq!(create_group(&node, few).await.status, StatusCode::Forbidden);
+    for own in ["/m2m/groups/self", "/m2m/groups/self/membersContent", "nowhere"] {
+        let refused = create_group(&node, group("self", "MIXED", &[own])).await;
+        assert_eq!(refused.status, StatusCode::BadRequest, "{own}: {}", refused.info);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_of_the_members_is_checked_too_and_may_end_the_group() {
+    let (node, other) = node().await;
+    for name in ["a", "b"] {
+        node.create_container(name).await;
+    }
+    let created = create_group(&node, group("g", "CONTAINER", &["/m2m/containers/a"])).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    let partial = |members: &[&str]| {
+        let value = Value::List(members.iter().map(|member| (*member).to_owned()).collect());
+        request(Method::Update, "/groups/g/members", Body::Attribute { name: "members".to_owned(), value })
+    };
+    let updated = node.ask(&partial(&["/m2m/containers/b", "/m2m/containers/none"])).await;
+    let kept = Value::List(vec!["/m2m/containers/b".to_owned()]);
+    assert_eq!(updated.body, Body::Attribute { name: "members".to_owned(), value: kept });
+    assert_eq!(node.ask(&partial(&["/m2m/groups/g"])).await.status, StatusCode::BadRequest);
+    created_group(&node, "outer", &["/m2m/groups/g/membersContent"]).await;
+    let circle = node.ask(&partial(&["/m2m/groups/outer/membersContent"])).await;
+    assert_eq!(circle.status, StatusCode::BadRequest, "{}", circle.info);
+
+    let mut whole = Representation::new(ResourceType::Group);
+    let both = vec!["/m2m/containers/a".to_owned(), "/m2m/containers/b".to_owned()];
+    whole.set("members", Value::List(both));
+    whole.set("consistencyStrategy", Value::Text("ABANDON_GROUP".to_owned()));
+    let update =
+        |whole: &Representation| request(Method::Update, "/groups/g", Body::Representation(whole.clone()));
+    let updated = representation(node.ask(&update(&whole)).await);
+    assert_eq!(updated.long("currentNrOfMembers"), Some(2));
+    assert_eq!(updated.text("memberType"), Some("CONTAINER"));
+    let lower = Body::Attribute { name: "maxNrOfMembers".to_owned(), value: Value::Long(1) };
+    let lowered = node.ask(&request(Method::Update, "/groups/g/maxNrOfMembers", lower)).await;
+    assert_eq!(lowered.status, StatusCode::Forbidden, "{}", lowered.info);
+
+    other.asked.lock().clear();
+    let mut stranger = update(&whole);
+    if let Body::Representation(whole) = &mut stranger.body {
+        whole.set("members", Value::List(vec!["http://gw.example.org/other/far".to_owned()]));
+    }
+    stranger.requesting_entity = Entity(STRANGER.to_owned());
+    assert_eq!(node.ask(&stranger).await.status, StatusCode::NotFound);
+    assert!(other.asked.lock().is_empty(), "for a stranger nobody is asked");
+
+    whole.set("members", Value::List(vec!["/m2m/containers/none".to_owned()]));
+    let abandoned = node.ask(&update(&whole)).await;
+    assert_eq!(abandoned.status, StatusCode::BadRequest, "{}", abandoned.info);
+    assert_eq!(node.ask(&retrieve("/groups/g")).await.status, StatusCode::NotFound);
+}
+
+/// The right, with this holder in place of the device.
+fn right_for(id: &str, holder: &str) -> Representation {
+    let permission = struct_of(
+        "PermissionType",
+        vec![
+            (
+                "permissionFlags",
+                struct_of("PermissionFlagListType", vec![("flag", Value::Text("READ".to_owned()))]),
+            ),
+            (
+                "permissionHolders",
+                struct_of(
+                    "PermissionHolderType",
+                    vec![(
+                        "holderRefs",
+                        struct_of("HolderRefListType", vec![("holderRef", Value::Text(holder.to_owned()))]),
+                    )],
+                ),
+            ),
+        ],
+    );
+    let all = struct_of("PermissionListType", vec![("permission", permission)]);
+    let mut right = Representation::new(ResourceType::AccessRight);
+    right.set("id", Value::Text(id.to_owned()));
+    right.set("permissions", all.clone());
+    right.set("selfPermissions", all);
+    right
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_group_that_holds_a_right_is_let_in_and_out_with_its_membership() {
+    let node = Node::leading(4, |_, desk| desk.rights_lease = Duration::from_millis(100)).await;
+    let application = request(Method::Create, "/applications", {
+        let mut application = Representation::new(ResourceType::Application);
+        application.set("appId", Value::Text("device".to_owned()));
+        Body::Representation(application)
+    });
+    assert_eq!(node.ask(&application).await.status, StatusCode::Created);
+    created_group(&node, "holders", &[DEVICE]).await;
+    let right = right_for("r", "/m2m/groups/holders");
+    let made = node.ask(&request(Method::Create, "/accessRights", Body::Representation(right))).await;
+    assert_eq!(made.status, StatusCode::Created, "{}", made.info);
+    for n in 0..4 {
+        let mut container = create_container(&format!("c{n}"));
+        if let Body::Representation(container) = &mut container.body {
+            container.set("accessRightID", Value::Text("/m2m/accessRights/r".to_owned()));
+        }
+        assert_eq!(node.ask(&container).await.status, StatusCode::Created);
+        let target = format!("/containers/c{n}");
+        assert_eq!(node.ask(&by_device(retrieve(&target))).await.status, StatusCode::Ok, "{target}");
+        let delete = by_device(request(Method::Delete, &target, Body::None));
+        assert_eq!(node.ask(&delete).await.status, StatusCode::PermissionDenied, "{target}");
+    }
+    let nobody = Body::Attribute { name: "members".to_owned(), value: Value::List(Vec::new()) };
+    let emptied = node.ask(&request(Method::Update, "/groups/holders/members", nobody)).await;
+    assert_eq!(emptied.status, StatusCode::Ok, "{}", emptied.info);
+    tokio::time::sleep(Duration::from_millis(110)).await;
+    for n in 0..4 {
+        let hidden = node.ask(&by_device(retrieve(&format!("/containers/c{n}")))).await;
+        assert_eq!(hidden.status, StatusCode::NotFound, "the lease is over");
+    }
+}
+
+/// An SCL that keeps an accessRight for us: `right` lets the device read, `gone` is unreachable.
+struct Keeper {
+    asked: Mutex<usize>,
+}
+
+impl Outside for Keeper {
+    fn exchange(&self, uri: String, request: RequestPrimitive, _: Instant) -> Exchange {
+        *self.asked.lock() += 1;
+        assert_eq!((request.method, request.requesting_entity.0.as_str()), (Method::Retrieve, "/m2m"));
+        let answer = if uri.ends_with("/right") {
+            let body = Body::Representation(right_for("right", DEVICE));
+            ResponsePrimitive { body, ..ResponsePrimitive::status(StatusCode::Ok) }
+        } else {
+            Refusal::new(StatusCode::GatewayTimeout, "no answer").into()
+        };
+        Box::pin(async move { answer })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_of_another_scl_is_asked_for_once_a_lease_and_opens_nothing_when_it_cannot_be_had() {
+    let node = Node::leading(2, |_, _| {}).await;
+    let keeper = Arc::new(Keeper { asked: Mutex::default() });
+    node.desk.connect(keeper.clone());
+    for name in ["right", "gone"] {
+        let mut container = create_container(name);
+        if let Body::Representation(container) = &mut container.body {
+            let uri = format!("http://gw.example.org/other/accessRights/{name}");
+            container.set("accessRightID", Value::Text(uri));
+        }
+        assert_eq!(node.ask(&container).await.status, StatusCode::Created);
+    }
+    for _ in 0..3 {
+        assert_eq!(node.ask(&by_device(retrieve("/containers/right"))).await.status, StatusCode::Ok);
+        assert_eq!(node.ask(&by_device(retrieve("/containers/gone"))).await.status, StatusCode::NotFound);
+    }
+    assert_eq!(*keeper.asked.lock(), 2, "an answer, and that there is none, count for a lease");
+}

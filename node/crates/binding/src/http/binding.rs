@@ -15,11 +15,15 @@ use crate::{
 };
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
-    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia,
+    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, group,
+    primitive::NotifyMedia,
 };
 use http::{Request, request::Parts};
 use hyper::body::Incoming;
 use std::time::Duration;
+
+/// groupRequestIdentifier as a header.
+const GROUP_REQUEST: &str = "x-etsi-grouprequestidentifier";
 
 /// What the mapping has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -98,6 +102,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             conditions: conditions::read(&head.headers),
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
+        // No header has a name for it in the standard; this one is private to implementations.
+        primitive.group_request =
+            head.headers.get(GROUP_REQUEST).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        if group::leads_to_members(&primitive.target) && dress.format == Format::Json {
+            // The members' answers are documents within the answer. A body that is one decides below.
+            primitive.notify_media = NotifyMedia::Json;
+        }
         let mut share = None;
         match method {
             Method::Retrieve => primitive.filter = criteria::read(head.uri.query().unwrap_or_default()),
@@ -108,8 +119,10 @@ impl<H: Handler, I: Identity> Binding<H, I> {
                 primitive.body =
                     intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
                 share = Some(taken);
-                if intake::format(&head.headers) == Some(Format::Json) {
-                    primitive.notify_media = NotifyMedia::Json;
+                match intake::format(&head.headers) {
+                    Some(Format::Json) => primitive.notify_media = NotifyMedia::Json,
+                    Some(Format::Xml) => primitive.notify_media = NotifyMedia::Xml,
+                    None => {}
                 }
                 if method == Method::Create {
                     primitive.method = intake::post(&primitive.body);

@@ -172,7 +172,10 @@ fn any_flag_makes_a_resource_visible() {
     let page = discover(&memory, &scl(), &search, None, 1_000).expect("memory reads");
     let sees = |entity: &str| -> Vec<&str> {
         let entity = Entity(entity.to_owned());
-        let visible = |one: &&Candidate| access::is_visible(&scl(), &one.governing, None, &entity);
+        let visible = |one: &&Candidate| {
+            let nobody = &mut |_: &str| Ok::<_, std::convert::Infallible>(None);
+            access::is_visible(&scl(), &one.governing, None, &entity, nobody).expect("infallible")
+        };
         page.candidates.iter().filter(visible).map(|one| one.uri.as_str()).collect()
     };
     assert_eq!(sees("/m2m/applications/a"), [A, AC]);
