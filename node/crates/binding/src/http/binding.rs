@@ -5,8 +5,9 @@ use super::{
     accept::Accept,
     conditions, criteria,
     intake::{self, Budget},
+    outgoing,
     response::{self, Dress},
-    target,
+    target, via,
 };
 use crate::{
     Handler,
@@ -18,7 +19,7 @@ use banyan_model::{
     Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, group,
     primitive::NotifyMedia,
 };
-use http::{Request, request::Parts};
+use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
 
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
+            via: passed_on(scl, &head.headers)?,
+            group_request: group_request(&head.headers)?,
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
         // No header has a name for it in the standard; this one is private to implementations.
@@ -180,6 +183,24 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
 /// Whether a path may lead to raw content, which is answered in its own media type whatever our formats are.
 fn addresses_content(target: &Path) -> bool {
     target.segments().iter().skip(1).any(|segment| segment == "content")
+}
+
+/// The SCLs before us; we must not be among them.
+fn passed_on(scl: &Scl, headers: &HeaderMap) -> Result<Vec<String>, Box<ResponsePrimitive>> {
+    let via = via::read(headers);
+    match via.contains(&scl.id) {
+        true => Err(refused(Refusal::new(StatusCode::BadRequest, "Via: a loop, this SCL has passed it on"))),
+        false => Ok(via),
+    }
+}
+
+fn group_request(headers: &HeaderMap) -> Result<Option<String>, Box<ResponsePrimitive>> {
+    let Some(value) = headers.get(outgoing::GROUP_REQUEST) else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim).filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| {
+        refused(Refusal::new(StatusCode::BadRequest, "X-etsi-groupRequestIdentifier: not visible ASCII"))
+    })?;
+    Ok(Some(text.to_owned()))
 }
 
 fn refused(refusal: Refusal) -> Box<ResponsePrimitive> {
