@@ -2,7 +2,11 @@
 
 use super::{Desk, Kind, pending, response_of};
 use crate::subtree::{ShardError, ShardHandle};
-use banyan_model::{Body, Operation, Path, ResponsePrimitive, StatusCode, SubtreeRoot, placement::ShardId};
+use banyan_model::{
+    Body, Operation, Path, ResponsePrimitive, StatusCode, SubtreeRoot,
+    placement::ShardId,
+    route::{Next, Route},
+};
 use banyan_proto::{
     convert,
     v1::{self, answer::What, internal},
@@ -14,7 +18,8 @@ const MEMBERS_MAX: u32 = 1_000;
 
 /// Whether an edge may ask this, too.
 pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
-    matches!(question.kind, Some(internal::Kind::Poll(_) | internal::Kind::Taken(_)))
+    use internal::Kind;
+    matches!(question.kind, Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Route(_)))
 }
 
 impl Desk {
@@ -38,6 +43,9 @@ impl Desk {
                     let members = shard.members(&list.collection, list.after.as_deref(), limit)?;
                     Ok(What::Members(convert::members_to_wire(&members)))
                 }));
+            }
+            Some(internal::Kind::Route(uri)) => {
+                answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
             }
             Some(internal::Kind::Command(command)) => self.command(command, deadline, answer),
             Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
@@ -86,6 +94,14 @@ impl Desk {
                 Err(error) => place.what(Err(error)),
             });
         });
+    }
+}
+
+fn routed(route: Option<Route>) -> v1::Routed {
+    let Some(Route { matched, next }) = route else { return v1::Routed::default() };
+    match next {
+        Some(Next { uri, host }) => v1::Routed { matched, uri: Some(uri), host },
+        None => v1::Routed { matched, ..v1::Routed::default() },
     }
 }
 

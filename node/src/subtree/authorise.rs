@@ -10,8 +10,9 @@ use super::{
 use banyan_model::{
     Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
-    admit::{self, Admission},
+    admit::{self, Admission, Target},
     announce,
+    apoc::Handling,
     tree::Tree,
     validate,
 };
@@ -57,6 +58,12 @@ pub(super) fn authorise(
         Ok(admission) => admission,
         Err(refusal) => return Ok(Verdict::Refused(refusal)),
     };
+    let admission = match opened(shard, view, admission, leases) {
+        Ok(Ok(admission)) => admission,
+        Ok(Err(refusal)) => return Ok(Verdict::Refused(refusal)),
+        Err(Lookup::Missing(source)) => return Ok(Verdict::Missing(source)),
+        Err(Lookup::Failed(error)) => return Err(error),
+    };
     let (governing, resolved) = match resolve(shard, view, admission.governing.clone(), leases) {
         Ok(found) => found,
         Err(Lookup::Missing(source)) => return Ok(Verdict::Missing(source)),
@@ -76,6 +83,19 @@ pub(super) fn authorise(
         Err(Lookup::Missing(source)) => Ok(Verdict::Missing(source)),
         Err(Lookup::Failed(error)) => Err(error),
     }
+}
+
+/// Settles what an application opens below it, which sclBase has a say in.
+fn opened(
+    shard: &Inner,
+    view: &View<'_>,
+    admission: Admission,
+    leases: &Leases,
+) -> Result<Result<Admission, Refusal>, Lookup> {
+    let Target::Apoc { application, rest } = &admission.target else { return Ok(Ok(admission)) };
+    let scl_base = lookup(shard, view, Source::Here(Path::scl_base()), leases)?;
+    let handling = Handling::of(scl_base.as_deref());
+    Ok(admit::by_apoc(view, &shard.scl, application, rest, admission.flag, handling)?)
 }
 
 /// Settles announceTo of a granted write: the SCLs that it names are found as rights are.

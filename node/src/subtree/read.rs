@@ -11,6 +11,7 @@ use banyan_model::{
     admit::{Admission, Target},
     apply, query,
     record::Resource,
+    route::{self, Route},
     tables::Category,
     tree::Tree,
     value::NamedReference,
@@ -146,7 +147,7 @@ impl ShardHandle {
                     | Target::MembersContent { group: path, .. } => {
                         Tree::new(view, &self.inner.scl).resource(path)?
                     }
-                    Target::Instance { .. } | Target::Contact { .. } | Target::Poll { .. } => None,
+                    _ => None,
                 };
                 Ok(Step::Done(Ok((admission, resource))))
             })?;
@@ -177,6 +178,14 @@ impl ShardHandle {
         limit: usize,
     ) -> Result<Vec<(ResourceType, NamedReference)>, ShardError> {
         self.inner.read(|view| query::list_members(view, &self.inner.scl, collection, after, limit))
+    }
+
+    /// The way to a resource of another SCL, as far as its scl lives in this shard.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn route(&self, uri: &str) -> Result<Option<Route>, ShardError> {
+        self.inner.read(|view| route::find(&Tree::new(view, &self.inner.scl), uri))
     }
 
     /// Whether the slot of this subtree is of this shard.
@@ -250,8 +259,7 @@ fn retrieve(
 fn is_long(admission: &Admission) -> bool {
     match &admission.target {
         Target::Resource { resource_type, .. } => resource_type.def().category == Category::Collection,
-        Target::Instance { .. } | Target::Attribute { .. } | Target::MembersContent { .. } => false,
-        Target::Contact { .. } | Target::Poll { .. } => false,
+        _ => false,
     }
 }
 

@@ -165,6 +165,9 @@ fn decide(
         Verdict::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
         Verdict::Missing(source) => return Ok(Decision::Missing(source, Box::new(request))),
     };
+    if let Some(elsewhere) = admission.retarget() {
+        return Ok(Decision::Answer(elsewhere));
+    }
     match authorise::announcement(shard, view, &mut request, &admission, leases)? {
         Settled::Done => {}
         Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),

@@ -1,11 +1,18 @@
 //! Whoever answers primitives: the edge's forwarder, or a fake in a test.
 
-use banyan_model::{RequestPrimitive, ResponsePrimitive};
+use crate::http::Hop;
+use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive};
 
 /// Answers requests. Dropping the future (the peer went away) must be harmless: a write may then have happened or not.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Bounded in time by the implementation; a refusal or an overload is an answer too.
     fn handle(&self, request: RequestPrimitive) -> impl Future<Output = ResponsePrimitive> + Send;
+
+    /// Where a request for another SCL goes: `uri` is absolute, or a path whose first segment is the id of an SCL.
+    fn route(&self, uri: String) -> impl Future<Output = Result<Hop, Refusal>> + Send {
+        let _ = uri;
+        async { Err(Refusal::not_found()) }
+    }
 
     /// The same for one that may want to know whether the answer went out.
     fn exchange(&self, request: RequestPrimitive) -> impl Future<Output = Exchange> + Send {

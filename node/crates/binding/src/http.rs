@@ -18,6 +18,7 @@ mod conditions;
 mod criteria;
 mod intake;
 mod outgoing;
+mod relay;
 mod response;
 mod server;
 mod target;
@@ -26,6 +27,7 @@ mod via;
 pub use binding::{Binding, Config};
 pub use client::{Client, ClientConfig, Reach, SendError};
 pub use outgoing::{Caller, response, status_code};
+pub use relay::{Hop, Relay};
 pub use response::http_status;
 pub use server::{Server, ServerConfig, Service};
 

@@ -19,6 +19,7 @@ use banyan_proto::{
     convert::{self, Malformed},
     v1::{self, answer, submission},
 };
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::{Mutex, RwLock};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
@@ -159,6 +160,34 @@ impl Client {
             }
             other => Ok((response(other)?, None)),
         }
+    }
+
+    /// The way to a resource of another SCL: `uri` is absolute and without a query, or a path that begins with the id of
+    /// an SCL. Every shard is asked; the scl whose address covers most of the URI counts. `None`: none has it.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn route(&self, uri: &str, deadline: Instant) -> Result<Option<v1::Routed>, RequestError> {
+        let map = self.map().borrow().clone();
+        let shards = map.iter().flat_map(|map| &map.shards.shards).map(|shard| shard.id);
+        let mut asked: FuturesUnordered<_> = shards
+            .map(|shard| {
+                let kind = v1::internal::Kind::Route(uri.to_owned());
+                self.internal(Place::Shard(shard), kind, deadline)
+            })
+            .collect();
+        let mut best: Option<v1::Routed> = None;
+        while let Some(answer) = asked.next().await {
+            match answer? {
+                answer::What::Routed(routed) => {
+                    if routed.matched > best.as_ref().map_or(0, |best| best.matched) {
+                        best = Some(routed);
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(best)
     }
 
     /// The poller of `channel` has message `sequence`: it is not handed out again.
@@ -359,6 +388,7 @@ fn unexpected(answer: &answer::What) -> RequestError {
         answer::What::Response(_) => "response",
         answer::What::Members(_) => "members",
         answer::What::Polled(_) => "polled",
+        answer::What::Routed(_) => "routed",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

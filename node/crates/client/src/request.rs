@@ -177,7 +177,10 @@ impl Asking<'_> {
         let shard = ShardId(self.question.shard);
         match what {
             Some(
-                answer @ (answer::What::Response(_) | answer::What::Members(_) | answer::What::Polled(_)),
+                answer @ (answer::What::Response(_)
+                | answer::What::Members(_)
+                | answer::What::Polled(_)
+                | answer::What::Routed(_)),
             ) => {
                 self.shared.leads(shard, node);
                 return ControlFlow::Break(Ok(answer));

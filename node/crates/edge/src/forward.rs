@@ -1,14 +1,14 @@
 //! The way of a request: from the binding to the shard's leader and back.
 
-use crate::{metrics::Metrics, poll::Polls};
+use crate::{metrics::Metrics, poll::Polls, route};
 use banyan_binding::{
     Handler,
     handler::Exchange,
-    http::{Response, Service},
+    http::{Hop, Response, Service},
     identity::Peer,
 };
 use banyan_client::{Client, RequestError};
-use banyan_model::{Method, RequestPrimitive, ResponsePrimitive, channel};
+use banyan_model::{Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel};
 use http::Request;
 use hyper::body::Incoming;
 use std::{
@@ -39,6 +39,11 @@ impl Handler for Forwarder {
             }
             failure.response()
         })
+    }
+
+    async fn route(&self, uri: String) -> Result<Hop, Refusal> {
+        let hop = route::hop(&self.client, &uri, self.timeout).await?;
+        hop.ok_or_else(|| Refusal::new(StatusCode::NotFound, "no registered SCL has this address"))
     }
 
     async fn exchange(&self, request: RequestPrimitive) -> Exchange {

@@ -14,6 +14,7 @@ mod egress;
 mod forward;
 mod metrics;
 mod poll;
+mod route;
 mod run;
 
 pub use config::{Config, ConfigError};

@@ -199,9 +199,11 @@ async fn found(parts: Found) {
     let timeout = millis(config.request_timeout_ms);
     let forwarder = Forwarder { client: client.clone(), timeout, polls };
     let public_uri = public_uri(&config, &scl, addresses);
-    let courier = Courier::new(&config, contact_tls, &public_uri, &scl.base);
+    let courier = Courier::new(&config, contact_tls, &public_uri, &scl).with_cluster(client.clone());
+    let relay = courier.relay(timeout);
     info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
-    if door.service.0.set(Binding::new(binding_config(&config, scl), identity, forwarder)).is_err() {
+    let binding = Binding::new(binding_config(&config, scl), identity, forwarder).with_relay(relay);
+    if door.service.0.set(binding).is_err() {
         error!("the door was open already");
     }
     if config.egress.slots > 0 {

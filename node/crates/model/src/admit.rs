@@ -1,8 +1,10 @@
 //! Steps 4 and 5 of procedures.md 1.2: does the addressed resource exist, and does the method exist on its type.
 
 use crate::{
-    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
+    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    apoc::{self, Handling},
     channel,
     execute::is_executable,
     group::MEMBERS_CONTENT,
@@ -21,6 +23,14 @@ pub struct Admission {
     pub governing: Governing,
     /// The permission the method needs.
     pub flag: Flag,
+}
+
+impl Admission {
+    /// What is said of a request that goes elsewhere; `None`: it is carried out here.
+    pub fn retarget(&self) -> Option<ResponsePrimitive> {
+        let Target::Retarget { uri } = &self.target else { return None };
+        Some(ResponsePrimitive { retarget: Some(uri.clone()), ..ResponsePrimitive::status(StatusCode::Ok) })
+    }
 }
 
 /// What a target path turned out to be.
@@ -63,6 +73,18 @@ pub enum Target {
         /// Further segments.
         rest: Vec<String>,
     },
+    /// Below an application, and neither a child nor an attribute of it: the application itself may serve it.
+    Apoc {
+        /// The application.
+        application: Path,
+        /// What follows.
+        rest: Vec<String>,
+    },
+    /// Not ours: the request goes on to this URI.
+    Retarget {
+        /// Without the query of the request.
+        uri: String,
+    },
     /// membersContent of a group, and what is asked of each member: fanned out, never carried out here.
     MembersContent {
         /// The group.
@@ -70,6 +92,32 @@ pub enum Target {
         /// What is appended to each member.
         suffix: Vec<String>,
     },
+}
+
+/// What an application opens to a path below it, once it is known how sclBase has such paths handled.
+///
+/// # Errors
+/// This replica cannot read its own state and must stop.
+pub fn by_apoc<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    application: &Path,
+    rest: &[String],
+    flag: Flag,
+    handling: Handling,
+) -> Result<Result<Admission, Refusal>, V::Error> {
+    let tree = Tree::new(view, scl);
+    let Some(resource) = tree.resource(application)? else { return Ok(Err(Refusal::not_found())) };
+    let Some(opened) = apoc::open(&resource.representation, rest, handling) else {
+        return Ok(Err(Refusal::not_found()));
+    };
+    let governing = match opened.access_right {
+        Some(uri) => {
+            Governing::AccessRight { uri, otherwise: DefaultRight { owners: owners(&tree, application)? } }
+        }
+        None => governing(&tree, application)?,
+    };
+    Ok(Ok(Admission { target: Target::Retarget { uri: opened.uri }, governing, flag }))
 }
 
 /// Finds the target of a request and the right that governs it. The outer error is the replica's, the inner the answer.
@@ -97,6 +145,10 @@ pub fn admit<V: TreeView>(
         (Target::Attribute { .. }, Method::Create | Method::Delete) => Flag::Write,
         (_, method) => flag(method, resource_type),
     };
+    if let Target::Apoc { .. } = target {
+        // Nobody may, until it is known what the application opens: `by_apoc`.
+        return Ok(Ok(Admission { target, governing: nobody(), flag }));
+    }
     if let Target::Contact { .. } = target {
         // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
         return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));
@@ -221,6 +273,8 @@ impl Target {
                     if subscribes { ResourceType::Subscriptions } else { ResourceType::MembersContent };
                 (group.clone(), asked)
             }
+            Target::Apoc { application, .. } => (application.clone(), ResourceType::Application),
+            Target::Retarget { .. } => (Path::scl_base(), ResourceType::Application),
             Target::Contact { channel } | Target::Poll { channel } => {
                 (channel.clone(), ResourceType::NotificationChannel)
             }
@@ -305,7 +359,13 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
                 Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
                     Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })
                 }
-                Some((name, rest)) => attribute(stored, resource_type, name, rest),
+                Some((name, below)) => match attribute(stored.clone(), resource_type, name, below) {
+                    None if apoc::is_open(&resource.representation) => Some(Located {
+                        target: Target::Apoc { application: stored, rest: rest.to_vec() },
+                        methods: Methods::Every,
+                    }),
+                    found => found,
+                },
             });
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     Path, Representation, ResourceType, Value,
     key::Key,
     record::{Instance, Resource},
+    route,
     tables::Category,
 };
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub enum Term<'a> {
     SearchString(&'a str),
     /// A contentInstance has it. Apart from the above: instances are reported only when they are asked for.
     InstanceSearchString(&'a str),
+    /// An SCL is reached under this URI (`route`): of an scl or one of its m2mPocs.
+    Address(&'a str),
     /// A resource is of this type.
     Type(ResourceType),
 }
@@ -46,7 +49,8 @@ pub fn of_resource(resource: &Resource) -> BTreeSet<Key> {
     }
     let strings = search_strings(representation).iter().map(|text| Term::SearchString(text));
     let terms = strings.chain([Term::Type(representation.resource_type)]);
-    terms.map(|term| Key::index(term, path)).collect()
+    let addresses = route::addresses(representation).into_iter().map(Term::Address);
+    terms.chain(addresses).map(|term| Key::index(term, path)).collect()
 }
 
 /// The entries of a contentInstance. `container` is the path of the container, not of its contentInstances.

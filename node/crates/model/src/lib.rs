@@ -24,6 +24,7 @@ pub mod view;
 pub mod access;
 pub mod admit;
 pub mod announce;
+pub mod apoc;
 pub mod apply;
 pub mod channel;
 pub mod command;
@@ -34,6 +35,7 @@ pub mod outbox;
 pub mod partial;
 pub mod query;
 pub mod represent;
+pub mod route;
 pub mod validate;
 
 pub mod placement;

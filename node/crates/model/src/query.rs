@@ -31,6 +31,9 @@ pub fn retrieve<V: TreeView>(
     request: &RequestPrimitive,
     admission: &Admission,
 ) -> Result<ResponsePrimitive, V::Error> {
+    if let Some(elsewhere) = admission.retarget() {
+        return Ok(elsewhere);
+    }
     let tree = Tree::new(view, scl);
     let filter = match &request.filter {
         Ok(filter) => filter,
@@ -61,6 +64,8 @@ pub fn retrieve<V: TreeView>(
         }
         Target::Resource { path, .. } => resource(&tree, path, selected)?,
         Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
+        // What goes elsewhere was answered above, and what may is settled before anything is read.
+        Target::Apoc { .. } | Target::Retarget { .. } => Err(Refusal::not_found()),
         // Fanned out before it comes here; no replica answers it alone.
         Target::MembersContent { .. } => {
             Err(Refusal::new(StatusCode::InternalServerError, "membersContent: was not fanned out"))

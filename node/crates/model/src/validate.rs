@@ -143,7 +143,7 @@ impl Stored {
                     stored.subscriptions = subscriptions(tree, &above, stored.parent)?;
                 }
             }
-            Target::MembersContent { .. } => {}
+            Target::MembersContent { .. } | Target::Apoc { .. } | Target::Retarget { .. } => {}
         }
         Ok(stored)
     }

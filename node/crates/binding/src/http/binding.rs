@@ -4,8 +4,9 @@ use super::{
     Response, Service,
     accept::Accept,
     conditions, criteria,
-    intake::{self, Budget},
+    intake::{self, Budget, Taken},
     outgoing,
+    relay::{Held, Hop, Relay},
     response::{self, Dress},
     target, via,
 };
@@ -16,15 +17,12 @@ use crate::{
 };
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
-    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, group,
+    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode, group,
     primitive::NotifyMedia,
 };
 use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
 use std::time::Duration;
-
-/// groupRequestIdentifier as a header.
-const GROUP_REQUEST: &str = "x-etsi-grouprequestidentifier";
 
 /// What the mapping has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,22 +59,83 @@ pub struct Binding<H, I> {
     identity: I,
     config: Config,
     budget: Budget,
+    relay: Option<Relay>,
+}
+
+/// What a request turned out to be. The body's share of the budget is held as long as it may be in memory.
+enum Read {
+    Ours {
+        request: RequestPrimitive,
+        taken: Option<Taken>,
+    },
+    /// For another SCL.
+    Elsewhere {
+        uri: String,
+        entity: Entity,
+        via: Vec<String>,
+        taken: Option<Taken>,
+    },
+}
+
+/// What is answered.
+#[allow(clippy::large_enum_variant, reason = "nearly all are ours")]
+enum Answer {
+    Ours(Exchange),
+    /// Written by whoever the request was passed on to.
+    Relayed(Response),
 }
 
 impl<H: Handler, I: Identity> Binding<H, I> {
     /// Puts the mapping in front of `handler`.
     pub fn new(config: Config, identity: I, handler: H) -> Binding<H, I> {
         let budget = Budget::new(config.bodies_bytes_max);
-        Binding { handler, identity, config, budget }
+        Binding { handler, identity, config, budget, relay: None }
     }
 
-    async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> Exchange {
-        let read = self.read(head, body, peer, dress).await;
-        let (request, _share) = match read {
-            Ok(read) => read,
-            Err(refused) => return (*refused).into(),
+    /// Has requests that are another's to answer passed on; without it they are NOT_FOUND.
+    #[must_use]
+    pub fn with_relay(self, relay: Relay) -> Binding<H, I> {
+        Binding { relay: Some(relay), ..self }
+    }
+
+    async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> Answer {
+        match self.read(head, body, peer, dress).await {
+            Err(refused) => Answer::Ours((*refused).into()),
+            Ok(Read::Elsewhere { uri, entity, via, taken }) => match self.handler.route(uri).await {
+                Ok(hop) => self.pass_on(&hop, head, taken.as_ref(), &entity, &via).await,
+                Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
+            },
+            Ok(Read::Ours { request, taken }) => {
+                let answer = self.handler.exchange(request).await;
+                let Some(uri) = &answer.response.retarget else { return Answer::Ours(answer) };
+                let hop = Hop { uri: uri.clone(), host: None };
+                // Said again rather than kept: nearly no request goes on.
+                let said = self.identity.identify(peer, &head.headers).map_err(refused);
+                let said = said.and_then(|entity| Ok((entity, passed_on(&self.config.scl, &head.headers)?)));
+                match said {
+                    Ok((entity, via)) => self.pass_on(&hop, head, taken.as_ref(), &entity, &via).await,
+                    Err(refused) => Answer::Ours((*refused).into()),
+                }
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        hop: &Hop,
+        head: &Parts,
+        taken: Option<&Taken>,
+        entity: &Entity,
+        via: &[String],
+    ) -> Answer {
+        let Some(relay) = &self.relay else {
+            return Answer::Ours(ResponsePrimitive::from(Refusal::not_found()).into());
         };
-        self.handler.exchange(request).await
+        let bytes = taken.map(|taken| taken.bytes.clone()).unwrap_or_default();
+        match relay.pass_on(hop, Held { head, bytes, entity: &entity.0, via }).await {
+            Ok(response) => Answer::Relayed(response),
+            Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
+        }
     }
 
     /// Makes the primitive, or the answer to a request that cannot become one. The body's share of the budget is
@@ -87,53 +146,56 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         body: Incoming,
         peer: &Peer,
         dress: &mut Dress,
-    ) -> Result<(RequestPrimitive, impl Sized + use<H, I>), Box<ResponsePrimitive>> {
+    ) -> Result<Read, Box<ResponsePrimitive>> {
         let scl = &self.config.scl;
         let target = target::read(scl, head.version, &head.uri, &head.headers).map_err(refused)?;
         dress.authority = target.authority;
         let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
-        let target = target.path.ok_or_else(|| refused(Refusal::not_found()))?;
         let method = self.method(&head.method)?;
-        if !dress.acceptable && !addresses_content(&target) {
+        let via = passed_on(scl, &head.headers)?;
+        let has_body = matches!(method, Method::Create | Method::Update);
+        let Some(target) = target.path else {
+            let uri = target.elsewhere.ok_or_else(|| refused(Refusal::not_found()))?;
+            let taken = if has_body { Some(self.take(body).await?) } else { None };
+            return Ok(Read::Elsewhere { uri, entity: requesting_entity, via, taken });
+        };
+        if !dress.acceptable && !may_be_content(&target) {
             let info = "Accept: neither application/xml nor application/json";
             return Err(refused(Refusal::new(StatusCode::NotAcceptable, info)));
         }
 
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
-            via: passed_on(scl, &head.headers)?,
+            via,
             group_request: group_request(&head.headers)?,
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
-        // No header has a name for it in the standard; this one is private to implementations.
-        primitive.group_request =
-            head.headers.get(GROUP_REQUEST).and_then(|id| id.to_str().ok()).map(str::to_owned);
         if group::leads_to_members(&primitive.target) && dress.format == Format::Json {
             // The members' answers are documents within the answer. A body that is one decides below.
             primitive.notify_media = NotifyMedia::Json;
         }
-        let mut share = None;
-        match method {
-            Method::Retrieve => primitive.filter = criteria::read(head.uri.query().unwrap_or_default()),
-            Method::Create | Method::Update => {
-                let limits = &self.config.limits;
-                let taken = intake::read(body, limits.bytes_max, self.config.body_timeout, &self.budget);
-                let taken = taken.await?;
-                primitive.body =
-                    intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
-                share = Some(taken);
-                match intake::format(&head.headers) {
-                    Some(Format::Json) => primitive.notify_media = NotifyMedia::Json,
-                    Some(Format::Xml) => primitive.notify_media = NotifyMedia::Xml,
-                    None => {}
-                }
-                if method == Method::Create {
-                    primitive.method = intake::post(&primitive.body);
-                }
-            }
-            Method::Delete | Method::Execute | Method::Notify => {}
+        if method == Method::Retrieve {
+            primitive.filter = criteria::read(head.uri.query().unwrap_or_default());
         }
-        Ok((primitive, share))
+        if !has_body {
+            return Ok(Read::Ours { request: primitive, taken: None });
+        }
+        let taken = self.take(body).await?;
+        let limits = &self.config.limits;
+        primitive.body = intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
+        match intake::format(&head.headers) {
+            Some(Format::Json) => primitive.notify_media = NotifyMedia::Json,
+            Some(Format::Xml) => primitive.notify_media = NotifyMedia::Xml,
+            None => {}
+        }
+        if method == Method::Create {
+            primitive.method = intake::post(&primitive.body);
+        }
+        Ok(Read::Ours { request: primitive, taken: Some(taken) })
+    }
+
+    async fn take(&self, body: Incoming) -> Result<Taken, Box<ResponsePrimitive>> {
+        intake::read(body, self.config.limits.bytes_max, self.config.body_timeout, &self.budget).await
     }
 
     /// The method a verb begins as; a POST is looked at again once its body is known.
@@ -169,7 +231,10 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             challenge: self.identity.challenge(),
             retrieve: head.method == http::Method::GET,
         };
-        let Exchange { response: answer, handed } = self.answer(&head, body, peer, &mut dress).await;
+        let Exchange { response: answer, handed } = match self.answer(&head, body, peer, &mut dress).await {
+            Answer::Ours(exchange) => exchange,
+            Answer::Relayed(response) => return response,
+        };
         let mut response = response::write(answer, &dress);
         if let Some(handed) = handed
             && response.status() == http::StatusCode::OK
@@ -180,9 +245,18 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
     }
 }
 
-/// Whether a path may lead to raw content, which is answered in its own media type whatever our formats are.
-fn addresses_content(target: &Path) -> bool {
-    target.segments().iter().skip(1).any(|segment| segment == "content")
+/// Whether a path may lead to raw content, or to what an application serves: either is answered in its own media type,
+/// whatever our formats are.
+fn may_be_content(target: &Path) -> bool {
+    let segments = target.segments();
+    let application = ResourceType::Application;
+    let is_own = |name: &str| {
+        application.attribute(name).is_some()
+            || application.def().children.iter().any(|child| child.segment == name)
+    };
+    let served =
+        matches!(segments, [collection, _, below, ..] if collection == "applications" && !is_own(below));
+    served || segments.iter().skip(1).any(|segment| segment == "content")
 }
 
 /// The SCLs before us; we must not be among them.

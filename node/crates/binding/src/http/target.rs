@@ -1,5 +1,6 @@
 //! The address of a request: request-URI, Host, sclBase and what stands below it.
 
+use crate::percent;
 use banyan_model::{Path, Refusal, Scl, StatusCode};
 use http::{HeaderMap, Uri, Version, header, uri::Authority};
 
@@ -8,8 +9,10 @@ use http::{HeaderMap, Uri, Version, header, uri::Authority};
 pub(super) struct Target {
     /// The authority the client used; `None` only with HTTP/1.0.
     pub(super) authority: Option<String>,
-    /// Whether the authority and path are this SCL's; `None` when another's.
+    /// The path, where the address is this SCL's.
     pub(super) path: Option<Path>,
+    /// Where it is not: the URI of another SCL's resource, or a path that begins with the id of an SCL (D-20).
+    pub(super) elsewhere: Option<String>,
 }
 
 /// Reads the address. An absolute-form request-URI wins over Host (RFC 9112 3.2.2). `Err`: it is no address at all.
@@ -36,7 +39,30 @@ pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) 
         }
         _ => None,
     };
-    Ok(Target { authority, path })
+    if let Some(uri) = target_id(uri.query().unwrap_or_default())? {
+        let path = scl.local_path(&uri);
+        return Ok(Target { authority, elsewhere: path.is_none().then_some(uri), path });
+    }
+    let elsewhere = path.is_none().then(|| match &authority {
+        Some(authority) if !ours => {
+            format!("{}://{authority}{}", uri.scheme_str().unwrap_or("http"), uri.path())
+        }
+        _ => uri.path().to_owned(),
+    });
+    Ok(Target { authority, path, elsewhere })
+}
+
+/// `?targetID=<uri>`, as ONG sends it.
+fn target_id(query: &str) -> Result<Option<String>, Refusal> {
+    let mut found = query.split('&').filter_map(|pair| pair.strip_prefix("targetID="));
+    match (found.next(), found.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(bad("targetID: given twice")),
+        (Some(uri), None) => {
+            let uri = percent::decode(uri, true).filter(|uri| !uri.is_empty());
+            uri.map(Some).ok_or_else(|| bad("targetID: empty or not properly escaped"))
+        }
+    }
 }
 
 fn is_ours(scl: &Scl, authority: &str) -> bool {

@@ -1,12 +1,16 @@
-//! One delivery: a job becomes a notify, the notify a POST, its answer the result (bindings.md 9.7).
+//! One delivery: a job becomes a notify, the notify a POST, its answer the result (bindings.md 9.7). Or a request of a
+//! node's own, to another SCL or an application: its answer comes back whole (procedures.md 12, 13).
 
-use crate::config::{Config, millis};
+use crate::{
+    config::{Config, millis},
+    route,
+};
 use banyan_binding::{
-    http::{Client, ClientConfig, SendError},
+    http::{self as binding, Caller, Client, ClientConfig, Relay, SendError},
     tls,
 };
-use banyan_codec::{Edition, Format, Style, encode_representation, error_info, notify};
-use banyan_model::{Representation, StatusCode, primitive::NotifyMedia};
+use banyan_codec::{Edition, Format, Limits, Style, encode_representation, error_info, notify};
+use banyan_model::{Refusal, Representation, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia};
 use banyan_proto::{
     convert::{self, Malformed},
     v1::{DeliveryJob, DeliveryResult, delivery_job::What},
@@ -16,9 +20,17 @@ use http::{HeaderMap, Request, header};
 use std::{sync::Arc, time::Duration};
 use tracing::debug;
 
-/// Carries notifications to their contacts.
+/// An answer to a request must fit into one message to the node, which takes 4 MiB.
+const ANSWER_BYTES_MAX: usize = 3 << 20;
+
+/// Carries notifications and requests to the outside.
 pub(crate) struct Courier {
     client: Client,
+    /// As `client`, for requests, whose answers are kept.
+    requests: Client,
+    caller: Caller,
+    /// Knows the way to registered SCLs.
+    cluster: Option<banyan_client::Client>,
     timeout_max: Duration,
     /// Stands before local addresses: scheme and authority.
     public_uri: String,
@@ -41,22 +53,37 @@ impl Courier {
         config: &Config,
         contact_tls: Option<Arc<tls::ClientConfig>>,
         public_uri: &str,
-        scl_base: &str,
+        scl: &Scl,
     ) -> Courier {
-        let client = Client::new(ClientConfig {
-            tls: contact_tls,
-            reach: config.egress.reach.into(),
-            // A receiver has nothing to say but a status; what it says beyond that is not kept.
-            answer_bytes_max: 64 << 10,
-            ..ClientConfig::default()
-        });
+        let client = |answer_bytes_max| {
+            Client::new(ClientConfig {
+                tls: contact_tls.clone(),
+                reach: config.egress.reach.into(),
+                answer_bytes_max,
+                ..ClientConfig::default()
+            })
+        };
         Courier {
-            client,
+            // A receiver has nothing to say but a status; what it says beyond that is not kept.
+            client: client(64 << 10),
+            requests: client(ANSWER_BYTES_MAX),
+            caller: Caller { scl_id: scl.id.clone(), public_uri: public_uri.to_owned() },
+            cluster: None,
             timeout_max: millis(config.egress.timeout_max_ms),
             edition: config.edition.into(),
             public_uri: public_uri.to_owned(),
-            from: format!("{public_uri}{scl_base}"),
+            from: format!("{public_uri}{}", scl.base),
         }
+    }
+
+    /// From now on requests for registered SCLs go to their points of contact.
+    pub(crate) fn with_cluster(self, cluster: banyan_client::Client) -> Courier {
+        Courier { cluster: Some(cluster), ..self }
+    }
+
+    /// How requests that came from outside are passed on.
+    pub(crate) fn relay(&self, timeout: Duration) -> Relay {
+        Relay { client: self.requests.clone(), caller: self.caller.clone(), timeout }
     }
 
     /// Delivers; the second value is the result as a metric's label.
@@ -65,6 +92,18 @@ impl Courier {
         let limit = millis(job.timeout_ms.into()).min(self.timeout_max);
         let failed =
             |text: String| DeliveryResult { job: number, transport_error: text, ..Default::default() };
+        if let Some(What::Request(bytes)) = job.what {
+            return match self.exchange(&job.contact, job.media, bytes, limit).await {
+                Ok((response, label)) => {
+                    let response = Some(convert::response_to_bytes(&response));
+                    (DeliveryResult { job: number, response, ..DeliveryResult::default() }, label)
+                }
+                Err(failure) => {
+                    debug!(job = number, %failure, "a request cannot be sent");
+                    (failed(failure.to_string()), "undeliverable")
+                }
+            };
+        }
         let request = match self.request(job) {
             Ok(request) => request,
             Err(failure) => {
@@ -81,23 +120,59 @@ impl Courier {
                     retry_after_ms: retry_after_ms(answer.headers()),
                     ..DeliveryResult::default()
                 };
-                let label = match status.as_u16() {
-                    200..=299 => "confirmed",
-                    400..=499 => "refused",
-                    _ => "failed",
-                };
-                (result, label)
+                (result, label(status))
             }
             Err(failure @ SendError::Address { .. }) => (failed(failure.to_string()), "undeliverable"),
             Err(failure) => (failed(failure.to_string()), "unanswered"),
         }
     }
 
-    fn request(&self, job: DeliveryJob) -> Result<Request<Bytes>, Undeliverable> {
-        let format = match convert::media(job.media)? {
-            NotifyMedia::Xml => Format::Xml,
-            NotifyMedia::Json => Format::Json,
+    /// Sends a request of a node's own. What became of it is an answer, too: BAD_GATEWAY when none came,
+    /// GATEWAY_TIMEOUT when none came in time.
+    async fn exchange(
+        &self,
+        contact: &str,
+        media: i32,
+        request: Bytes,
+        limit: Duration,
+    ) -> Result<(ResponsePrimitive, &'static str), Malformed> {
+        let request = convert::request_from_bytes(request)?;
+        let hop = match &self.cluster {
+            Some(cluster) => match route::hop(cluster, contact, limit).await {
+                Ok(hop) => hop,
+                Err(refusal) => return Ok((refusal.into(), "undeliverable")),
+            },
+            None => None,
         };
+        let uri = hop.as_ref().map_or(contact, |hop| hop.uri.as_str());
+        let request = match self.caller.request(&request, uri, format(media)?) {
+            Ok(mut request) => {
+                let host = hop.as_ref().and_then(|hop| hop.host.as_deref());
+                if let Some(host) = host.and_then(|host| http::HeaderValue::from_str(host).ok()) {
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                request
+            }
+            Err(refusal) => return Ok((refusal.into(), "undeliverable")),
+        };
+        Ok(match self.requests.send(request, limit).await {
+            Ok(answer) => {
+                let label = label(answer.status());
+                (binding::response(answer, &Limits::default()), label)
+            }
+            Err(failure) => {
+                let (status, label) = match &failure {
+                    SendError::Timeout { .. } => (StatusCode::GatewayTimeout, "unanswered"),
+                    SendError::Address { .. } => (StatusCode::BadGateway, "undeliverable"),
+                    _ => (StatusCode::BadGateway, "unanswered"),
+                };
+                (Refusal::new(status, failure.to_string()).into(), label)
+            }
+        })
+    }
+
+    fn request(&self, job: DeliveryJob) -> Result<Request<Bytes>, Undeliverable> {
+        let format = format(job.media)?;
         let status = convert::status(job.status)?;
         let style = Style { format, edition: self.edition };
         let document = document(style, status, job.what)?;
@@ -115,6 +190,22 @@ impl Courier {
             true => format!("{}{address}", self.public_uri),
             false => address.to_owned(),
         }
+    }
+}
+
+fn format(media: i32) -> Result<Format, Malformed> {
+    Ok(match convert::media(media)? {
+        NotifyMedia::Xml => Format::Xml,
+        NotifyMedia::Json => Format::Json,
+    })
+}
+
+/// A status as a metric's label.
+fn label(status: http::StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "confirmed",
+        400..=499 => "refused",
+        _ => "failed",
     }
 }
 

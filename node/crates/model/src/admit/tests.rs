@@ -11,6 +11,8 @@ fn describe(target: &Target) -> String {
     match target {
         Target::Resource { resource_type, .. } => resource_type.name().to_owned(),
         Target::Instance { sequence, accessor, .. } => format!("instance {sequence} {}", accessor.join("/")),
+        Target::Apoc { application, rest } => format!("{application} perhaps: {}", rest.join("/")),
+        Target::Retarget { uri } => uri.clone(),
         Target::Contact { channel } => format!("contact of {channel}"),
         Target::Poll { channel } => format!("poll of {channel}"),
         Target::Attribute { resource_type, attribute, rest, .. } => {

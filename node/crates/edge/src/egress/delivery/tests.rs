@@ -6,7 +6,7 @@ use banyan_binding::{
     identity::Peer,
 };
 use banyan_codec::{Expect, Limits, decode};
-use banyan_model::{Body, ResourceType, Value};
+use banyan_model::{Body, Entity, Method, Path, RequestPrimitive, ResourceType, Value};
 use banyan_proto::v1;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +21,9 @@ struct Subscriber {
 
 impl Service for Subscriber {
     async fn call(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        if request.uri().path() == "/silent" {
+            std::future::pending::<()>().await;
+        }
         let status: u16 = request.uri().path().trim_start_matches('/').parse().expect("a status");
         let (head, body) = request.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
@@ -41,7 +44,13 @@ async fn subscriber() -> (String, Arc<Subscriber>) {
 }
 
 fn courier() -> Courier {
-    Courier::new(&Config::default(), None, "http://nscl.example.com:8080", "/m2m")
+    let scl = Scl {
+        id: "nscl".to_owned(),
+        base: "/m2m".to_owned(),
+        authorities: Vec::new(),
+        founded_at: banyan_model::Timestamp(0),
+    };
+    Courier::new(&Config::default(), None, "http://nscl.example.com:8080", &scl)
 }
 
 fn job(contact: String, what: What) -> DeliveryJob {
@@ -134,4 +143,50 @@ async fn what_came_back_is_told() {
     }
     let strange = DeliveryJob { status: 9_999, ..job(uri, representation()) };
     assert_eq!(courier().deliver(strange).await.1, "undeliverable");
+}
+
+/// What a request to `contact` is answered with, and its label.
+async fn exchange(contact: &str, timeout_ms: u32) -> (ResponsePrimitive, &'static str) {
+    let entity = Entity("/m2m/applications/a".to_owned());
+    let mut request = RequestPrimitive::new(Method::Update, Path::scl_base(), entity);
+    request.via = vec!["gscl".to_owned()];
+    request.body = Body::Representation(Representation::new(ResourceType::Container));
+    let what = What::Request(convert::request_to_bytes(&request));
+    let (result, label) =
+        courier().deliver(DeliveryJob { timeout_ms, ..job(contact.to_owned(), what) }).await;
+    assert_eq!((result.job, result.transport_error.as_str()), (7, ""));
+    let response = convert::response_from_bytes(result.response.expect("an answer")).expect("a response");
+    (response, label)
+}
+
+#[tokio::test]
+async fn a_request_of_a_node_goes_out_whole_and_its_answer_comes_back() {
+    let (uri, subscriber) = subscriber().await;
+    let (response, label) = exchange(&format!("{uri}/200"), 5_000).await;
+    assert_eq!((response.status, label), (StatusCode::Ok, "confirmed"));
+    let Body::Raw { bytes, .. } = response.body else { panic!("{:?}", response.body) };
+    assert_eq!(bytes, "thanks");
+    let (headers, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+    assert_eq!(headers["from"], "http://nscl.example.com:8080/m2m/applications/a");
+    assert_eq!(headers["via"], "1.1 gscl, 1.1 nscl");
+    let sent = decode(Format::Xml, &body, &Limits::default(), Expect::Resource(ResourceType::Container));
+    assert!(matches!(sent, Body::Representation(_)), "{sent:?}");
+
+    let (response, label) = exchange(&format!("{uri}/404"), 5_000).await;
+    assert_eq!((response.status, label), (StatusCode::NotFound, "refused"));
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_is_answered_by_the_gateway() {
+    let (uri, _) = subscriber().await;
+    for (contact, timeout_ms, status, label) in [
+        (format!("{uri}/silent"), 100, StatusCode::GatewayTimeout, "unanswered"),
+        ("http://127.0.0.1:1/x".to_owned(), 5_000, StatusCode::BadGateway, "unanswered"),
+        ("coap://h/x".to_owned(), 5_000, StatusCode::BadGateway, "undeliverable"),
+        ("not a uri".to_owned(), 5_000, StatusCode::BadGateway, "undeliverable"),
+    ] {
+        let (response, seen) = exchange(&contact, timeout_ms).await;
+        assert_eq!((response.status, seen), (status, label), "{contact}");
+        assert!(!response.info.is_empty(), "{contact}");
+    }
 }

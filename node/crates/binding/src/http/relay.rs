@@ -1,0 +1,108 @@
+//! Requests that are not ours to answer go on to an application or another SCL, and what that says comes back
+//! (procedures.md 12, 13). The one who asked stays the requestingEntity (D-21); this SCL adds itself to `Via`.
+
+use super::{Client, Response, SendError, outgoing::Caller};
+use banyan_model::{Refusal, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
+use std::time::Duration;
+
+/// How this SCL passes requests on.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    /// Carries them.
+    pub client: Client,
+    /// How this SCL shows itself.
+    pub caller: Caller,
+    /// How long the other side may take.
+    pub timeout: Duration,
+}
+
+/// Where a request goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hop {
+    /// An absolute URI without a query: who is called.
+    pub uri: String,
+    /// The authority that is asked for, where it is not that of `uri` (a point of contact).
+    pub host: Option<String>,
+}
+
+/// A request that may have to go on.
+pub(super) struct Held<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) bytes: Bytes,
+    pub(super) entity: &'a str,
+    pub(super) via: &'a [String],
+}
+
+/// What of a request means something to whoever carries it out.
+const ONWARD: [HeaderName; 12] = [
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    HeaderName::from_static("x-etsi-correlationid"),
+    HeaderName::from_static("x-etsi-contacturi"),
+    HeaderName::from_static("x-etsi-rcat"),
+    HeaderName::from_static("x-etsi-trpdt"),
+    HeaderName::from_static("x-etsi-grouprequestidentifier"),
+    header::ACCEPT_CHARSET,
+];
+
+/// What of an answer means something to whoever asked.
+const BACK: [HeaderName; 6] = [
+    header::CONTENT_TYPE,
+    header::LOCATION,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::ALLOW,
+    header::RETRY_AFTER,
+];
+
+impl Relay {
+    /// Sends a request on and brings the answer as it is; BAD_GATEWAY if none came, GATEWAY_TIMEOUT if none came in time.
+    pub(super) async fn pass_on(&self, hop: &Hop, held: Held<'_>) -> Result<Response, Refusal> {
+        let request = self.request(hop, held)?;
+        let answer = self.client.send(request, self.timeout).await.map_err(|failure| {
+            let status = match &failure {
+                SendError::Timeout { .. } => StatusCode::GatewayTimeout,
+                _ => StatusCode::BadGateway,
+            };
+            Refusal::new(status, failure.to_string())
+        })?;
+        let (head, bytes) = answer.into_parts();
+        let mut response = Response::new(bytes.into());
+        *response.status_mut() = head.status;
+        copy(&BACK, &head.headers, response.headers_mut());
+        Ok(response)
+    }
+
+    fn request(&self, hop: &Hop, held: Held<'_>) -> Result<Request<Bytes>, Refusal> {
+        let impossible =
+            |why: &dyn std::fmt::Display| Refusal::new(StatusCode::BadGateway, format!("{}: {why}", hop.uri));
+        let uri = match held.head.uri.query() {
+            Some(query) => format!("{}?{query}", hop.uri),
+            None => hop.uri.clone(),
+        };
+        let mut request = Request::new(held.bytes);
+        *request.method_mut() = held.head.method.clone();
+        *request.uri_mut() = uri.parse::<Uri>().map_err(|error| impossible(&error))?;
+        copy(&ONWARD, &held.head.headers, request.headers_mut());
+        self.caller.introduce(held.entity, held.via, request.headers_mut())?;
+        if let Some(host) = &hop.host {
+            let host = HeaderValue::from_str(host).map_err(|error| impossible(&error))?;
+            request.headers_mut().insert(header::HOST, host);
+        }
+        Ok(request)
+    }
+}
+
+fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
+    for name in names {
+        for value in from.get_all(name) {
+            to.append(name.clone(), value.clone());
+        }
+    }
+}
