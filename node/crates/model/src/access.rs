@@ -297,11 +297,6 @@ fn holder_refs(permission: &Struct) -> impl Iterator<Item = &str> {
         .flat_map(|refs| texts(refs, "holderRef"))
 }
 
-/// The path a governing right is cached under, when it is local.
-pub fn local_access_right(scl: &Scl, uri: &str) -> Option<Path> {
-    scl.local_path(uri)
-}
-
 fn by_default(scl: &Scl, right: &DefaultRight, entity: &str) -> Result<(), Refusal> {
     let owner = right.owners.iter().any(|owner| canonical(scl, &owner.0) == entity);
     if owner { Ok(()) } else { Err(Refusal::not_found()) }

@@ -18,7 +18,7 @@ use crate::{
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode, group,
-    primitive::NotifyMedia,
+    primitive::{NotifyMedia, ReferencePoint},
 };
 use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
@@ -166,6 +166,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
 
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
+            // What an SCL passed on came over mId.
+            reference_point: if via.is_empty() { ReferencePoint::Mia } else { ReferencePoint::Mid },
             via,
             group_request: group_request(&head.headers)?,
             ..RequestPrimitive::new(method, target, requesting_entity)

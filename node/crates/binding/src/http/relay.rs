@@ -5,7 +5,8 @@ use super::{Client, Response, SendError, outgoing::Caller};
 use banyan_model::{Refusal, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 
 /// How this SCL passes requests on.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Relay {
     pub caller: Caller,
     /// How long the other side may take.
     pub timeout: Duration,
+    /// Requests that may be under way to others at once; more are answered SERVICE_UNAVAILABLE.
+    pub room: Arc<Semaphore>,
 }
 
 /// Where a request goes.
@@ -64,6 +67,9 @@ const BACK: [HeaderName; 6] = [
 impl Relay {
     /// Sends a request on and brings the answer as it is; BAD_GATEWAY if none came, GATEWAY_TIMEOUT if none came in time.
     pub(super) async fn pass_on(&self, hop: &Hop, held: Held<'_>) -> Result<Response, Refusal> {
+        let Ok(_place) = self.room.try_acquire() else {
+            return Err(Refusal::new(StatusCode::ServiceUnavailable, "too many requests are passed on"));
+        };
         let request = self.request(hop, held)?;
         let answer = self.client.send(request, self.timeout).await.map_err(|failure| {
             let status = match &failure {

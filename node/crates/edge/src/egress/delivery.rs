@@ -18,10 +18,14 @@ use banyan_proto::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 /// An answer to a request must fit into one message to the node, which takes 4 MiB.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
+
+/// Requests passed on to others at once: each holds its body and a connection.
+const PASSED_ON_MAX: usize = 1_024;
 
 /// Carries notifications and requests to the outside.
 pub(crate) struct Courier {
@@ -83,7 +87,8 @@ impl Courier {
 
     /// How requests that came from outside are passed on.
     pub(crate) fn relay(&self, timeout: Duration) -> Relay {
-        Relay { client: self.requests.clone(), caller: self.caller.clone(), timeout }
+        let room = Arc::new(Semaphore::new(PASSED_ON_MAX));
+        Relay { client: self.requests.clone(), caller: self.caller.clone(), timeout, room }
     }
 
     /// Delivers; the second value is the result as a metric's label.
