@@ -343,7 +343,7 @@ impl Node {
     /// Everything below by a path of names; `*` is any name.
     pub(crate) fn find(&self, path: &str) -> Vec<&Node> {
         let mut found = vec![self];
-        for name in path.split('/').filter(|name| !name.is_empty()) {
+        for name in path.split('/').filter(|name| !matches!(*name, "" | ".")) {
             found = found
                 .into_iter()
                 .flat_map(|node| node.children.iter().filter(|child| name == "*" || child.name == name))
