@@ -11,7 +11,6 @@ use banyan_binding::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use std::sync::Arc;
 use tokio::{net::TcpListener, sync::watch};
@@ -100,7 +99,7 @@ impl Service for Admin {
 }
 
 fn page(status: StatusCode, text: impl Into<Bytes>) -> Response {
-    let mut response = Response::new(Full::new(text.into()));
+    let mut response = Response::new(text.into().into());
     *response.status_mut() = status;
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

@@ -55,6 +55,9 @@ pub struct Config {
     pub scl_base: String,
     /// Of a cluster that is founded: `host[:port]` values that mean this SCL. Default: every authority.
     pub authorities: Vec<String>,
+    /// `http(s)://host[:port]` at which other SCLs reach this one: what announcements link to. Default: `http://` and the
+    /// first authority.
+    pub public_uri: Option<String>,
     /// Plain text on `listen` and towards the other nodes. Default false: `tls` is needed.
     pub plaintext: bool,
     /// Mutual TLS on `listen` and towards the other nodes.
@@ -91,7 +94,7 @@ pub struct Tls {
 macro_rules! section {
     (
         $(#[$outer:meta])*
-        $name:ident = $room:path { $($(#[$doc:meta])* $key:ident: $kind:ident $to:ident),* $(,)? }
+        $name:ident = $room:path { $($(#[$doc:meta])* $key:ident: $kind:ident $($to:ident).+),* $(,)? }
     ) => {
         $(#[$outer])*
         #[derive(Clone, Debug, Default, Deserialize)]
@@ -103,7 +106,7 @@ macro_rules! section {
         impl $name {
                 fn over(&self, mut room: $room) -> $room {
                 $(if let Some(value) = self.$key {
-                    room.$to = Setting::new(value).into();
+                    room.$($to).+ = Setting::new(value).into();
                 })*
                 room
             }
@@ -141,6 +144,12 @@ impl From<Setting> for usize {
 impl From<Setting> for u32 {
     fn from(setting: Setting) -> u32 {
         u32::try_from(setting.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl From<Setting> for bool {
+    fn from(setting: Setting) -> bool {
+        setting.0 != 0
     }
 }
 
@@ -225,9 +234,30 @@ section! {
         content_bytes_max: u64 content_bytes_max,
         /// maxNrOfInstances of a container whose creator names none. Default 0: no limit.
         instances_default: u64 instances_default,
-        /// Notifications that one subscription may have waiting. Default 100,000.
+        /// The most that maxNrOfInstances may be; more, and no limit, are clipped to it. Default 10,000,000.
+        instances_max: u64 instances_max,
+        /// The most that maxByteSize may be, likewise. Default 16 GiB.
+        container_bytes_max: u64 container_bytes_max,
         /// Subscriptions on one resource. Default 1,000.
         subscriptions_per_resource_max: u32 subscriptions_per_resource_max,
+        /// Resources of one subtree, contentInstances not counted. Default 1,000,000.
+        resources_per_subtree_max: u64 resources_per_subtree_max,
+        /// searchStrings of one resource. Default 100.
+        search_strings_max: u32 search_strings_max,
+        /// Bytes of one of them. Default 256.
+        search_string_bytes_max: u32 search_string_bytes_max,
+        /// Members of one group. Default 10,000.
+        members_per_group_max: u32 members_per_group_max,
+        /// m2mPocs of one scl. Default 32.
+        m2m_pocs_per_scl_max: u32 m2m_pocs_per_scl_max,
+        /// Entries of any other list in a representation. Default 1,000.
+        list_entries_max: u32 list_entries_max,
+        /// Announces what applications make, where nobody says where to, at all registered SCLs. Default false.
+        announce_all: bool announce_all,
+        /// Messages that wait in one channel's queue. Default 1,000.
+        channel_entries_max: u64 channel.entries_max,
+        /// Octets of them. Default 8 MiB.
+        channel_bytes_max: u64 channel.octets_max,
     }
 }
 
@@ -240,12 +270,31 @@ section! {
         members_max: u64 members_max,
         /// Shards that are asked for their members at once. Default 4.
         gather_max: u64 gather_max,
+        /// Members that one fan-out of a group asks at once. Default 32.
+        fan_out_concurrency: u64 fan_out_concurrency,
+        /// Members that all fan-outs of this node ask at once. Default 512.
+        fan_out_node_concurrency: u64 fan_out_node_concurrency,
+        /// Fan-outs that this node remembers, so that no group is expanded twice for one of them; more are refused.
+        /// Default 16,384.
+        fan_outs_max: u64 fan_outs_max,
+        /// Octets of members' answers in one aggregated answer. Default 8 MiB.
+        fan_out_bytes_max: u64 fan_out_bytes_max,
+        /// Members that a group may have. Default 10,000.
+        group_members_max: u64 group_members_max,
         /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
         rights_lease_ms: u64 rights_lease,
+        /// How long a right of another SCL may be used, or may count as one that cannot be retrieved. Default 10,000.
+        rights_elsewhere_lease_ms: u64 rights_elsewhere_lease,
         /// How long the owner of a right is asked. Default 3,000.
         rights_timeout_ms: u64 rights_timeout,
         /// Rights of other shards that are remembered. Default 10,000.
         rights_max: u64 rights_max,
+        /// Long polls that wait at this node, besides the requests. Default 16,384.
+        polls_max: u64 polls_max,
+        /// Long polls that wait at one channel. Default 4.
+        polls_per_channel_max: u64 polls_per_channel_max,
+        /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5,000.
+        poll_redelivery_ms: u64 poll_redelivery,
     }
 }
 
@@ -282,6 +331,7 @@ impl Default for Config {
             scl_id: founding.scl_id,
             scl_base: founding.scl_base,
             authorities: founding.authorities,
+            public_uri: None,
             plaintext: false,
             tls: None,
             worker_threads: 0,
@@ -407,7 +457,12 @@ impl Config {
         let mut subtree = self.subtree.over(subtree::Config::default());
         subtree.policy = self.policy.over(subtree.policy);
         let request = self.request.over(request::Config::default());
-        let delivery = self.delivery.over(delivery::Config::default());
+        let mut delivery = self.delivery.over(delivery::Config::default());
+        delivery.announce_all = subtree.policy.announce_all;
+        delivery.public_uri.clone_from(&self.public_uri);
+        if self.public_uri.as_deref().is_some_and(|uri| !is_origin(uri)) {
+            return Err(setting_error("public_uri", "must be http(s)://host[:port] with no path"));
+        }
         check_counts(&subtree, &request)?;
         check_delivery(&delivery)?;
         let client = self.client(&directory, tls.clone());
@@ -485,6 +540,11 @@ fn check_delivery(delivery: &delivery::Config) -> Result<(), ConfigError> {
         return refuse("retry_max_ms", "must not be less than retry_min_ms");
     }
     Ok(())
+}
+
+fn is_origin(uri: &str) -> bool {
+    let authority = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
+    authority.is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '?', '#']))
 }
 
 fn setting_error(setting: &str, why: &str) -> ConfigError {

@@ -20,6 +20,7 @@
 //!
 //! Standard: ETSI TS 102 690 and TS 102 921, resource `subscription` and primitive notify.
 
+mod announcement;
 mod attempt;
 mod counters;
 mod courier;
@@ -59,6 +60,11 @@ pub struct Config {
     pub retry_max: Duration,
     /// How old a notification may get before a contact that does not take it loses its subscription. Default 24 h.
     pub give_up_after: Duration,
+    /// `http(s)://host[:port]` of this SCL for other SCLs: what announcements link to. Default: `http://` and the first
+    /// authority; without either nothing is announced.
+    pub public_uri: Option<String>,
+    /// The operator announces on his own: this SCL is the requestingEntity then. Default false.
+    pub announce_all: bool,
 }
 
 impl Default for Config {
@@ -69,6 +75,8 @@ impl Default for Config {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
+            public_uri: None,
+            announce_all: false,
         }
     }
 }

@@ -8,9 +8,13 @@
 
 mod call;
 mod config;
+mod fan_out;
 mod gather;
+mod handled;
 mod internal;
+mod members;
 mod pending;
+mod poll;
 mod rights;
 
 #[cfg(test)]
@@ -26,7 +30,7 @@ use crate::{
 };
 use banyan_client::Client;
 use banyan_model::{
-    Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot,
+    Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot, group,
     placement::{NodeId, ShardId},
 };
 use banyan_proto::{
@@ -34,12 +38,13 @@ use banyan_proto::{
     v1::{self, answer::What, submission},
 };
 use bytes::Bytes;
+use handled::Fanned;
 use pending::{Kind, Pending, Ticket};
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// The front desk of this node; cheap to clone.
 #[derive(Clone)]
@@ -53,8 +58,13 @@ struct Inner {
     views: watch::Receiver<Option<Arc<View>>>,
     client: Client,
     pending: Arc<Pending>,
+    handled: Arc<Fanned>,
+    /// Members that all fan-outs together ask at once.
+    fan_out_room: Semaphore,
+    /// Places of long polls.
+    polls: Arc<Semaphore>,
     /// Set once the edges' door is there.
-    outside: OnceLock<Arc<dyn Outside>>,
+    outside: rights::WayOut,
 }
 
 /// Where a request is decided, by this node's map.
@@ -72,7 +82,12 @@ impl Desk {
         client: Client,
     ) -> Desk {
         let pending = Pending::new(config.requests_max);
-        Desk { inner: Arc::new(Inner { config, shards, views, client, pending, outside: OnceLock::new() }) }
+        let handled = Fanned::new(config.fan_outs_max);
+        let fan_out_room = Semaphore::new(config.fan_out_node_concurrency);
+        let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
+        let outside = rights::WayOut::default();
+        let inner = Inner { config, shards, views, client, pending, handled, fan_out_room, polls, outside };
+        Desk { inner: Arc::new(inner) }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not
@@ -102,7 +117,7 @@ impl Desk {
                     answer,
                 );
             }
-            Some(submission::What::Internal(question)) if internal => {
+            Some(submission::What::Internal(question)) if internal || internal::is_for_edges(&question) => {
                 self.internal(question, ShardId(shard), deadline, answer);
             }
             Some(submission::What::Internal(_)) => {
@@ -142,6 +157,17 @@ impl Desk {
             Ok(request) => request,
             Err(error) => return answer(What::Refused(error.to_string())),
         };
+        self.take(request, claimed, id, deadline, answer);
+    }
+
+    fn take(
+        &self,
+        request: RequestPrimitive,
+        claimed: ShardId,
+        id: RequestId,
+        deadline: Instant,
+        answer: pending::Answer,
+    ) {
         let Some(subtree) = request.subtree() else {
             // Named here, every retry would make another child.
             return answer(What::Refused("a child of a root collection must have a name by now".to_owned()));
@@ -152,12 +178,39 @@ impl Desk {
         let Some(shard) = self.inner.shards.get(place.shard) else {
             return answer(place.elsewhere(None));
         };
-        if request.method == Method::Retrieve {
+        let kind = if request.method == Method::Retrieve { Kind::Read } else { Kind::Write };
+        if group::leads_to_members(&request.target) {
+            let Some(ticket) = self.enter(deadline, kind, answer) else { return };
+            return self.fan_out(request, id, shard, place, deadline, ticket);
+        }
+        if kind == Kind::Read {
             return self.retrieve(request, shard, place, deadline, answer);
         }
-        let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };
+        let Some(ticket) = self.enter(deadline, kind, answer) else { return };
+        if members::names_members(&request) {
+            return self.write_group(request, subtree, id, shard, place, deadline, ticket);
+        }
         let answer = Box::new(move |outcome| ticket.answer(place.what(outcome)));
-        shard.write(Write { subtree, request, id, deadline, answer });
+        shard.write(Write { subtree, request, id, verified: None, deadline, answer });
+    }
+
+    /// What looked like a fan-out and is none.
+    fn carry(
+        &self,
+        request: RequestPrimitive,
+        id: RequestId,
+        shard: ShardHandle,
+        place: Place,
+        deadline: Instant,
+        ticket: Ticket,
+    ) {
+        let answer = move |outcome| ticket.answer(outcome);
+        if request.method == Method::Retrieve {
+            return self.retrieve(request, shard, place, deadline, Box::new(answer));
+        }
+        let subtree = request.target.subtree();
+        let answer = Box::new(move |outcome| answer(place.what(outcome)));
+        shard.write(Write { subtree, request, id, verified: None, deadline, answer });
     }
 
     fn retrieve(

@@ -25,6 +25,7 @@ mod shard;
 mod supervisor;
 
 mod authorise;
+mod channel;
 mod read;
 mod write;
 
@@ -35,9 +36,10 @@ mod replica;
 mod signals;
 mod view;
 
+pub use channel::{Found, Waiting};
 pub use config::{Config, ConfigError};
 pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;
-pub use rights::{Fetching, Lease, Rights, RightsError};
+pub use rights::{Fetching, Lease, Rights, RightsError, Source};
 pub use shards::{Shards, WeakShards};
 pub use write::{Answer, Write};

@@ -10,6 +10,7 @@
 //!
 //! Invariants: numbers and names here are persisted and never reused; `golden/` holds their bytes.
 
+mod announce;
 mod command;
 mod names;
 mod outbox;

@@ -45,7 +45,7 @@ fn types(code: &mut String) {
             code,
             "TypeDef {{ resource_type: ResourceType::{}, name: {name:?}, category: Category::{}, root_element: {:?}, \
              xsi_type: {:?}, specialises: {:?}, clause: {:?}, create: {}, create_in: {}, retrieve: {}, update: {}, \
-             delete: {}, execute: {}, subscribable: {}, attributes: &[",
+             delete: {}, execute: {}, subscribable: {}, announceable: {}, attributes: &[",
             camel(name),
             camel(&t["category"].replace('-', "_")),
             t["root_element"],
@@ -59,10 +59,11 @@ fn types(code: &mut String) {
             allowed(&method["delete"]),
             allowed(&method["execute"]),
             method["subscribable"] == "yes",
+            method["announceable"] != "no",
         )
         .expect("a string takes all");
-        let mut own: Vec<&Row> =
-            attributes.iter().filter(|a| &a["type"] == name && a["edition"] != "v1").collect();
+        let siblings: Vec<&Row> = attributes.iter().filter(|a| &a["type"] == name).collect();
+        let mut own: Vec<&Row> = siblings.iter().filter(|a| a["edition"] != "v1").copied().collect();
         own.sort_by_key(|a| a["position"].parse::<u32>().expect("a position is a number"));
         for a in own {
             writeln!(
@@ -71,7 +72,7 @@ fn types(code: &mut String) {
                 mode(&a["create"]),
                 mode(&a["update"]),
                 mode(&a["response"]),
-                field(a)
+                field(a, &siblings)
             )
             .expect("a string takes all");
         }
@@ -82,8 +83,14 @@ fn types(code: &mut String) {
                 .filter(|h| !h.is_empty())
                 .map(|h| format!("ResourceType::{}", camel(h)))
                 .collect();
-            writeln!(code, "    ChildDef {{ segment: {:?}, holds: &[{}] }},", c["child"], holds.join(", "))
-                .expect("a string takes all");
+            writeln!(
+                code,
+                "    ChildDef {{ segment: {:?}, holds: &[{}], implicit: {} }},",
+                c["child"],
+                holds.join(", "),
+                c["implicit"] == "yes"
+            )
+            .expect("a string takes all");
         }
         code.push_str("] },\n");
     }
@@ -92,13 +99,16 @@ fn types(code: &mut String) {
 
 fn structs(code: &mut String) {
     let mut by_name: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    for row in rows("structs").into_iter().filter(|r| r["edition"] != "v1") {
+    for row in rows("structs") {
         by_name.entry(row["struct"].clone()).or_default().push(row);
     }
+    by_name.retain(|_, fields| fields.iter().any(|f| f["edition"] != "v1"));
     code.push_str(
         "/// Every nested complex type and message body, by name.\npub static STRUCTS: &[StructDef] = &[\n",
     );
-    for (name, mut fields) in by_name {
+    for (name, all) in by_name {
+        let siblings: Vec<&Row> = all.iter().collect();
+        let mut fields: Vec<&Row> = siblings.iter().filter(|f| f["edition"] != "v1").copied().collect();
         fields.sort_by_key(|f| f["position"].parse::<u32>().expect("a position is a number"));
         writeln!(
             code,
@@ -107,7 +117,7 @@ fn structs(code: &mut String) {
         )
         .expect("a string takes all");
         for f in fields.iter().filter(|f| f["kind"] != "none") {
-            writeln!(code, "    {},", field(f)).expect("a string takes all");
+            writeln!(code, "    {},", field(f, &siblings)).expect("a string takes all");
         }
         code.push_str("] },\n");
     }
@@ -129,7 +139,7 @@ fn enums(code: &mut String) {
     code.push_str("];\n");
 }
 
-fn field(row: &Row) -> String {
+fn field(row: &Row, siblings: &[&Row]) -> String {
     let name = row["name"].strip_prefix("xmime:").unwrap_or(&row["name"]);
     let kind = match row["kind"].as_str() {
         "element" => "Element",
@@ -147,12 +157,36 @@ fn field(row: &Row) -> String {
     let choice = row["choice"].split(':').next().unwrap_or_default();
     format!(
         "FieldDef {{ name: {name:?}, kind: FieldKind::{kind}, namespace: Namespace::{namespace}, shape: {}, \
-         xsd_type: {:?}, min: {}, max: {max}, choice: {:?}, facet: {:?} }}",
+         xsd_type: {:?}, min: {}, max: {max}, choice: {:?}, facet: {:?}, v1: {} }}",
         shape(&row["value_shape"]),
         row["xsd_type"],
         row["min"],
         choice,
-        row["facet"]
+        row["facet"],
+        v1(row, siblings)
+    )
+}
+
+/// Fields that V2.1.1 renamed: (V2, V1).
+const RENAMED: [(&str, &str); 2] = [("createdAfter", "createdSince"), ("createdBefore", "createdUntil")];
+
+/// What V1 has in the place of a field: the same row, or that of its old name among its siblings.
+fn v1(row: &Row, siblings: &[&Row]) -> String {
+    let old = RENAMED.iter().find(|(new, _)| *new == row["name"]).map(|(_, old)| *old);
+    let row = match (row["edition"].as_str(), old) {
+        ("v2", Some(old)) => siblings.iter().find(|sibling| sibling["name"] == old).copied(),
+        ("v2", None) => None,
+        _ => Some(row),
+    };
+    let Some(row) = row else { return "None".into() };
+    let pick = |v1: &str, v2: &str| if row[v1].is_empty() { row[v2].clone() } else { row[v1].clone() };
+    let position = pick("position_v1", "position");
+    let position: u32 = position.parse().unwrap_or_else(|_| panic!("{}: position_v1", row["name"]));
+    format!(
+        "Some(V1Def {{ name: {:?}, position: {position}, xsd_type: {:?}, qualified: {} }})",
+        row["name"].strip_prefix("xmime:").unwrap_or(&row["name"]),
+        pick("xsd_type_v1", "xsd_type"),
+        pick("qualified_v1", "qualified") == "yes"
     )
 }
 

@@ -1,6 +1,7 @@
 //! One try to deliver the head of one queue.
 
 use super::{
+    announcement,
     counters::Fate,
     courier::Room,
     source::{Source, SourceError},
@@ -20,7 +21,7 @@ const ENTRIES_MAX: usize = 64;
 /// What an edge may take beyond the contact's time.
 const EDGE_SLACK: Duration = Duration::from_secs(5);
 /// Nothing is given up before it was tried this often by the present leader.
-const TRIES_MIN: u32 = 3;
+pub(super) const TRIES_MIN: u32 = 3;
 
 /// What to do with the queue next.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,6 +66,10 @@ async fn deliver<S: Source>(
     match entries.first().map(|head| &head.message) {
         None => Ok(Next::Rest),
         Some(Message::CollectionChanged { .. }) => pass_on(source, room, queue, &entries).await,
+        Some(Message::Announce) => match entries.first() {
+            Some(entry) => announcement::announce(source, room, queue, entry, failures).await,
+            None => Ok(Next::Rest),
+        },
         Some(Message::Notify { .. }) => notify(source, room, queue, &entries, failures).await,
     }
 }

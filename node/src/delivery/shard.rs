@@ -8,7 +8,8 @@ use crate::{
 };
 use banyan_client::Client;
 use banyan_model::{
-    Operation, Path, ResponsePrimitive, Scl, StatusCode, SubtreeRoot, outbox::OutboxEntry, placement::ShardId,
+    Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    SubtreeRoot, announce::Look, outbox::OutboxEntry, placement::ShardId,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,6 +62,26 @@ impl Source for ShardSource {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         self.desk.may_notify(subscription).await.map_err(failed)
+    }
+
+    fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {
+        self.handle.announcements(original, origin).map_err(from_shard)
+    }
+
+    async fn link(&self, scl: &Path) -> Result<Option<String>, SourceError> {
+        let deadline = Instant::now() + MESSAGE_TIMEOUT;
+        let found = self.client.access_right(scl, deadline).await.map_err(failed)?;
+        let is_scl = |found: &Representation| found.resource_type == ResourceType::Scl;
+        Ok(found.filter(is_scl).and_then(|scl| scl.text("link").map(str::to_owned)))
+    }
+
+    async fn call(
+        &self,
+        uri: &str,
+        request: RequestPrimitive,
+        deadline: std::time::Instant,
+    ) -> ResponsePrimitive {
+        self.desk.call(uri, request, deadline).await
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

@@ -1,7 +1,13 @@
 //! What a courier needs of a shard; the shard's handle in the node, a list in a test.
 
-use banyan_model::{Operation, Path, Scl, outbox::OutboxEntry, placement::ShardId};
-use std::{future::Future, time::Duration};
+use banyan_model::{
+    Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, announce::Look, outbox::OutboxEntry,
+    placement::ShardId,
+};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 /// Where the entries come from and where acknowledgements go.
 pub(super) trait Source: Send + Sync + 'static {
@@ -29,6 +35,20 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// Whether the subscription still may be told of what it watches.
     fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// How the announcements of a resource of this shard differ from what it wishes.
+    fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError>;
+
+    /// `link` of a registered SCL; `None`: it is not registered.
+    fn link(&self, scl: &Path) -> impl Future<Output = Result<Option<String>, SourceError>> + Send;
+
+    /// Carries a request to any resource by its URI.
+    fn call(
+        &self,
+        uri: &str,
+        request: RequestPrimitive,
+        deadline: Instant,
+    ) -> impl Future<Output = ResponsePrimitive> + Send;
 
     /// Has an operation applied in this shard.
     fn operate(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;

@@ -8,7 +8,8 @@ use super::{
     source::{Leading, Source, SourceError},
 };
 use banyan_model::{
-    Operation, Path, Scl, StatusCode, Timestamp,
+    Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Timestamp,
+    announce::Look,
     outbox::{Message, Notification, OutboxEntry},
     placement::ShardId,
     primitive::NotifyMedia,
@@ -73,6 +74,18 @@ impl Source for List {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         Ok(!self.state.lock().forbidden.contains(subscription))
+    }
+
+    fn announcements(&self, original: &Path, _origin: &str) -> Result<Look, SourceError> {
+        panic!("nothing is announced here: {original}");
+    }
+
+    async fn link(&self, scl: &Path) -> Result<Option<String>, SourceError> {
+        panic!("nothing is announced here: {scl}");
+    }
+
+    async fn call(&self, uri: &str, _request: RequestPrimitive, _deadline: Instant) -> ResponsePrimitive {
+        panic!("nothing is called here: {uri}");
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

@@ -15,13 +15,32 @@ pub struct Config {
     pub members_max: usize,
     /// Shards that are asked for their members at the same time. Default 4.
     pub gather_max: usize,
+    /// Members that one fan-out of a group asks at the same time. Default 32.
+    pub fan_out_concurrency: usize,
+    /// Members that all fan-outs of this node ask at the same time. Default 512.
+    pub fan_out_node_concurrency: usize,
+    /// Fan-outs that this node remembers, so that no group is expanded twice for one of them; more are refused.
+    /// Default 16,384.
+    pub fan_outs_max: usize,
+    /// Octets of members' answers in one aggregated answer. Default 8 MiB.
+    pub fan_out_bytes_max: usize,
+    /// Members that a group may have. Default 10,000.
+    pub group_members_max: usize,
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
     /// revocation takes effect everywhere within it.
     pub rights_lease: Duration,
+    /// How long a right of another SCL may be used, or may count as one that cannot be retrieved. Default 10 s.
+    pub rights_elsewhere_lease: Duration,
     /// How long the owner of a right is asked. Default 3 s: a failover takes less than two.
     pub rights_timeout: Duration,
     /// Rights of other shards that are remembered. Default 10,000.
     pub rights_max: usize,
+    /// Long polls that wait at this node, besides the requests; more are refused. Default 16,384.
+    pub polls_max: usize,
+    /// Long polls that wait at one channel; more are refused. Default 4.
+    pub polls_per_channel_max: usize,
+    /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5 s.
+    pub poll_redelivery: Duration,
 }
 
 impl Default for Config {
@@ -32,9 +51,18 @@ impl Default for Config {
             retry_after: Duration::from_millis(200),
             members_max: 10_000,
             gather_max: 4,
+            fan_out_concurrency: 32,
+            fan_out_node_concurrency: 512,
+            fan_outs_max: 16_384,
+            fan_out_bytes_max: 8 << 20,
+            group_members_max: 10_000,
             rights_lease: Duration::from_secs(1),
+            rights_elsewhere_lease: Duration::from_secs(10),
             rights_timeout: Duration::from_secs(3),
             rights_max: 10_000,
+            polls_max: 16_384,
+            polls_per_channel_max: 4,
+            poll_redelivery: Duration::from_secs(5),
         }
     }
 }
@@ -49,12 +77,21 @@ impl Config {
             ("requests_max", self.requests_max),
             ("members_max", self.members_max),
             ("gather_max", self.gather_max),
+            ("fan_out_concurrency", self.fan_out_concurrency),
+            ("fan_out_node_concurrency", self.fan_out_node_concurrency),
+            ("fan_outs_max", self.fan_outs_max),
+            ("fan_out_bytes_max", self.fan_out_bytes_max),
+            ("group_members_max", self.group_members_max),
             ("rights_max", self.rights_max),
+            ("polls_max", self.polls_max),
+            ("polls_per_channel_max", self.polls_per_channel_max),
         ];
         let times = [
             ("retry_after", self.retry_after),
             ("rights_lease", self.rights_lease),
+            ("rights_elsewhere_lease", self.rights_elsewhere_lease),
             ("rights_timeout", self.rights_timeout),
+            ("poll_redelivery", self.poll_redelivery),
         ];
         let zero = counts.into_iter().filter(|(_, count)| *count == 0).map(|(setting, _)| setting);
         let zero =

@@ -12,6 +12,11 @@ use std::time::Instant;
 /// Members of one answer.
 const MEMBERS_MAX: u32 = 1_000;
 
+/// Whether an edge may ask this, too.
+pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
+    matches!(question.kind, Some(internal::Kind::Poll(_) | internal::Kind::Taken(_)))
+}
+
 impl Desk {
     pub(super) fn internal(
         &self,
@@ -35,6 +40,8 @@ impl Desk {
                 }));
             }
             Some(internal::Kind::Command(command)) => self.command(command, deadline, answer),
+            Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
+            Some(internal::Kind::Taken(taken)) => self.taken(taken, claimed, deadline, answer),
             None => answer(What::Refused("unknown question".to_owned())),
         }
     }

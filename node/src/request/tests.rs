@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
+mod channels;
+
 use super::*;
-use crate::subtree::{self, Rights};
+use crate::subtree::{self, Rights, Source};
 use banyan_client::Map;
 use banyan_model::{
     Body, Operation, Representation, ResourceType, Scl, Timestamp, Value,
@@ -17,6 +19,8 @@ use banyan_storage::{Batch, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+
+mod groups;
 
 const ME: NodeId = NodeId(11);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +76,7 @@ impl Node {
         let client = Client::new(nowhere).unwrap();
         rights.connect(&shards, client.clone());
         let desk = Desk::new(of_desk, shards.clone(), seen, client);
+        rights.reach_out(&desk);
         Node { desk, shards, rights, groups, store, views, _dir: dir }
     }
 
@@ -307,7 +312,7 @@ async fn a_shard_has_no_more_actors_than_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     let node = Node::leading(2, |_, desk| desk.rights_lease = Duration::from_millis(80)).await;
-    let collection = path_of("/applications");
+    let collection = Source::Here(path_of("/applications"));
     assert!(node.rights.cached(&collection).is_none());
     let asked = Instant::now();
     let lease = node.rights.fetch(&collection).await.unwrap();
@@ -317,12 +322,12 @@ async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     until("the lease is over", || node.rights.cached(&collection).is_none()).await;
     assert!(Instant::now() >= lease.until && lease.until >= asked + Duration::from_millis(80));
 
-    let nothing = node.rights.fetch(&path_of("/accessRights/none")).await.unwrap();
+    let nothing = node.rights.fetch(&Source::Here(path_of("/accessRights/none"))).await.unwrap();
     assert!(nothing.representation.is_none(), "that there is none is known, too");
 
     let again = node.rights.fetch(&collection).await.unwrap();
     assert!(again.is_fresh());
-    node.rights.changed(&collection);
+    node.rights.changed(&path_of("/applications"));
     assert!(node.rights.cached(&collection).is_none(), "what changed here is forgotten at once");
 }
 
@@ -467,7 +472,7 @@ async fn a_subscriber_is_told_only_while_it_may_read() {
 #[tokio::test]
 async fn questions_for_the_same_right_at_the_same_time_are_one() {
     let node = Node::leading(2, |_, _| {}).await;
-    let collection = path_of("/applications");
+    let collection = Source::Here(path_of("/applications"));
     let (first, second) = (node.rights.fetch(&collection), node.rights.fetch(&collection));
     assert_eq!(first.await.unwrap().until, second.await.unwrap().until);
 }
@@ -568,6 +573,38 @@ async fn what_a_stopped_node_was_asked_is_answered() {
     let after = node.send(&create_container("d"), new_id(), DEADLINE_MS).await.unwrap();
     assert!(matches!(after, What::NotLeader(_)), "{after:?}");
     node.groups.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_scl_of_another_shard_may_be_announced_to_and_one_that_is_not_registered_may_not() {
+    let node = Node::leading(16, |_, _| {}).await;
+    let mut scl = Representation::new(ResourceType::Scl);
+    for (name, value) in [
+        ("sclId", "gw1"),
+        ("link", "http://gw1.example.org/base"),
+        ("mgmtProtocolType", "OMA_DM"),
+        ("sclType", "GSCL"),
+    ] {
+        scl.set(name, Value::Text(value.to_owned()));
+    }
+    let registered = node.ask(&request(Method::Create, "/scls", Body::Representation(scl))).await;
+    assert_eq!(registered.status, StatusCode::Created, "{}", registered.info);
+    // One that lives in another shard than the scl.
+    let of_scl = node.shard_of("/scls/gw1").id();
+    let elsewhere = |name: &String| node.shard_of(&format!("/containers/{name}")).id() != of_scl;
+    let name = (0..100).map(|n| format!("c{n}")).find(elsewhere).unwrap();
+    let list = ["/m2m/scls/gw1", "/m2m/scls/gw2"].map(str::to_owned).to_vec();
+    let to = Struct { name: "AnnounceTo", fields: vec![("sclList", Value::List(list))] };
+    let mut create = create_container(&name);
+    if let Body::Representation(container) = &mut create.body {
+        container.set("announceTo", Value::Struct(to));
+    }
+    let shown = representation(node.ask(&create).await);
+    let Some(Value::Struct(to)) = shown.get("announceTo") else { panic!("no announceTo: {shown:?}") };
+    assert_eq!(to.get("sclList"), Some(&Value::List(vec!["/m2m/scls/gw1".to_owned()])));
+    let original = path_of(&format!("/containers/{name}"));
+    let look = node.shard_of(&format!("/containers/{name}")).announcements(&original, "http://h").unwrap();
+    assert_eq!(look.steps.iter().map(|step| step.scl.as_str()).collect::<Vec<_>>(), ["gw1"]);
 }
 
 #[test]

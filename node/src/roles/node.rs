@@ -187,6 +187,7 @@ impl Node {
         let shards = Shards::new(config.subtree, groups.clone(), store.clone(), rights.clone());
         rights.connect(&shards, client.clone());
         let desk = Desk::new(config.request, shards.clone(), directory.views(), client.clone());
+        rights.reach_out(&desk);
         let delivery = Delivery::new(config.delivery, shards.clone(), desk.clone(), client);
 
         let [draining, stopping, ending] = [(); 3].map(|()| watch::Sender::new(false));

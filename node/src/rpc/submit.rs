@@ -5,7 +5,7 @@ use super::{
     stopped,
 };
 use crate::request::Desk;
-use banyan_proto::v1::{self, answer, submit_server::Submit};
+use banyan_proto::v1::{self, answer, internal, submission, submit_server::Submit};
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use prost::Message;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// Submissions of one stream that are not answered yet; further ones wait in the stream's window.
 const IN_FLIGHT_MAX: usize = 8_192;
+/// Long polls of one stream that are not answered yet; further ones count as any submission.
+const POLLS_MAX: usize = 16_384;
 /// A frame takes no further answer once it holds this many bytes.
 const FRAME_BYTES: usize = 1 << 20;
 
@@ -36,7 +38,7 @@ impl Submit for Service {
     ) -> Result<Response<Self::StreamStream>, Status> {
         let internal = self.guard.role(&request)? == Role::Node;
         // As many places as there are permits, so that an answer always finds one without waiting.
-        let (answers, answered) = mpsc::channel(IN_FLIGHT_MAX);
+        let (answers, answered) = mpsc::channel(IN_FLIGHT_MAX + POLLS_MAX);
         tokio::spawn(read(request.into_inner(), self.desk.clone(), internal, answers, self.stopping.clone()));
         Ok(Response::new(frames(answered).map(Ok).boxed()))
     }
@@ -51,6 +53,7 @@ async fn read(
     stopping: watch::Receiver<bool>,
 ) {
     let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let polls = Arc::new(Semaphore::new(POLLS_MAX));
     let mut stop = std::pin::pin!(stopped(stopping));
     loop {
         let frame = tokio::select! {
@@ -64,9 +67,13 @@ async fn read(
             Err(status) => return tracing::debug!(%status, "a submit stream broke"),
         };
         for submission in frame.submissions {
-            let permit = tokio::select! {
-                () = answers.closed() => return,
-                permit = permits.clone().acquire_owned() => permit,
+            let poll = is_poll(&submission).then(|| polls.clone().try_acquire_owned().ok()).flatten();
+            let permit = match poll {
+                Some(permit) => Ok(permit),
+                None => tokio::select! {
+                    () = answers.closed() => return,
+                    permit = permits.clone().acquire_owned() => permit,
+                },
             };
             let Ok(permit) = permit else { return };
             let answers = answers.clone();
@@ -75,6 +82,14 @@ async fn read(
                 let _ = answers.try_send((answer, permit));
             });
         }
+    }
+}
+
+/// A poll stays long, and must not keep a request from getting in.
+fn is_poll(submission: &v1::Submission) -> bool {
+    match &submission.what {
+        Some(submission::What::Internal(question)) => matches!(question.kind, Some(internal::Kind::Poll(_))),
+        _ => false,
     }
 }
 

@@ -3,7 +3,7 @@
 //! Rights of this very shard are read from the view: no lease, no delay. Others are leased.
 
 use super::{
-    Lease,
+    Lease, Source,
     handle::Inner,
     view::{View, ViewError},
 };
@@ -11,23 +11,33 @@ use banyan_model::{
     Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
     admit::{self, Admission},
+    announce,
     tree::Tree,
+    validate,
 };
 use std::sync::Arc;
 
 /// Leases that a request has waited for. They may be gone from the cache when it comes back.
-pub(super) type Leases = Vec<(Path, Lease)>;
+pub(super) type Leases = Vec<(Source, Lease)>;
 
 pub(super) enum Verdict {
     Granted(Admission),
     Refused(Refusal),
-    /// The right at this path is not known here. Get it, then ask again.
-    Missing(Path),
+    /// The right, or a holder of it, that stands there is not known here. Get it, then ask again.
+    Missing(Source),
+}
+
+/// Whether announceTo of a request is as it will be stored.
+pub(super) enum Settled {
+    Done,
+    Refused(Refusal),
+    /// What stands there is not known here. Get it, then ask again.
+    Missing(Source),
 }
 
 /// Why a lookup ends early.
 enum Lookup {
-    Missing(Path),
+    Missing(Source),
     Failed(ViewError),
 }
 
@@ -49,20 +59,44 @@ pub(super) fn authorise(
     };
     let (governing, resolved) = match resolve(shard, view, admission.governing.clone(), leases) {
         Ok(found) => found,
-        Err(Lookup::Missing(path)) => return Ok(Verdict::Missing(path)),
+        Err(Lookup::Missing(source)) => return Ok(Verdict::Missing(source)),
         Err(Lookup::Failed(error)) => return Err(error),
     };
-    let decision = access::decide(
+    let decision = access::decide_with(
         &shard.scl,
         &governing,
         resolved.as_deref(),
         &request.requesting_entity,
         admission.flag,
+        &mut |holder| lookup(shard, view, Source::of(&shard.scl, holder), leases),
     );
-    Ok(match decision {
-        Ok(()) => Verdict::Granted(admission),
-        Err(refusal) => Verdict::Refused(refusal),
-    })
+    match decision {
+        Ok(Ok(())) => Ok(Verdict::Granted(admission)),
+        Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
+        Err(Lookup::Missing(source)) => Ok(Verdict::Missing(source)),
+        Err(Lookup::Failed(error)) => Err(error),
+    }
+}
+
+/// Settles announceTo of a granted write: the SCLs that it names are found as rights are.
+pub(super) fn announcement(
+    shard: &Inner,
+    view: &View<'_>,
+    request: &mut RequestPrimitive,
+    admission: &Admission,
+    leases: &Leases,
+) -> Result<Settled, ViewError> {
+    let lookup = |path: &Path| match *path == announce::registered() {
+        // An attribute that no subtree stores.
+        true => leased(shard, Source::Here(path.clone()), leases),
+        false => lookup(shard, view, Source::Here(path.clone()), leases),
+    };
+    match validate::announcement(&shard.scl, &shard.config.policy, request, admission, lookup) {
+        Ok(Ok(())) => Ok(Settled::Done),
+        Ok(Err(refusal)) => Ok(Settled::Refused(refusal)),
+        Err(Lookup::Missing(source)) => Ok(Settled::Missing(source)),
+        Err(Lookup::Failed(error)) => Err(error),
+    }
 }
 
 /// What governs when the root collection is known, and the accessRight that it names.
@@ -73,13 +107,12 @@ fn resolve(
     leases: &Leases,
 ) -> Result<(Governing, Option<Arc<Representation>>), Lookup> {
     if let Some(collection) = governing.root_collection().cloned() {
-        let representation = lookup(shard, view, &collection, leases)?;
+        let representation = lookup(shard, view, Source::Here(collection), leases)?;
         governing = governing.with_collection(representation.as_deref());
     }
-    // An accessRight of another SCL cannot be retrieved yet: the default right applies.
-    let path = governing.access_right_uri().and_then(|uri| access::local_access_right(&shard.scl, uri));
-    let resolved = match path {
-        Some(path) => lookup(shard, view, &path, leases)?,
+    let source = governing.access_right_uri().map(|uri| Source::of(&shard.scl, uri));
+    let resolved = match source {
+        Some(source) => lookup(shard, view, source, leases)?,
         None => None,
     };
     Ok((governing, resolved))
@@ -88,16 +121,22 @@ fn resolve(
 fn lookup(
     shard: &Inner,
     view: &View<'_>,
-    path: &Path,
+    source: Source,
     leases: &Leases,
 ) -> Result<Option<Arc<Representation>>, Lookup> {
-    if shard.owns(path) {
+    if let Source::Here(path) = &source
+        && shard.owns(path)
+    {
         let resource = Tree::new(view, &shard.scl).resource(path)?;
         return Ok(resource.map(|resource| Arc::new(resource.representation)));
     }
-    let waited_for = leases.iter().find(|(known, lease)| known == path && lease.is_fresh());
-    match waited_for.map(|(_, lease)| lease.clone()).or_else(|| shard.rights.cached(path)) {
+    leased(shard, source, leases)
+}
+
+fn leased(shard: &Inner, source: Source, leases: &Leases) -> Result<Option<Arc<Representation>>, Lookup> {
+    let waited_for = leases.iter().find(|(known, lease)| *known == source && lease.is_fresh());
+    match waited_for.map(|(_, lease)| lease.clone()).or_else(|| shard.rights.cached(&source)) {
         Some(lease) => Ok(lease.representation),
-        None => Err(Lookup::Missing(path.clone())),
+        None => Err(Lookup::Missing(source)),
     }
 }

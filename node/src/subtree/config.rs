@@ -1,6 +1,6 @@
 //! Settings of the subtrees.
 
-use banyan_model::validate::Policy;
+use banyan_model::{command::QueueLimits, validate::Policy};
 use std::time::Duration;
 
 /// How the shards of a node behave.
@@ -35,7 +35,17 @@ impl Default for Config {
                 expiration_max_ms: 0,
                 content_bytes_max: 1 << 20,
                 instances_default: 0,
+                instances_max: 10_000_000,
+                container_bytes_max: 16 << 30,
                 subscriptions_per_resource_max: 1_000,
+                resources_per_subtree_max: 1_000_000,
+                search_strings_max: 100,
+                search_string_bytes_max: 256,
+                members_per_group_max: 10_000,
+                m2m_pocs_per_scl_max: 32,
+                list_entries_max: 1_000,
+                announce_all: false,
+                channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
                 name_seed: 0,
             },
         }

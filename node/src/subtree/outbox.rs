@@ -1,7 +1,14 @@
 //! What the courier reads: which queues may have something, and their heads.
 
 use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
-use banyan_model::{Path, TreeView, key::Range, outbox::OutboxEntry, record::Record};
+use banyan_model::{
+    Path, TreeView,
+    announce::{self, Look},
+    key::Range,
+    outbox::OutboxEntry,
+    record::Record,
+    tree::Tree,
+};
 use std::ops::ControlFlow;
 use tokio::sync::watch;
 
@@ -29,6 +36,15 @@ impl ShardHandle {
                 }
             },
         }
+    }
+
+    /// How the announcements of a resource differ from what it wishes; see [`announce::look`].
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn announcements(&self, original: &Path, origin: &str) -> Result<Look, ShardError> {
+        let scl = self.inner.scl.clone();
+        self.inner.read(|view| announce::look(&Tree::new(view, &scl), original, origin))
     }
 
     /// The head of a queue: at most `max` entries, and not much more than `Config::outbox_bytes_max`, but at least one.

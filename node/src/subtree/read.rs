@@ -1,15 +1,15 @@
 //! Reads: past the mailbox, over a short view of the leader's state. They never enter the log.
 
 use super::{
-    ShardError, ShardHandle,
+    ShardError, ShardHandle, Source,
     authorise::{self, Leases, Verdict},
     handle::Inner,
     view::{View, ViewError},
 };
 use banyan_model::{
-    Entity, Method, Path, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
+    Entity, Method, Path, Refusal, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
-    query,
+    apply, query,
     record::Resource,
     tables::Category,
     tree::Tree,
@@ -21,9 +21,9 @@ use std::{
 };
 
 /// How far a read came without waiting.
-enum Step<T> {
+pub(super) enum Step<T> {
     Done(T),
-    Missing(Path),
+    Missing(Source),
     /// It may take long: not on a thread that others wait for.
     Long,
 }
@@ -113,6 +113,51 @@ impl ShardHandle {
         }
     }
 
+    /// Whether a write was applied under this id before: then its recorded answer is the answer, whatever the tree
+    /// would say now.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn knows(&self, id: RequestId) -> Result<bool, ShardError> {
+        self.inner.read(|view| Ok(apply::recorded(view, id)?.is_some()))
+    }
+
+    /// Whether a request may be carried out, before anything is done for it: what it addresses, and the resource that
+    /// is stored there (of a group's membersContent the group).
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub async fn admit(
+        &self,
+        request: &RequestPrimitive,
+        deadline: Instant,
+    ) -> Result<Result<(Admission, Option<Resource>), Refusal>, ShardError> {
+        let mut leases = Leases::new();
+        loop {
+            let step = self.inner.step(|view| {
+                let admission = match authorise::authorise(&self.inner, view, request, &leases)? {
+                    Verdict::Granted(admission) => admission,
+                    Verdict::Refused(refusal) => return Ok(Step::Done(Err(refusal))),
+                    Verdict::Missing(path) => return Ok(Step::Missing(path)),
+                };
+                let resource = match &admission.target {
+                    Target::Resource { path, .. }
+                    | Target::Attribute { path, .. }
+                    | Target::MembersContent { group: path, .. } => {
+                        Tree::new(view, &self.inner.scl).resource(path)?
+                    }
+                    Target::Instance { .. } | Target::Contact { .. } | Target::Poll { .. } => None,
+                };
+                Ok(Step::Done(Ok((admission, resource))))
+            })?;
+            match step {
+                Step::Done(admitted) => return Ok(admitted),
+                Step::Missing(path) => self.lease(path, &mut leases, deadline).await?,
+                Step::Long => return Err(ShardError::Defect),
+            }
+        }
+    }
+
     /// The stored resource at a path (sclBase and its collections are there from the founding on).
     ///
     /// # Errors
@@ -139,11 +184,16 @@ impl ShardHandle {
         self.inner.owns_slot(subtree.slot())
     }
 
-    async fn lease(&self, path: Path, leases: &mut Leases, deadline: Instant) -> Result<(), ShardError> {
-        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&path)).await {
+    pub(super) async fn lease(
+        &self,
+        source: Source,
+        leases: &mut Leases,
+        deadline: Instant,
+    ) -> Result<(), ShardError> {
+        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&source)).await {
             Ok(Ok(lease)) => {
-                leases.retain(|(known, _)| *known != path);
-                leases.push((path, lease));
+                leases.retain(|(known, _)| *known != source);
+                leases.push((source, lease));
                 Ok(())
             }
             Ok(Err(error)) => {
@@ -200,7 +250,8 @@ fn retrieve(
 fn is_long(admission: &Admission) -> bool {
     match &admission.target {
         Target::Resource { resource_type, .. } => resource_type.def().category == Category::Collection,
-        Target::Instance { .. } | Target::Attribute { .. } => false,
+        Target::Instance { .. } | Target::Attribute { .. } | Target::MembersContent { .. } => false,
+        Target::Contact { .. } | Target::Poll { .. } => false,
     }
 }
 

@@ -1,9 +1,38 @@
-//! Rights that live in other shards: what the subtrees need of whoever can get them.
+//! Rights that live in other shards or at other SCLs, and the groups and SCLs that hold them: what the subtrees need of
+//! whoever can get them.
 
-use banyan_model::{Path, Representation};
-use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
+use banyan_model::{Path, Representation, Scl};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Instant};
 
-/// What stands at a path of another shard, true until the lease ends.
+/// Where something stands that a decision needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// In this cluster.
+    Here(Path),
+    /// At another SCL, by its address.
+    Elsewhere(String),
+}
+
+impl Source {
+    /// What an address means.
+    pub fn of(scl: &Scl, uri: &str) -> Source {
+        match scl.local_path(uri) {
+            Some(path) => Source::Here(path),
+            None => Source::Elsewhere(uri.trim().to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Here(path) => path.fmt(f),
+            Source::Elsewhere(uri) => uri.fmt(f),
+        }
+    }
+}
+
+/// What stands elsewhere, true until the lease ends.
 #[derive(Debug, Clone)]
 pub struct Lease {
     /// `None`: nothing stands there.
@@ -21,10 +50,10 @@ impl Lease {
 
 /// The owner of a right did not answer. Nobody may be let in, or told that there is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the owner of {path} does not answer: {why}")]
+#[error("the owner of {of} does not answer: {why}")]
 pub struct RightsError {
     /// What was asked for.
-    pub path: Path,
+    pub of: Source,
     /// Why, for the log.
     pub why: String,
 }
@@ -32,13 +61,13 @@ pub struct RightsError {
 /// A running question to the owner of a right.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Lease, RightsError>> + Send>>;
 
-/// Gets accessRights and root collections from whichever shard has them.
+/// Gets accessRights, their holders and root collections from whoever has them.
 pub trait Rights: Send + Sync + 'static {
     /// A fresh lease, if there is one. Does not wait.
-    fn cached(&self, path: &Path) -> Option<Lease>;
+    fn cached(&self, source: &Source) -> Option<Lease>;
 
     /// Asks the owner. The lease may be over when it comes.
-    fn fetch(&self, path: &Path) -> Fetching;
+    fn fetch(&self, source: &Source) -> Fetching;
 
     /// An accessRight of this node has changed: forget what is known of it.
     fn changed(&self, path: &Path);

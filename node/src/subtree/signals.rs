@@ -1,6 +1,6 @@
 //! What applied entries tell the leader's own workers: hints, coalesced, never a queue that grows.
 
-use super::Rights;
+use super::{Rights, channel::Channels};
 use crate::clock;
 use banyan_model::{Path, Timestamp, apply::Effect};
 use parking_lot::Mutex;
@@ -32,6 +32,7 @@ pub(super) struct Signals {
     /// The newest time that was applied or proposed here.
     newest: AtomicI64,
     rights: Arc<dyn Rights>,
+    channels: Arc<Channels>,
 }
 
 #[derive(Default)]
@@ -57,6 +58,7 @@ impl Signals {
             due_sooner: Notify::new(),
             newest: AtomicI64::new(i64::MIN),
             rights,
+            channels: Arc::default(),
         }
     }
 
@@ -79,12 +81,14 @@ impl Signals {
                 }
                 Effect::Due(at) if leading => self.due_at(at),
                 Effect::AccessRightChanged(path) => self.rights.changed(&path),
+                Effect::ChannelChanged(path) if leading => self.channels.ring(&path),
                 Effect::SubscriptionEnded(path) if leading => {
                     tracing::warn!(subscription = %path, "subscription ended: its queue was full");
                 }
                 Effect::Deliver { .. }
                 | Effect::Due(_)
                 | Effect::SubtreeChanged(_)
+                | Effect::ChannelChanged(_)
                 | Effect::SubscriptionEnded(_) => {}
             }
         }
@@ -119,6 +123,12 @@ impl Signals {
         self.leading.store(false, Ordering::Release);
         *self.queues.lock() = Queues::default();
         *self.due.lock() = None;
+        self.channels.release();
+    }
+
+    /// Polls that wait, and what they got.
+    pub(super) fn channels(&self) -> &Arc<Channels> {
+        &self.channels
     }
 
     pub(super) fn deliveries(&self) -> watch::Receiver<u64> {

@@ -1,13 +1,14 @@
 //! One write, from the actor's mailbox to the log.
 
 use super::{
-    ShardError,
-    authorise::{self, Leases, Verdict},
+    ShardError, Source,
+    authorise::{self, Leases, Settled, Verdict},
     handle::Inner,
     view::{View, ViewError},
 };
 use banyan_model::{
-    Command, Path, RequestId, RequestPrimitive, ResponsePrimitive, SubtreeRoot, apply,
+    Command, RequestId, RequestPrimitive, ResponsePrimitive, SubtreeRoot, apply,
+    group::Verified,
     validate::{self, Policy},
 };
 use banyan_proto::convert;
@@ -26,6 +27,8 @@ pub struct Write {
     pub request: RequestPrimitive,
     /// All zero: none, and a repetition is a second request.
     pub id: RequestId,
+    /// What was found out about the members of the group that is written.
+    pub verified: Option<Verified>,
     /// Not begun after this.
     pub deadline: Instant,
     /// Called exactly once.
@@ -37,6 +40,7 @@ pub(super) struct Job {
     pub(super) subtree: SubtreeRoot,
     request: RequestPrimitive,
     id: RequestId,
+    verified: Option<Verified>,
     deadline: Instant,
     leases: Leases,
     pub(super) reply: Reply,
@@ -79,10 +83,10 @@ impl Drop for Reply {
 
 impl Job {
     pub(super) fn new(shard: &Arc<Inner>, write: Write) -> Job {
-        let Write { subtree, request, id, deadline, answer } = write;
+        let Write { subtree, request, id, verified, deadline, answer } = write;
         let reply =
             Reply { shard: shard.clone(), answer: Some(answer), begun: false, proposed: false, permit: None };
-        Job { subtree, request, id, deadline, leases: Leases::new(), reply }
+        Job { subtree, request, id, verified, deadline, leases: Leases::new(), reply }
     }
 
     /// Authorises and proposes, or answers at once. Does not wait for anything.
@@ -93,9 +97,9 @@ impl Job {
         if self.deadline <= Instant::now() {
             return self.reply.answer(Err(ShardError::busy("not begun before the deadline")));
         }
-        let Job { subtree, request, id, deadline, leases, mut reply } = self;
+        let Job { subtree, request, id, verified, deadline, leases, mut reply } = self;
         reply.begun = true;
-        let decision = decide(shard, &shard.view(), request, id, &leases);
+        let decision = decide(shard, &shard.view(), request, id, verified.as_ref(), &leases);
         match decision {
             Ok(Decision::Known(recorded)) => reply.answer(Ok(recorded)),
             Ok(Decision::Answer(response)) => reply.answer(Ok(convert::response_to_bytes(&response))),
@@ -105,22 +109,22 @@ impl Job {
                     reply.answer(outcome.map_err(ShardError::from));
                 });
             }
-            Ok(Decision::Missing(path, request)) => {
+            Ok(Decision::Missing(source, request)) => {
                 reply.begun = false;
-                let job = Job { subtree, request: *request, id, deadline, leases, reply };
-                tokio::spawn(job.fetch(shard.clone(), path));
+                let job = Job { subtree, request: *request, id, verified, deadline, leases, reply };
+                tokio::spawn(job.fetch(shard.clone(), source));
             }
             Err(error) => reply.answer(Err(shard.fail(&error))),
         }
     }
 
-    /// Gets the right at `path` and comes back as a message.
-    async fn fetch(mut self, shard: Arc<Inner>, path: Path) {
-        let fetched = tokio::time::timeout_at(self.deadline.into(), shard.rights.fetch(&path)).await;
+    /// Gets what is missing and comes back as a message.
+    async fn fetch(mut self, shard: Arc<Inner>, source: Source) {
+        let fetched = tokio::time::timeout_at(self.deadline.into(), shard.rights.fetch(&source)).await;
         match fetched {
             Ok(Ok(lease)) => {
-                self.leases.retain(|(known, _)| *known != path);
-                self.leases.push((path, lease));
+                self.leases.retain(|(known, _)| *known != source);
+                self.leases.push((source, lease));
                 shard.subtrees.send(&shard, self);
             }
             Ok(Err(error)) => {
@@ -141,14 +145,15 @@ enum Decision {
     Known(Bytes),
     Answer(ResponsePrimitive),
     Propose(Command),
-    Missing(Path, Box<RequestPrimitive>),
+    Missing(Source, Box<RequestPrimitive>),
 }
 
 fn decide(
     shard: &Inner,
     view: &View<'_>,
-    request: RequestPrimitive,
+    mut request: RequestPrimitive,
     id: RequestId,
+    verified: Option<&Verified>,
     leases: &Leases,
 ) -> Result<Decision, ViewError> {
     // Before anything else: what was applied has changed what the checks below would say.
@@ -158,11 +163,17 @@ fn decide(
     let admission = match authorise::authorise(shard, view, &request, leases)? {
         Verdict::Granted(admission) => admission,
         Verdict::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
-        Verdict::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),
+        Verdict::Missing(source) => return Ok(Decision::Missing(source, Box::new(request))),
     };
+    match authorise::announcement(shard, view, &mut request, &admission, leases)? {
+        Settled::Done => {}
+        Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
+        Settled::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),
+    }
     let policy = Policy { name_seed: rand::random(), ..shard.config.policy.clone() };
     let at = shard.signals.stamp();
-    Ok(match validate::command(view, &shard.scl, &policy, at, id, request, &admission)? {
+    let command = validate::group_command(view, &shard.scl, &policy, at, id, request, &admission, verified)?;
+    Ok(match command {
         Ok(command) => Decision::Propose(command),
         Err(refusal) => Decision::Answer(refusal.into()),
     })

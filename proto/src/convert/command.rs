@@ -3,7 +3,8 @@
 use super::{Malformed, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
-    Command, Entity, Operation, RequestId, Timestamp, placement::ShardId, primitive::Conditions,
+    Command, Entity, Execution, Operation, RequestId, Timestamp, command::QueueLimits, group::Verified,
+    partial::Edit, placement::ShardId, primitive::Conditions,
 };
 
 impl From<&Command> for v1::Command {
@@ -71,6 +72,31 @@ impl From<&Operation> for v1::command::Operation {
                     conditions: Some(conditions.into()),
                 })
             }
+            Operation::UpdateMembers { group, verified, conditions } => {
+                Wire::UpdateMembers(v1::UpdateMembers {
+                    group: Some(group.into()),
+                    members: verified.members.clone(),
+                    member_type: verified.member_type.clone(),
+                    validated: verified.validated,
+                    conditions: Some(conditions.into()),
+                })
+            }
+            Operation::RemoveMembers { group, members } => {
+                Wire::RemoveMembers(v1::RemoveMembers { group: Some(group.into()), members: members.clone() })
+            }
+            Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+                Wire::EditAttribute(v1::EditAttribute {
+                    path: Some(path.into()),
+                    attribute: (*attribute).to_owned(),
+                    at: at.clone(),
+                    edit: Some(match edit {
+                        Edit::Add(value) => v1::edit_attribute::Edit::Add(value.into()),
+                        Edit::Put(value) => v1::edit_attribute::Edit::Put(value.into()),
+                        Edit::Remove => v1::edit_attribute::Edit::Remove(true),
+                    }),
+                    conditions: Some(conditions.into()),
+                })
+            }
             Operation::Delete { path, conditions } => {
                 Wire::Delete(v1::Delete { path: Some(path.into()), conditions: Some(conditions.into()) })
             }
@@ -82,6 +108,24 @@ impl From<&Operation> for v1::command::Operation {
                 path: Some(path.into()),
                 final_status: final_status.map(number),
             }),
+            Operation::Execute(execution) => Wire::Execute(execution.into()),
+            Operation::AnnouncementDone { path, sequence, scl, done } => {
+                Wire::AnnouncementDone(v1::AnnouncementDone {
+                    path: Some(path.into()),
+                    sequence: *sequence,
+                    scl: scl.clone(),
+                    done: Some(done.into()),
+                })
+            }
+            Operation::Enqueue { channel, message, limits } => Wire::Enqueue(v1::Enqueue {
+                channel: Some(channel.into()),
+                message: Some(message.into()),
+                entries_max: limits.entries_max,
+                octets_max: limits.octets_max,
+            }),
+            Operation::Taken { channel, sequence } => {
+                Wire::Taken(v1::Taken { channel: Some(channel.into()), sequence: *sequence })
+            }
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -126,6 +170,30 @@ impl TryFrom<v1::command::Operation> for Operation {
                     conditions: conditions.unwrap_or_default().into(),
                 }
             }
+            Wire::UpdateMembers(v1::UpdateMembers { group, members, member_type, validated, conditions }) => {
+                Operation::UpdateMembers {
+                    group: required("group", group)?.into(),
+                    verified: Verified { members, member_type, validated },
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
+            Wire::RemoveMembers(v1::RemoveMembers { group, members }) => {
+                Operation::RemoveMembers { group: required("group", group)?.into(), members }
+            }
+            Wire::EditAttribute(v1::EditAttribute { path, attribute, at, edit, conditions }) => {
+                Operation::EditAttribute {
+                    path: required("path", path)?.into(),
+                    attribute: names::any(&attribute)
+                        .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+                    at,
+                    edit: match required("edit", edit)? {
+                        v1::edit_attribute::Edit::Add(value) => Edit::Add(value.try_into()?),
+                        v1::edit_attribute::Edit::Put(value) => Edit::Put(value.try_into()?),
+                        v1::edit_attribute::Edit::Remove(_) => Edit::Remove,
+                    },
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
             Wire::Delete(v1::Delete { path, conditions }) => Operation::Delete {
                 path: required("path", path)?.into(),
                 conditions: conditions.unwrap_or_default().into(),
@@ -138,6 +206,23 @@ impl TryFrom<v1::command::Operation> for Operation {
                 path: required("path", path)?.into(),
                 final_status: final_status.map(status).transpose()?,
             },
+            Wire::Execute(execute) => Operation::Execute(execute.try_into()?),
+            Wire::AnnouncementDone(v1::AnnouncementDone { path, sequence, scl, done }) => {
+                Operation::AnnouncementDone {
+                    path: required("path", path)?.into(),
+                    sequence,
+                    scl,
+                    done: required("done", done)?.into(),
+                }
+            }
+            Wire::Enqueue(v1::Enqueue { channel, message, entries_max, octets_max }) => Operation::Enqueue {
+                channel: required("channel", channel)?.into(),
+                message: required("message", message)?.try_into()?,
+                limits: QueueLimits { entries_max, octets_max },
+            },
+            Wire::Taken(v1::Taken { channel, sequence }) => {
+                Operation::Taken { channel: required("channel", channel)?.into(), sequence }
+            }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {
                     collection: names::root_collection(&collection)?,
@@ -146,6 +231,44 @@ impl TryFrom<v1::command::Operation> for Operation {
                     at: Timestamp(at_ms),
                 }
             }
+        })
+    }
+}
+
+impl From<&Execution> for v1::Execute {
+    fn from(execution: &Execution) -> v1::Execute {
+        use v1::execute::Execution as Wire;
+        let execution = match execution {
+            Execution::Command { path, representation } => Wire::Command(v1::ExecuteCommand {
+                path: Some(path.into()),
+                representation: Some(representation.into()),
+            }),
+            Execution::Cancel { path } => Wire::Cancel(path.into()),
+            Execution::Action { path, attribute } => Wire::Action(v1::ExecuteAction {
+                path: Some(path.into()),
+                attribute: (*attribute).to_owned(),
+            }),
+        };
+        v1::Execute { execution: Some(execution) }
+    }
+}
+
+impl TryFrom<v1::Execute> for Execution {
+    type Error = Malformed;
+
+    fn try_from(execute: v1::Execute) -> Result<Execution, Malformed> {
+        use v1::execute::Execution as Wire;
+        Ok(match required("execution", execute.execution)? {
+            Wire::Command(v1::ExecuteCommand { path, representation }) => Execution::Command {
+                path: required("path", path)?.into(),
+                representation: required("representation", representation)?.try_into()?,
+            },
+            Wire::Cancel(path) => Execution::Cancel { path: path.into() },
+            Wire::Action(v1::ExecuteAction { path, attribute }) => Execution::Action {
+                path: required("path", path)?.into(),
+                attribute: names::any(&attribute)
+                    .ok_or_else(|| Malformed::unknown("attribute", &attribute))?,
+            },
         })
     }
 }

@@ -21,6 +21,7 @@ impl From<&OutboxEntry> for v1::OutboxEntry {
             Message::CollectionChanged { collection } => {
                 v1::outbox_entry::Message::CollectionChanged((*collection).to_owned())
             }
+            Message::Announce => v1::outbox_entry::Message::Announce(true),
         };
         v1::OutboxEntry {
             queue: Some((&entry.queue).into()),
@@ -44,6 +45,7 @@ impl TryFrom<v1::OutboxEntry> for OutboxEntry {
             v1::outbox_entry::Message::CollectionChanged(collection) => {
                 Message::CollectionChanged { collection: names::root_collection(&collection)? }
             }
+            v1::outbox_entry::Message::Announce(_) => Message::Announce,
         };
         Ok(OutboxEntry {
             queue: required("queue", entry.queue)?.into(),

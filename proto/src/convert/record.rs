@@ -5,7 +5,7 @@ use crate::v1;
 use banyan_model::{
     Timestamp,
     path::Slot,
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
 };
 
 impl From<&Record> for v1::Record {
@@ -25,6 +25,13 @@ impl From<&Record> for v1::Record {
             }),
             Record::Due { path } => Kind::Due(path.into()),
             Record::Listed { slot } => Kind::ListedSlot(slot.0),
+            Record::Announced(announced) => Kind::Announced(announced.into()),
+            Record::Channel(ChannelState { next, waiting, octets }) => {
+                Kind::Channel(v1::ChannelState { next: *next, waiting: *waiting, octets: *octets })
+            }
+            Record::Queued(QueuedMessage { at, message }) => {
+                Kind::Queued(v1::QueuedMessage { at_ms: at.0, message: Some(message.into()) })
+            }
         };
         v1::Record { kind: Some(kind) }
     }
@@ -47,6 +54,14 @@ impl TryFrom<v1::Record> for Record {
             }
             Kind::Due(path) => Record::Due { path: path.into() },
             Kind::ListedSlot(slot) => Record::Listed { slot: Slot(slot) },
+            Kind::Announced(announced) => Record::Announced(announced.try_into()?),
+            Kind::Channel(v1::ChannelState { next, waiting, octets }) => {
+                Record::Channel(ChannelState { next, waiting, octets })
+            }
+            Kind::Queued(v1::QueuedMessage { at_ms, message }) => Record::Queued(QueuedMessage {
+                at: Timestamp(at_ms),
+                message: required("message", message)?.try_into()?,
+            }),
         })
     }
 }

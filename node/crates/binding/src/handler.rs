@@ -6,4 +6,44 @@ use banyan_model::{RequestPrimitive, ResponsePrimitive};
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request. Bounded in time by the implementation; a refusal or an overload is an answer too.
     fn handle(&self, request: RequestPrimitive) -> impl Future<Output = ResponsePrimitive> + Send;
+
+    /// The same for one that may want to know whether the answer went out.
+    fn exchange(&self, request: RequestPrimitive) -> impl Future<Output = Exchange> + Send {
+        async { self.handle(request).await.into() }
+    }
+}
+
+/// An answer, and who wants word of it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The answer.
+    pub response: ResponsePrimitive,
+    /// Told once the whole answer, if it is a success, was handed to the connection.
+    pub handed: Option<Handed>,
+}
+
+impl From<ResponsePrimitive> for Exchange {
+    fn from(response: ResponsePrimitive) -> Exchange {
+        Exchange { response, handed: None }
+    }
+}
+
+/// Somebody who wants to know that an answer was handed to the connection. Must not block.
+pub struct Handed(Box<dyn FnOnce() + Send>);
+
+impl Handed {
+    /// Calls `tell` then, at most once.
+    pub fn new(tell: impl FnOnce() + Send + 'static) -> Handed {
+        Handed(Box::new(tell))
+    }
+
+    pub(crate) fn tell(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Handed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handed")
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! [`Server`] moves HTTP messages and knows nothing of ETSI; [`Binding`] is the service that maps them to primitives:
 //! target, identity, media types, body, conditions and query on the way in, status line, headers and body on the way
-//! out. [`Client`] posts to the outside.
+//! out. [`Caller`] and [`response()`] are the same mapping the other way round, for requests of our own, which [`Client`]
+//! carries to the outside.
 //!
 //! The order in which a request is refused: its address cannot be read (400), nobody is named (402, 401, 403), it is
 //! not below sclBase (404), the method is none of ours (405), no acceptable format (406), its body is too large, too
@@ -11,24 +12,27 @@
 
 mod accept;
 mod binding;
+mod body;
 mod client;
 mod conditions;
 mod criteria;
 mod intake;
+mod outgoing;
 mod response;
 mod server;
 mod target;
+mod via;
 
 pub use binding::{Binding, Config};
 pub use client::{Client, ClientConfig, Reach, SendError};
+pub use outgoing::{Caller, response, status_code};
 pub use response::http_status;
 pub use server::{Server, ServerConfig, Service};
 
-use bytes::Bytes;
-use http_body_util::Full;
+pub use body::ResponseBody;
 
-/// A whole response; all bodies here are bounded, so none is streamed.
-pub type Response = http::Response<Full<Bytes>>;
+/// A whole response.
+pub type Response = http::Response<ResponseBody>;
 
 use crate::{Handler, identity::Identity};
 use std::sync::Arc;

@@ -17,3 +17,20 @@ pub(crate) fn decode(text: &str, plus_is_space: bool) -> Option<String> {
     }
     String::from_utf8(out).ok()
 }
+
+/// Escapes all that is not unreserved.
+pub(crate) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => {
+                out.push('%');
+                out.extend(
+                    [other >> 4, other & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])),
+                );
+            }
+        }
+    }
+    out
+}

@@ -9,8 +9,8 @@ use crate::{
     session::{Sessions, Ticket},
 };
 use banyan_model::{
-    Body, Method, Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
-    StatusCode,
+    Body, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
+    ResponsePrimitive, StatusCode,
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
     value::NamedReference,
@@ -50,6 +50,13 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.follower.abort();
     }
+}
+
+/// Whose id a request bears; one that changes nothing has none.
+enum Naming {
+    None,
+    Own,
+    Given(RequestId),
 }
 
 /// What requests, links and the map's watch share.
@@ -93,6 +100,20 @@ impl Client {
     /// [`RequestError`]; `response()` of it is what to tell the issuer.
     pub async fn submit(
         &self,
+        request: RequestPrimitive,
+        deadline: Instant,
+    ) -> Result<ResponsePrimitive, RequestError> {
+        self.submit_as(RequestId::default(), request, deadline).await
+    }
+
+    /// The same under an id of the caller's, which makes whatever is sent under it again the same request. All zero:
+    /// none. The child of a root collection that `request` creates must have a name.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn submit_as(
+        &self,
+        id: RequestId,
         mut request: RequestPrimitive,
         deadline: Instant,
     ) -> Result<ResponsePrimitive, RequestError> {
@@ -102,7 +123,53 @@ impl Client {
         drop(request);
         let size = bytes.len();
         let what = submission::What::Request(bytes);
-        response(self.ask(place, what, size, mutating, deadline).await?)
+        let naming = match (mutating, id.session) {
+            (false, _) => Naming::None,
+            (true, 0) => Naming::Own,
+            (true, _) => Naming::Given(id),
+        };
+        response(self.ask(place, what, size, naming, deadline).await?)
+    }
+
+    /// Polls the channel at `request.target`, whose leader holds the poll until something waits there, at most for
+    /// `hold`; nothing came: REQUEST_TIMEOUT. Of a message the second value is its number, to be confirmed by
+    /// [`Client::taken`]. Polls do not count against `in_flight_max`: the caller bounds them.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn poll(
+        &self,
+        request: &RequestPrimitive,
+        hold: Duration,
+        deadline: Instant,
+    ) -> Result<(ResponsePrimitive, Option<u64>), RequestError> {
+        let shared = &*self.inner.shared;
+        let place = Place::Slot(request.target.slot());
+        let shard = shared.shard(place, deadline).await?;
+        let request = convert::request_to_bytes(request);
+        let bytes = request.len();
+        let hold_ms = u32::try_from(hold.as_millis()).unwrap_or(u32::MAX);
+        let kind = v1::internal::Kind::Poll(v1::Poll { request, hold_ms });
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes };
+        // It is held on purpose: only one that is silent for longer is frozen.
+        match request::ask(shared, place, question, hold + request::PATIENCE).await? {
+            answer::What::Polled(v1::Polled { response, sequence }) => {
+                Ok((convert::response_from_bytes(response)?, Some(sequence)))
+            }
+            other => Ok((response(other)?, None)),
+        }
+    }
+
+    /// The poller of `channel` has message `sequence`: it is not handed out again.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn taken(&self, channel: &Path, sequence: u64, deadline: Instant) -> Result<(), RequestError> {
+        let place = Place::Slot(channel.slot());
+        let taken = v1::Taken { channel: Some(channel.into()), sequence };
+        let answer = self.internal(place, v1::internal::Kind::Taken(taken), deadline).await?;
+        response(answer).map(drop)
     }
 
     /// The members of a root collection that live in `shard`, in name order, after `after`, at most `limit`.
@@ -190,7 +257,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
         let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
-        self.ask(place, what, 0, false, deadline).await
+        self.ask(place, what, 0, Naming::None, deadline).await
     }
 
     async fn ask(
@@ -198,7 +265,7 @@ impl Client {
         place: Place,
         what: submission::What,
         bytes: usize,
-        mutating: bool,
+        naming: Naming,
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
         let shared = &*self.inner.shared;
@@ -211,8 +278,13 @@ impl Client {
         let _bytes = shared.bytes.try_acquire_many(weight).map_err(busy)?;
 
         let shard = shared.shard(place, deadline).await?;
-        let ticket: Option<Ticket> = mutating.then(|| shared.sessions.ticket(shard));
-        request::ask(shared, place, Question { shard: shard.0, deadline, ticket, what, bytes }).await
+        let ticket = match naming {
+            Naming::None => None,
+            Naming::Own => Some(shared.sessions.ticket(shard)),
+            Naming::Given(id) => Some(Ticket::Given(id)),
+        };
+        let question = Question { shard: shard.0, deadline, ticket, what, bytes };
+        request::ask(shared, place, question, request::PATIENCE).await
     }
 }
 
@@ -286,6 +358,7 @@ fn unexpected(answer: &answer::What) -> RequestError {
     let kind = match answer {
         answer::What::Response(_) => "response",
         answer::What::Members(_) => "members",
+        answer::What::Polled(_) => "polled",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

@@ -16,7 +16,7 @@ use std::{future::Future, ops::ControlFlow, time::Duration};
 use tokio::time::Instant;
 
 /// A node that has not answered for this long may be frozen or cut off: another replica is asked who leads now.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// Before asking again while nobody leads.
 const PAUSE: Duration = Duration::from_millis(30);
 /// Redirections that are followed at once; from then on with a pause, so that two nodes that name each other are not
@@ -52,6 +52,7 @@ pub(crate) async fn ask(
     shared: &Shared,
     place: Place,
     question: Question,
+    patience: Duration,
 ) -> Result<answer::What, RequestError> {
     let now = Instant::now();
     let give_up = give_up(question.deadline);
@@ -60,6 +61,7 @@ pub(crate) async fn ask(
         shared,
         place,
         question,
+        patience,
         started: now,
         next: now,
         asked: Vec::new(),
@@ -103,6 +105,7 @@ struct Asking<'a> {
     shared: &'a Shared,
     place: Place,
     question: Question,
+    patience: Duration,
     started: Instant,
     /// When to ask the next node, if nothing happens before.
     next: Instant,
@@ -132,7 +135,7 @@ impl Asking<'_> {
         match &sent {
             Some((node, _)) => {
                 self.asked.push(*node);
-                self.next = now + PATIENCE;
+                self.next = now + self.patience;
             }
             None => {
                 self.next = now + jitter(PAUSE);
@@ -173,7 +176,9 @@ impl Asking<'_> {
         self.asked.retain(|asked| *asked != node);
         let shard = ShardId(self.question.shard);
         match what {
-            Some(answer @ (answer::What::Response(_) | answer::What::Members(_))) => {
+            Some(
+                answer @ (answer::What::Response(_) | answer::What::Members(_) | answer::What::Polled(_)),
+            ) => {
                 self.shared.leads(shard, node);
                 return ControlFlow::Break(Ok(answer));
             }
@@ -209,7 +214,7 @@ impl Asking<'_> {
         let leader = (hint.leader != 0).then_some(NodeId(hint.leader));
         match leader {
             // Who we are waiting for still leads: slow, not gone.
-            Some(leader) if self.asked.contains(&leader) => self.next = now + PATIENCE,
+            Some(leader) if self.asked.contains(&leader) => self.next = now + self.patience,
             Some(leader) if leader != node && self.shared.is_up(leader) => {
                 self.shared.leads(shard, leader);
                 (self.avoid, self.leaderless) = (Some(node), None);
@@ -220,7 +225,7 @@ impl Asking<'_> {
             _ => {
                 self.shared.does_not_lead(shard, node);
                 self.avoid = (leader != Some(node)).then_some(node);
-                self.next = now + if self.asked.is_empty() { jitter(PAUSE) } else { PATIENCE };
+                self.next = now + if self.asked.is_empty() { jitter(PAUSE) } else { self.patience };
                 if self.asked.is_empty() {
                     self.leaderless.get_or_insert(now);
                 }

@@ -20,7 +20,7 @@ impl Sessions {
     pub(crate) fn ticket(&self, shard: ShardId) -> Ticket {
         let session = self.by_shard.lock().entry(shard).or_default().clone();
         let sequence = session.open.lock().start();
-        Ticket(Arc::new(Held { session, sequence }))
+        Ticket::Own(Arc::new(Held { session, sequence }))
     }
 }
 
@@ -61,11 +61,16 @@ impl Open {
     }
 }
 
-/// One request's id. The request counts as unanswered while a clone lives.
+/// One request's id.
 #[derive(Clone)]
-pub(crate) struct Ticket(Arc<Held>);
+pub(crate) enum Ticket {
+    /// Of this process. The request counts as unanswered while a clone lives.
+    Own(Arc<Held>),
+    /// Given by the issuer, who will give the same again when it repeats the request.
+    Given(banyan_model::RequestId),
+}
 
-struct Held {
+pub(crate) struct Held {
     session: Arc<Session>,
     sequence: u64,
 }
@@ -73,7 +78,11 @@ struct Held {
 impl Ticket {
     /// The id as it is now: the watermark moves on between two sendings.
     pub(crate) fn id(&self) -> banyan_model::RequestId {
-        let Held { session, sequence } = &*self.0;
+        let held = match self {
+            Ticket::Own(held) => held,
+            Ticket::Given(id) => return *id,
+        };
+        let Held { session, sequence } = &**held;
         let acked_below = session.open.lock().below;
         banyan_model::RequestId { session: session.id, sequence: *sequence, acked_below }
     }

@@ -46,6 +46,30 @@ impl Format {
     }
 }
 
+/// Which edition of TS 102 921 a document is written in. Either is read always.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Edition {
+    /// V2.1.1.
+    #[default]
+    V2,
+    /// V1.1.1: without what came later, in its spellings. Types that came later are written as they are.
+    V1,
+}
+
+/// How a document is written: a [`Format`] alone means V2.1.1.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[allow(missing_docs)]
+pub struct Style {
+    pub format: Format,
+    pub edition: Edition,
+}
+
+impl From<Format> for Style {
+    fn from(format: Format) -> Style {
+        Style { format, edition: Edition::default() }
+    }
+}
+
 /// What a body may cost before it is refused. Each bound is checked while reading, before memory is spent on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -193,38 +217,41 @@ pub(crate) fn is_utf8(charset: &str) -> bool {
 }
 
 /// Writes a resource as a document.
-pub fn encode_representation(format: Format, representation: &Representation) -> Bytes {
+pub fn encode_representation(style: impl Into<Style>, representation: &Representation) -> Bytes {
+    let Style { format, edition } = style.into();
     Bytes::from(match format {
-        Format::Xml => xml::encode::representation(representation),
-        Format::Json => json::encode::representation(representation),
+        Format::Xml => xml::encode::representation(edition, representation),
+        Format::Json => json::encode::representation(edition, representation),
     })
 }
 
 /// Writes one attribute as a document of its own (partial addressing). `None`: no type has an attribute of this name
 /// (other than the id, which is no element).
-pub fn encode_attribute(format: Format, name: &str, value: &Value) -> Option<Bytes> {
+pub fn encode_attribute(style: impl Into<Style>, name: &str, value: &Value) -> Option<Bytes> {
+    let Style { format, edition } = style.into();
     let field = schema::attribute(name)?;
     Some(Bytes::from(match format {
-        Format::Xml => xml::encode::attribute(field, value),
-        Format::Json => json::encode::attribute(field, value),
+        Format::Xml => xml::encode::attribute(edition, field, value),
+        Format::Json => json::encode::attribute(edition, field, value),
     }))
 }
 
 /// Writes a message body (a struct with a root element). `None`: the struct has none.
-pub fn encode_message(format: Format, message: &Struct) -> Option<Bytes> {
+pub fn encode_message(style: impl Into<Style>, message: &Struct) -> Option<Bytes> {
+    let Style { format, edition } = style.into();
     let def = tables::struct_def(message.name).filter(|def| !def.root_element.is_empty())?;
     Some(Bytes::from(match format {
-        Format::Xml => xml::encode::message(def, message),
-        Format::Json => json::encode::message(def, message),
+        Format::Xml => xml::encode::message(edition, def, message),
+        Format::Json => json::encode::message(edition, def, message),
     }))
 }
 
 /// Writes whatever a primitive carries. `None` for a body that is no document: `None`, `Raw`, `Malformed`.
-pub fn encode_body(format: Format, body: &Body) -> Option<Bytes> {
+pub fn encode_body(style: impl Into<Style>, body: &Body) -> Option<Bytes> {
     match body {
-        Body::Representation(representation) => Some(encode_representation(format, representation)),
-        Body::Attribute { name, value } => encode_attribute(format, name, value),
-        Body::Message(message) => encode_message(format, message),
+        Body::Representation(representation) => Some(encode_representation(style, representation)),
+        Body::Attribute { name, value } => encode_attribute(style, name, value),
+        Body::Message(message) => encode_message(style, message),
         Body::None | Body::Raw { .. } | Body::Malformed(_) => None,
     }
 }

@@ -1,9 +1,9 @@
 //! Simple values as text: the lexical forms of XML Schema, shared by XML and by JSON strings.
 
-use crate::collect::Why;
+use crate::{Edition, collect::Why};
 use banyan_model::{
     Timestamp, Value,
-    tables::{self, FieldDef, Shape},
+    tables::{self, FieldDef, Shape, V1Def},
     time::XsdDuration,
 };
 use base64::{
@@ -65,6 +65,20 @@ pub(crate) fn write(out: &mut String, field: &FieldDef, value: &Value) {
         }
         _ => Ok(()),
     };
+}
+
+/// Writes a simple value as an edition has it: a duration that V1 gives in seconds (D-27).
+pub(crate) fn write_in(out: &mut String, edition: Edition, field: &FieldDef, value: &Value) {
+    match (edition, field.v1, value) {
+        (Edition::V1, Some(V1Def { xsd_type: "xs:long", .. }), Value::Duration(duration)) => {
+            // A month has no number of seconds: 30 days.
+            const MONTH: u64 = 30 * 86_400;
+            let seconds = u64::from(duration.months).saturating_mul(MONTH) + duration.millis.div_ceil(1_000);
+            // Writing to a String does not fail.
+            let _ = write!(out, "{}{seconds}", if duration.negative { "-" } else { "" });
+        }
+        _ => write(out, field, value),
+    }
 }
 
 /// Whether XML 1.0 can carry this text: no control characters but tab and line ends, no U+FFFE and U+FFFF.

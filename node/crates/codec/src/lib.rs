@@ -21,7 +21,7 @@ mod lexical;
 mod schema;
 
 pub use face::{
-    Expect, Format, Limits, decode, decode_content, encode_attribute, encode_body, encode_message,
-    encode_representation,
+    Edition, Expect, Format, Limits, Style, decode, decode_content, encode_attribute, encode_body,
+    encode_message, encode_representation,
 };
 pub use message::{error_info, notify, status_name};

@@ -1,6 +1,6 @@
 //! The message bodies this SCL writes itself: errorInfo and notify.
 
-use crate::{Format, encode_message};
+use crate::{Style, encode_message};
 use banyan_model::{StatusCode, Value, value::Struct};
 use bytes::Bytes;
 
@@ -34,39 +34,40 @@ pub fn status_name(status: StatusCode) -> &'static str {
 }
 
 /// errorInfo: the status and, unless empty, additionalInfo.
-pub fn error_info(format: Format, status: StatusCode, info: &str) -> Bytes {
+pub fn error_info(style: impl Into<Style>, status: StatusCode, info: &str) -> Bytes {
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
     if !info.is_empty() {
         fields.push(("additionalInfo", Value::Text(info.to_owned())));
     }
-    message(format, Struct { name: "ErrorInfo", fields })
+    message(style.into(), Struct { name: "ErrorInfo", fields })
 }
 
 /// notify. `document` is what [`crate::encode_representation`] or (in a final notify) [`error_info`] wrote **in the
 /// same format**; it is carried in base64 with the format as xmime:contentType. `None`: noRepresentation.
 pub fn notify(
-    format: Format,
+    style: impl Into<Style>,
     status: StatusCode,
     document: Option<Bytes>,
     subscription_reference: &str,
 ) -> Bytes {
+    let style = style.into();
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
     if let Some(bytes) = document {
-        let content_type = Some(format.media_type().to_owned());
+        let content_type = Some(style.format.media_type().to_owned());
         fields.push(("representation", Value::Binary { content_type, bytes }));
     }
     fields.push(("subscriptionReference", Value::Text(subscription_reference.to_owned())));
-    message(format, Struct { name: "Notify", fields })
+    message(style, Struct { name: "Notify", fields })
 }
 
-fn message(format: Format, message: Struct) -> Bytes {
-    encode_message(format, &message).expect("ErrorInfo and Notify have root elements (tested below)")
+fn message(style: Style, message: Struct) -> Bytes {
+    encode_message(style, &message).expect("ErrorInfo and Notify have root elements (tested below)")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Expect, Limits, decode};
+    use crate::{Expect, Format, Limits, decode};
     use banyan_model::Body;
 
     #[test]

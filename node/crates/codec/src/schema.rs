@@ -1,8 +1,10 @@
 //! Questions both formats ask the tables: what a root name means, which fields a type has, what a list repeats.
 
+use crate::Edition;
 use banyan_model::{
     ResourceType, Value,
     tables::{self, AttributeDef, Category, FieldDef, FieldKind, Shape, StructDef, TypeDef},
+    value::Struct,
 };
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -56,9 +58,13 @@ impl Fields {
     }
 }
 
-/// Values with their fields, in the order of the tables. A value whose name the tables do not have is left out: no
-/// schema-valid document could carry it.
-pub(crate) fn ordered<'v>(fields: Fields, values: &'v [(&'static str, Value)]) -> Vec<(usize, &'v Value)> {
+/// Values with their fields, in the order of the tables. A value whose name the tables (in this edition) do not have is
+/// left out: no schema-valid document could carry it.
+pub(crate) fn ordered<'v>(
+    edition: Edition,
+    fields: Fields,
+    values: &'v [(&'static str, Value)],
+) -> Vec<(usize, &'v Value)> {
     let mut hint = 0;
     let mut found = Vec::with_capacity(values.len());
     for (name, value) in values {
@@ -66,12 +72,18 @@ pub(crate) fn ordered<'v>(fields: Fields, values: &'v [(&'static str, Value)]) -
         let index = (hint..fields.len()).chain(0..hint).find(|&index| fields.get(index).name == *name);
         if let Some(index) = index {
             hint = index;
-            found.push((index, value));
+            if edition == Edition::V2 || fields.get(index).v1.is_some() || came_with_v2(fields) {
+                found.push((index, value));
+            }
         }
     }
-    if !found.is_sorted_by_key(|(index, _)| *index) {
+    let position = |index: usize| match (edition, fields.get(index).v1) {
+        (Edition::V1, Some(v1)) => v1.position as usize,
+        _ => index,
+    };
+    if !found.is_sorted_by_key(|(index, _)| position(*index)) {
         // Stable: a repeated field keeps its order.
-        found.sort_by_key(|(index, _)| *index);
+        found.sort_by_key(|(index, _)| position(*index));
     }
     found
 }
@@ -85,9 +97,20 @@ pub(crate) enum Root {
 }
 
 /// The meaning of a root name. Resources go before attributes of the same name; `latest` and `oldest` are attributes,
-/// since the virtual resources have no representation of their own.
+/// since the virtual resources have no representation of their own. What stands inside attributes is a root too: partial
+/// addressing reads and writes single entries (`permission`, `searchString`) and fields (`activated`). A name that means
+/// different things in different structs is none.
 pub(crate) fn root(name: &str) -> Option<Root> {
     static ROOTS: LazyLock<HashMap<&'static str, Root>> = LazyLock::new(|| {
+        let parts = tables::STRUCTS.iter().filter(|s| s.root_element.is_empty()).flat_map(|s| s.fields);
+        let mut inner: HashMap<&'static str, Option<&'static FieldDef>> = HashMap::new();
+        for field in parts.filter(|f| f.kind == FieldKind::Element) {
+            let known = inner.entry(field.name).or_insert(Some(field));
+            if known.is_some_and(|known| known.shape != field.shape) {
+                *known = None;
+            }
+        }
+        let inner = inner.into_iter().filter_map(|(name, field)| Some((name, Root::Attribute(field?))));
         let attributes = tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| &a.field);
         let attributes =
             attributes.filter(|f| f.kind == FieldKind::Element).map(|f| (f.name, Root::Attribute(f)));
@@ -95,7 +118,7 @@ pub(crate) fn root(name: &str) -> Option<Root> {
         let messages = messages.map(|s| (s.root_element, Root::Message(s)));
         let types = tables::TYPES.iter().filter(|t| t.category != Category::Virtual);
         let types = types.map(|t| (t.name, Root::Resource(t.resource_type)));
-        attributes.chain(messages).chain(types).collect()
+        inner.chain(attributes).chain(messages).chain(types).collect()
     });
     ROOTS.get(name).copied()
 }
@@ -125,6 +148,12 @@ pub(crate) fn specialised(base: ResourceType, xsi_type: &str) -> Option<Resource
     tables::TYPES.iter().find(is_named).map(|t| t.resource_type)
 }
 
+/// What V1 calls a struct in xsi:type.
+pub(crate) fn xsi_name(edition: Edition, derived: &'static str) -> &'static str {
+    let v1 = DERIVED.iter().find(|(_, name, v1)| *name == derived && !v1.is_empty()).map(|(.., v1)| *v1);
+    v1.filter(|_| edition == Edition::V1).unwrap_or(derived)
+}
+
 /// The struct that may stand in the place of `name`, with its V1 name.
 pub(crate) fn derived(name: &str) -> Option<(&'static StructDef, &'static str)> {
     let (_, derived, v1) = DERIVED.iter().find(|(declared, ..)| *declared == name)?;
@@ -134,6 +163,44 @@ pub(crate) fn derived(name: &str) -> Option<(&'static StructDef, &'static str)> 
 /// The V2 name of an element that V1 called otherwise.
 pub(crate) fn renamed(v1: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(old, _)| *old == v1).map(|(_, new)| *new)
+}
+
+/// What an edition calls a field. Types and structs that came with V2 keep their fields.
+pub(crate) fn name_in(edition: Edition, field: &FieldDef) -> &'static str {
+    match (edition, field.v1) {
+        (Edition::V1, Some(v1)) => v1.name,
+        _ => field.name,
+    }
+}
+
+/// Whether V1 has none of these: they came with V2 as a whole.
+fn came_with_v2(fields: Fields) -> bool {
+    (0..fields.len()).all(|at| fields.get(at).v1.is_none())
+}
+
+/// Whether an edition has a bare text where V2.1.1 has a struct with one (scheduleString).
+pub(crate) fn is_text_in(edition: Edition, field: &FieldDef) -> bool {
+    edition == Edition::V1 && field.v1.is_some_and(|v1| v1.xsd_type == "xs:string")
+}
+
+/// The character content of a struct.
+pub(crate) fn text_of(inner: &Struct) -> &str {
+    match inner.get("#text") {
+        Some(Value::Text(text)) => text,
+        _ => "",
+    }
+}
+
+/// The spelling of a value of an enumeration. One that V1 does not have stays as it is.
+pub(crate) fn spelled<'t>(edition: Edition, field: &FieldDef, text: &'t str) -> &'t str {
+    match (edition, field.shape) {
+        (Edition::V1, Shape::Enum(name)) => {
+            let values = tables::enum_def(name).map_or(&[][..], |def| def.values);
+            let old = values.iter().find(|(new, _)| *new == text).map(|(_, old)| *old);
+            old.filter(|old| !old.is_empty()).unwrap_or(text)
+        }
+        _ => text,
+    }
 }
 
 /// Whether a V1 body lawfully lacks this required field.

@@ -64,11 +64,16 @@ pub struct Config {
     /// Scheme and authority under which subscribers reach this SCL; stands before addresses in notifications.
     /// Default: `http://` and the cluster's first authority, else the first listener's address.
     pub public_uri: Option<String>,
+    /// The edition of TS 102 921 in which representations are written; either is read. Default 2.1.1.
+    pub edition: Edition,
     /// Threads that serve; an edge scales by processes, so one a process is enough where several share a machine.
     /// Default 0: one for each core.
     pub worker_threads: usize,
     /// How long a request may take in all. Default 10,000.
     pub request_timeout_ms: u64,
+    /// How long a long poll waits for something before it is answered 408; not bounded by `request_timeout_ms`.
+    /// Default 60,000.
+    pub poll_timeout_ms: u64,
     /// How long requests and deliveries in flight may take once the edge stops. Default 10,000.
     pub drain_timeout_ms: u64,
     /// Certificate and key of `listen_tls`.
@@ -81,6 +86,27 @@ pub struct Config {
     pub limits: Limits,
     /// Outgoing notifications.
     pub egress: Egress,
+}
+
+/// An edition of TS 102 921.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub enum Edition {
+    /// V2.1.1.
+    #[default]
+    #[serde(rename = "2.1.1")]
+    V2,
+    /// V1.1.1.
+    #[serde(rename = "1.1.1")]
+    V1,
+}
+
+impl From<Edition> for banyan_codec::Edition {
+    fn from(edition: Edition) -> banyan_codec::Edition {
+        match edition {
+            Edition::V2 => banyan_codec::Edition::V2,
+            Edition::V1 => banyan_codec::Edition::V1,
+        }
+    }
 }
 
 /// Files of the HTTPS listener, PEM.
@@ -131,6 +157,8 @@ impl std::fmt::Debug for CredentialEntry {
 pub struct Limits {
     /// Requests on their way at once; more are answered SERVICE_UNAVAILABLE with Retry-After. Default 4,096.
     pub in_flight_max: usize,
+    /// Long polls that wait at once, besides the requests; more are answered SERVICE_UNAVAILABLE. Default 8,192.
+    pub polls_max: usize,
     /// Octets of one request body. Default 4 MiB.
     pub body_bytes_max: usize,
     /// Octets of all request bodies in memory at once. Default 256 MiB.
@@ -181,8 +209,10 @@ impl Default for Config {
             plaintext: false,
             open: false,
             public_uri: None,
+            edition: Edition::default(),
             worker_threads: 0,
             request_timeout_ms: 10_000,
+            poll_timeout_ms: 60_000,
             drain_timeout_ms: 10_000,
             tls: None,
             node_tls: None,
@@ -197,6 +227,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             in_flight_max: 4_096,
+            polls_max: 8_192,
             body_bytes_max: 4 << 20,
             bodies_bytes_max: 256 << 20,
             body_timeout_ms: 30_000,
@@ -343,8 +374,10 @@ impl Config {
         let limits = &self.limits;
         let positive = [
             ("request_timeout_ms", self.request_timeout_ms),
+            ("poll_timeout_ms", self.poll_timeout_ms),
             ("drain_timeout_ms", self.drain_timeout_ms),
             ("limits.in_flight_max", limits.in_flight_max as u64),
+            ("limits.polls_max", limits.polls_max as u64),
             ("limits.body_bytes_max", limits.body_bytes_max as u64),
             ("limits.body_timeout_ms", limits.body_timeout_ms),
             ("limits.connections_max", limits.connections_max as u64),

@@ -1,13 +1,14 @@
 //! The way of a request: from the binding to the shard's leader and back.
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, poll::Polls};
 use banyan_binding::{
     Handler,
+    handler::Exchange,
     http::{Response, Service},
     identity::Peer,
 };
 use banyan_client::{Client, RequestError};
-use banyan_model::{RequestPrimitive, ResponsePrimitive};
+use banyan_model::{Method, RequestPrimitive, ResponsePrimitive, channel};
 use http::Request;
 use hyper::body::Incoming;
 use std::{
@@ -22,6 +23,7 @@ pub(crate) struct Forwarder {
     pub(crate) client: Client,
     /// How long a request may take in all.
     pub(crate) timeout: Duration,
+    pub(crate) polls: Polls,
 }
 
 impl Handler for Forwarder {
@@ -37,6 +39,14 @@ impl Handler for Forwarder {
             }
             failure.response()
         })
+    }
+
+    async fn exchange(&self, request: RequestPrimitive) -> Exchange {
+        let is_read = request.method == Method::Retrieve;
+        match channel::polled_at(&request.target).filter(|_| is_read) {
+            Some(channel) => self.polls.poll(&self.client, channel, request).await,
+            None => self.handle(request).await.into(),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod admin;
 mod egress;
 mod forward;
 mod metrics;
+mod poll;
 mod run;
 
 pub use config::{Config, ConfigError};

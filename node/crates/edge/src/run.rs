@@ -7,6 +7,7 @@ use crate::{
     egress::{self, Courier},
     forward::{Counted, Forwarder},
     metrics::Metrics,
+    poll::Polls,
 };
 use banyan_binding::{
     http::{self as binding, Binding, Response, Server, ServerConfig, Service},
@@ -16,7 +17,6 @@ use banyan_client::Client;
 use banyan_codec::Format;
 use banyan_model::{Scl, StatusCode};
 use http::{HeaderValue, Request, header};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use std::{
     io,
@@ -195,9 +195,11 @@ async fn found(parts: Found) {
         // The list was found sound before anything was bound. Should it not be now, the edge is never ready.
         Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
     };
-    let forwarder = Forwarder { client: client.clone(), timeout: millis(config.request_timeout_ms) };
+    let polls = Polls::new(&config, stopping.clone());
+    let timeout = millis(config.request_timeout_ms);
+    let forwarder = Forwarder { client: client.clone(), timeout, polls };
     let public_uri = public_uri(&config, &scl, addresses);
-    let courier = Courier::new(&config.egress, contact_tls, &public_uri, &scl.base);
+    let courier = Courier::new(&config, contact_tls, &public_uri, &scl.base);
     info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
     if door.service.0.set(Binding::new(binding_config(&config, scl), identity, forwarder)).is_err() {
         error!("the door was open already");
@@ -211,6 +213,7 @@ fn binding_config(config: &Config, scl: Scl) -> binding::Config {
     let mut made = binding::Config::new(scl);
     made.limits.bytes_max = config.limits.body_bytes_max;
     made.body_timeout = millis(config.limits.body_timeout_ms);
+    made.edition = config.edition.into();
     made.bodies_bytes_max = config.limits.bodies_bytes_max;
     made
 }
@@ -246,7 +249,7 @@ fn not_found_yet() -> Response {
     let format = Format::Xml;
     let body =
         banyan_codec::error_info(format, StatusCode::ServiceUnavailable, "the cluster is not found yet");
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(body.into());
     *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));

@@ -1,6 +1,12 @@
 //! Access rights (procedures.md 4; TS 102 921 10.3.2.5 to 10.3.2.7): which right governs, and what it says.
 
-use crate::{Entity, Path, Refusal, Representation, Scl, StatusCode, Value, value::Struct};
+use crate::{
+    Entity, Path, Refusal, Representation, ResourceType, Scl, StatusCode, Value, group, value::Struct,
+};
+use std::{convert::Infallible, sync::Arc};
+
+/// What the holders of one right may make a decision look up; what is beyond it holds nothing.
+pub const HOLDERS_MAX: usize = 16;
 
 /// permissionFlags.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -96,7 +102,8 @@ impl Governing {
     }
 }
 
-/// Decides. `resolved`: the accessRight named by `governing`, `None` when it could not be retrieved.
+/// Decides. `resolved`: the accessRight named by `governing`, `None` when it could not be retrieved. Holders that have
+/// to be looked up (groups, registered SCLs) hold nothing here: see [`decide_with`].
 pub fn decide(
     scl: &Scl,
     governing: &Governing,
@@ -104,39 +111,190 @@ pub fn decide(
     entity: &Entity,
     flag: Flag,
 ) -> Result<(), Refusal> {
-    let entity = canonical(scl, &entity.0);
-    if entity == scl.base {
-        return Ok(());
+    match decide_with::<Infallible>(scl, governing, resolved, entity, flag, &mut |_| Ok(None)) {
+        Ok(decision) => decision,
+        Err(never) => match never {},
     }
-    decide_for(scl, governing, resolved, &entity, flag)
 }
 
-fn decide_for(
+/// Whether an entity may know of a resource (D-26): DISCOVER, or any other flag, which refuses with
+/// STATUS_PERMISSION_DENIED where a stranger hears STATUS_NOT_FOUND. Holders are looked up as in [`decide_with`].
+///
+/// # Errors
+/// Those of `find`.
+pub fn is_visible<E>(
     scl: &Scl,
     governing: &Governing,
     resolved: Option<&Representation>,
-    entity: &str,
+    entity: &Entity,
+    find: Find<'_, E>,
+) -> Result<bool, E> {
+    Ok(match decide_with(scl, governing, resolved, entity, Flag::Discover, find)? {
+        Ok(()) => true,
+        Err(refusal) => refusal.status == StatusCode::PermissionDenied,
+    })
+}
+
+/// Decides, and asks `find` what stands at the address of a holder; its error ends the decision, which is made anew
+/// once that is known.
+///
+/// # Errors
+/// Those of `find`.
+pub fn decide_with<E>(
+    scl: &Scl,
+    governing: &Governing,
+    resolved: Option<&Representation>,
+    entity: &Entity,
     flag: Flag,
-) -> Result<(), Refusal> {
-    match governing {
-        Governing::Everybody => Ok(()),
-        Governing::Default(right) => by_default(scl, right, entity),
-        Governing::SelfPermissions(access_right) => {
-            by_permissions(scl, access_right.get("selfPermissions"), entity, flag)
-        }
-        Governing::AccessRight { otherwise, .. } => match resolved {
-            Some(access_right) => by_permissions(scl, access_right.get("permissions"), entity, flag),
-            None => by_default(scl, otherwise, entity),
-        },
-        Governing::Creator { creator, otherwise } => {
-            if canonical(scl, &creator.0) == entity {
-                return Ok(());
-            }
-            decide_for(scl, otherwise, resolved, entity, Flag::Delete)?;
-            if flag == Flag::Read { Ok(()) } else { Err(denied()) }
-        }
-        Governing::RootCollection { otherwise, .. } => decide_for(scl, otherwise, resolved, entity, flag),
+    find: Find<'_, E>,
+) -> Result<Result<(), Refusal>, E> {
+    let entity = canonical(scl, &entity.0);
+    if entity == scl.base {
+        return Ok(Ok(()));
     }
+    Asking { scl, entity: &entity, find, left: HOLDERS_MAX }.decide(governing, resolved, flag)
+}
+
+/// What stands at an address; `None`: nothing, or nobody could say.
+pub type Find<'a, E> = &'a mut dyn FnMut(&str) -> Result<Option<Arc<Representation>>, E>;
+
+/// One decision about one entity.
+struct Asking<'a, E> {
+    scl: &'a Scl,
+    entity: &'a str,
+    find: Find<'a, E>,
+    left: usize,
+}
+
+impl<E> Asking<'_, E> {
+    fn decide(
+        &mut self,
+        governing: &Governing,
+        resolved: Option<&Representation>,
+        flag: Flag,
+    ) -> Result<Result<(), Refusal>, E> {
+        match governing {
+            Governing::Everybody => Ok(Ok(())),
+            Governing::Default(right) => Ok(by_default(self.scl, right, self.entity)),
+            Governing::SelfPermissions(access_right) => {
+                self.by_permissions(access_right.get("selfPermissions"), flag)
+            }
+            Governing::AccessRight { otherwise, .. } => match resolved {
+                Some(access_right) => self.by_permissions(access_right.get("permissions"), flag),
+                None => Ok(by_default(self.scl, otherwise, self.entity)),
+            },
+            Governing::Creator { creator, otherwise } => {
+                if canonical(self.scl, &creator.0) == self.entity {
+                    return Ok(Ok(()));
+                }
+                let other = self.decide(otherwise, resolved, Flag::Delete)?;
+                Ok(other.and_then(|()| if flag == Flag::Read { Ok(()) } else { Err(denied()) }))
+            }
+            Governing::RootCollection { otherwise, .. } => self.decide(otherwise, resolved, flag),
+        }
+    }
+
+    /// Every permission is looked at: one that lacks the flag does not hide a later one that has it. What has to be
+    /// looked up comes last, and first of that what would let the entity in.
+    fn by_permissions(&mut self, permissions: Option<&Value>, flag: Flag) -> Result<Result<(), Refusal>, E> {
+        let Some(Value::Struct(permissions)) = permissions else { return Ok(Err(Refusal::not_found())) };
+        let mut known = false;
+        let mut open: Vec<(&Struct, bool)> = Vec::new();
+        for permission in structs(permissions, "permission") {
+            let flags = || structs(permission, "permissionFlags").flat_map(|flags| texts(flags, "flag"));
+            // A permission without flags gives nothing, not even the right to know.
+            if flags().next().is_none() {
+                continue;
+            }
+            let gives = flags().any(|held| held == flag.name());
+            let mut holders = structs(permission, "permissionHolders");
+            if holders.any(|holders| is_held_by(self.scl, holders, self.entity)) {
+                if gives {
+                    return Ok(Ok(()));
+                }
+                known = true;
+            } else {
+                open.push((permission, gives));
+            }
+        }
+        open.sort_by_key(|(_, gives)| !gives);
+        for (permission, gives) in open {
+            if !gives && known {
+                break;
+            }
+            for holder in holder_refs(permission) {
+                if self.leads_to(holder)? {
+                    if gives {
+                        return Ok(Ok(()));
+                    }
+                    known = true;
+                }
+            }
+        }
+        Ok(Err(if known { denied() } else { Refusal::not_found() }))
+    }
+
+    /// Whether a holderRef names a group that the entity is a member of, or the SCL whose entity it is under another
+    /// of its names. Groups within groups are not followed.
+    fn leads_to(&mut self, holder: &str) -> Result<bool, E> {
+        match collection_of(holder) {
+            Some("groups") => {
+                let found = self.look_up(holder)?;
+                let group = found.filter(|found| found.resource_type == ResourceType::Group);
+                Ok(group.is_some_and(|group| {
+                    group::members(&group).iter().any(|member| canonical(self.scl, member) == self.entity)
+                }))
+            }
+            Some("scls") => Ok(match self.link(holder)? {
+                Some(base) => covers(&base, self.entity),
+                None => false,
+            }),
+            // Of a registered SCL both its scl resource here and its own sclBase are names.
+            _ if collection_of(self.entity) == Some("scls") => {
+                let entity = self.entity;
+                let holder = canonical(self.scl, holder);
+                Ok(self.link(entity)?.is_some_and(|base| base == holder))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The sclBase of an SCL that is registered here, by its scl resource.
+    fn link(&mut self, scl: &str) -> Result<Option<String>, E> {
+        if self.scl.local_path(scl).is_none() {
+            return Ok(None);
+        }
+        let found = self.look_up(scl)?.filter(|found| found.resource_type == ResourceType::Scl);
+        Ok(found.and_then(|found| found.text("link").map(|link| canonical(self.scl, link))))
+    }
+
+    fn look_up(&mut self, uri: &str) -> Result<Option<Arc<Representation>>, E> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        (self.find)(uri)
+    }
+}
+
+/// The collection whose named child an address is, by its form.
+fn collection_of(uri: &str) -> Option<&str> {
+    let mut segments = uri.trim().trim_end_matches('/').rsplit('/');
+    let (_, collection) = (segments.next()?, segments.next()?);
+    ["groups", "scls"].into_iter().find(|known| *known == collection)
+}
+
+/// An sclBase covers its SCL and the applications that are registered there.
+fn covers(base: &str, entity: &str) -> bool {
+    let Some(rest) = entity.strip_prefix(base) else { return false };
+    rest.is_empty()
+        || last_segment_after(rest, "/applications/").is_some_and(|_| rest.starts_with("/applications/"))
+}
+
+fn holder_refs(permission: &Struct) -> impl Iterator<Item = &str> {
+    structs(permission, "permissionHolders")
+        .flat_map(|holders| structs(holders, "holderRefs"))
+        .flat_map(|refs| texts(refs, "holderRef"))
 }
 
 /// The path a governing right is cached under, when it is local.
@@ -149,22 +307,6 @@ fn by_default(scl: &Scl, right: &DefaultRight, entity: &str) -> Result<(), Refus
     if owner { Ok(()) } else { Err(Refusal::not_found()) }
 }
 
-/// Every permission is looked at: one that lacks the flag does not hide a later one that has it.
-fn by_permissions(scl: &Scl, permissions: Option<&Value>, entity: &str, flag: Flag) -> Result<(), Refusal> {
-    let Some(Value::Struct(permissions)) = permissions else { return Err(Refusal::not_found()) };
-    let mut known = false;
-    for permission in structs(permissions, "permission") {
-        let flags = || structs(permission, "permissionFlags").flat_map(|flags| texts(flags, "flag"));
-        let holds = structs(permission, "permissionHolders").any(|holders| is_held_by(scl, holders, entity));
-        if holds && flags().any(|held| held == flag.name()) {
-            return Ok(());
-        }
-        // A permission without flags gives nothing, not even the right to know.
-        known |= holds && flags().next().is_some();
-    }
-    Err(if known { denied() } else { Refusal::not_found() })
-}
-
 fn is_held_by(scl: &Scl, holders: &Struct, entity: &str) -> bool {
     let listed = |field: &str, id: Option<String>| match (holders.get(field), id) {
         (Some(Value::List(ids)), Some(id)) => ids.contains(&id),
@@ -173,7 +315,7 @@ fn is_held_by(scl: &Scl, holders: &Struct, entity: &str) -> bool {
     holders.get("all").is_some()
         || structs(holders, "holderRefs")
             .flat_map(|refs| texts(refs, "holderRef"))
-            .any(|holder| canonical(scl, holder) == entity)
+            .any(|holder| covers(&canonical(scl, holder), entity))
         || listed("applicationIDs", last_segment_after(entity, "/applications/"))
         || listed("sclIDs", last_segment_after(entity, "/scls/"))
         || structs(holders, "domains")

@@ -3,6 +3,9 @@
 use crate::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, Scl, StatusCode, SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    channel,
+    execute::is_executable,
+    group::MEMBERS_CONTENT,
     key::Key,
     record::{self, InstancesState, Resource},
     tables::{Allowed, TypeDef},
@@ -39,6 +42,16 @@ pub enum Target {
         /// `content`, `content/textContent`, ... or an attribute, when addressed below the instance.
         accessor: Vec<String>,
     },
+    /// contactURI of a channel: whatever is notified here waits for the poller.
+    Contact {
+        /// The channel.
+        channel: Path,
+    },
+    /// longPollingURI of a channel.
+    Poll {
+        /// The channel.
+        channel: Path,
+    },
     /// An attribute, or an entry of one (partial addressing).
     Attribute {
         /// The resource.
@@ -49,6 +62,13 @@ pub enum Target {
         attribute: &'static str,
         /// Further segments.
         rest: Vec<String>,
+    },
+    /// membersContent of a group, and what is asked of each member: fanned out, never carried out here.
+    MembersContent {
+        /// The group.
+        group: Path,
+        /// What is appended to each member.
+        suffix: Vec<String>,
     },
 }
 
@@ -68,7 +88,19 @@ pub fn admit<V: TreeView>(
         return Ok(Err(Refusal { allow, ..refusal }));
     }
     let (path, resource_type) = target.resource();
-    let flag = flag(request.method, resource_type);
+    if let Target::MembersContent { group, .. } = &target {
+        let governing = members_content(&tree, group)?;
+        return Ok(Ok(Admission { flag: flag(request.method, resource_type), target, governing }));
+    }
+    let flag = match (&target, request.method) {
+        // Entries of an attribute come and go by a change of the resource that has it.
+        (Target::Attribute { .. }, Method::Create | Method::Delete) => Flag::Write,
+        (_, method) => flag(method, resource_type),
+    };
+    if let Target::Contact { .. } = target {
+        // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
+        return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));
+    }
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
         let registration = matches!(resource_type, ResourceType::Applications | ResourceType::Scls);
@@ -101,6 +133,8 @@ pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governi
     match (resource.representation.resource_type, above) {
         (ResourceType::AccessRight, _) => Ok(Governing::SelfPermissions(Box::new(resource.representation))),
         (ResourceType::Subscriptions, Some(watched)) => governing(tree, &watched),
+        // Has no accessRightID, as contentInstances have none.
+        (ResourceType::ExecInstances, Some(command)) => governing(tree, &command),
         (ResourceType::Subscription, Some(collection)) => Ok(Governing::Creator {
             creator: Entity(resource.creator),
             otherwise: Box::new(governing(tree, &collection)?),
@@ -112,6 +146,18 @@ pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governi
                 None => Governing::Default(otherwise),
             })
         }
+    }
+}
+
+/// membersContentAccessRightID, if the group has one, governs instead of the group's accessRightID.
+fn members_content<V: TreeView>(tree: &Tree<'_, V>, group: &Path) -> Result<Governing, V::Error> {
+    let own = tree.resource(group)?.map(|group| group.representation);
+    match own.as_ref().and_then(|own| own.text("membersContentAccessRightID")) {
+        Some(uri) => {
+            let otherwise = DefaultRight { owners: owners(tree, group)? };
+            Ok(Governing::AccessRight { uri: uri.to_owned(), otherwise })
+        }
+        None => governing(tree, group),
     }
 }
 
@@ -168,6 +214,16 @@ impl Target {
                 (path.clone(), *resource_type)
             }
             Target::Instance { container, .. } => (container.clone(), ResourceType::ContentInstance),
+            // To subscribe at the members takes what it takes at each of them.
+            Target::MembersContent { group, suffix } => {
+                let subscribes = suffix.last().is_some_and(|last| last == "subscriptions");
+                let asked =
+                    if subscribes { ResourceType::Subscriptions } else { ResourceType::MembersContent };
+                (group.clone(), asked)
+            }
+            Target::Contact { channel } | Target::Poll { channel } => {
+                (channel.clone(), ResourceType::NotificationChannel)
+            }
         }
     }
 }
@@ -180,12 +236,19 @@ struct Located {
 const METHODS: [Method; 6] =
     [Method::Create, Method::Retrieve, Method::Update, Method::Delete, Method::Execute, Method::Notify];
 
+/// Whether EXECUTE on an attribute starts something.
+type Executable = bool;
+
 /// Which methods exist on a target.
 enum Methods {
     Of(&'static TypeDef),
     /// An attribute: what its own modes refuse is a matter of the body. CREATE and DELETE are for list entries.
-    OfAttributeOf(&'static TypeDef),
+    OfAttributeOf(&'static TypeDef, Executable),
     RetrieveOnly,
+    /// Whatever the members have.
+    Every,
+    /// A POST, of which only a NOTIFY comes to anything: what another one lacks is a matter of the body.
+    NotifyOnly,
 }
 
 impl Methods {
@@ -200,12 +263,15 @@ impl Methods {
                 Method::Execute => def.execute == Allowed::Yes,
                 Method::Notify => def.resource_type == ResourceType::ContentInstances,
             },
-            Methods::OfAttributeOf(def) => match method {
+            Methods::OfAttributeOf(def, executable) => match method {
                 Method::Retrieve => true,
                 Method::Create | Method::Update | Method::Delete => def.update != Allowed::No,
-                Method::Execute | Method::Notify => false,
+                Method::Execute => *executable,
+                Method::Notify => false,
             },
             Methods::RetrieveOnly => method == Method::Retrieve,
+            Methods::Every => true,
+            Methods::NotifyOnly => matches!(method, Method::Create | Method::Execute | Method::Notify),
         }
     }
 }
@@ -226,6 +292,19 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
             let resource_type = resource.representation.resource_type;
             return Ok(match rest.split_first() {
                 None => Some(whole(stored, resource_type)),
+                Some((name, rest)) if resource_type == ResourceType::Group && name == MEMBERS_CONTENT => {
+                    let target = Target::MembersContent { group: stored, suffix: rest.to_vec() };
+                    Some(Located { target, methods: Methods::Every })
+                }
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::CONTACT => {
+                    Some(Located {
+                        target: Target::Contact { channel: stored },
+                        methods: Methods::NotifyOnly,
+                    })
+                }
+                Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
+                    Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })
+                }
                 Some((name, rest)) => attribute(stored, resource_type, name, rest),
             });
         }
@@ -238,9 +317,14 @@ fn whole(path: Path, resource_type: ResourceType) -> Located {
 }
 
 fn attribute(path: Path, resource_type: ResourceType, name: &str, rest: &[String]) -> Option<Located> {
-    let attribute = resource_type.attribute(name)?.field.name;
-    let target = Target::Attribute { path, resource_type, attribute, rest: rest.to_vec() };
-    Some(Located { target, methods: Methods::OfAttributeOf(resource_type.def()) })
+    let attribute = resource_type.attribute(name)?;
+    let executable = rest.is_empty() && is_executable(resource_type, attribute);
+    let methods = Methods::OfAttributeOf(resource_type.def(), executable);
+    let attribute = attribute.field.name;
+    Some(Located {
+        target: Target::Attribute { path, resource_type, attribute, rest: rest.to_vec() },
+        methods,
+    })
 }
 
 /// contentInstances, an instance in it, or something of either.

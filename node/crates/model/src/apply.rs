@@ -4,12 +4,17 @@
 //! nothing but its place in the reply table. The cost follows what a command changes, not what is stored.
 
 mod acknowledge;
+mod announcement;
+mod channel;
 mod collection;
 mod create;
 mod create_instance;
 mod delete;
+mod execute;
 mod expire;
+mod group;
 mod instances;
+mod online;
 mod queue;
 mod reply;
 mod staged;
@@ -74,6 +79,8 @@ pub enum Effect {
     AccessRightChanged(Path),
     /// A subtree root came or went.
     SubtreeChanged(Path),
+    /// A channel's queue changed, or the channel went: polls that wait there look again.
+    ChannelChanged(Path),
     /// A subscription was ended because its queue was full: an operator should know.
     SubscriptionEnded(Path),
 }
@@ -133,15 +140,30 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::UpdateAttribute { path, attribute, value, conditions } => {
             update::update_attribute(writer, path, attribute, value, conditions)
         }
+        Operation::UpdateMembers { group, verified, conditions } => {
+            group::update_members(writer, group, verified, conditions)
+        }
+        Operation::RemoveMembers { group, members } => group::remove_members(writer, group, members),
+        Operation::EditAttribute { path, attribute, at, edit, conditions } => {
+            update::edit_attribute(writer, path, attribute, at, edit, conditions)
+        }
         Operation::Delete { path, conditions } => delete::delete(writer, path, conditions),
         Operation::Expire => expire::expire(writer),
         Operation::Acknowledge { queue, up_to } => acknowledge::acknowledge(writer, queue, *up_to),
         Operation::EndSubscription { path, final_status } => {
             subscription::end_subscription(writer, path, *final_status)
         }
+        Operation::Execute(execution) => execute::execute(writer, &command.entity, execution),
+        Operation::AnnouncementDone { path, sequence, scl, done } => {
+            announcement::done(writer, path, *sequence, scl, done)
+        }
         Operation::CollectionChanged { collection, shard, sequence, at } => {
             collection::collection_changed(writer, collection, *shard, *sequence, *at)
         }
+        Operation::Enqueue { channel: path, message, limits } => {
+            channel::enqueue(writer, path, message, *limits)
+        }
+        Operation::Taken { channel: path, sequence } => channel::taken(writer, path, *sequence),
     }
 }
 

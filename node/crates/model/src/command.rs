@@ -2,8 +2,12 @@
 
 use crate::{
     Entity, Path, Representation, Timestamp, Value,
+    announce::Done,
+    group::Verified,
+    partial::Edit,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
+    value::Struct,
 };
 
 /// Names a request for ever: the same id is applied once, however often it is sent.
@@ -15,6 +19,15 @@ pub struct RequestId {
     pub sequence: u64,
     /// Every sequence below this has been answered to the client: its reply may be forgotten.
     pub acked_below: u64,
+}
+
+/// How much may wait in a channel's queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct QueueLimits {
+    /// Messages.
+    pub entries_max: u64,
+    /// About how many octets of them; a single message may be larger.
+    pub octets_max: u64,
 }
 
 /// One log entry's command.
@@ -71,12 +84,43 @@ pub enum Operation {
         /// Checked again at apply.
         conditions: Conditions,
     },
+    /// A change below one attribute: an entry of a list, a field of what it holds, or its removal. The log carries the
+    /// change, not the attribute that comes of it: of two issuers who add different entries at the same time neither
+    /// must undo the other, nor be sent away to try again.
+    EditAttribute {
+        /// Addressed resource.
+        path: Path,
+        /// ETSI name.
+        attribute: &'static str,
+        /// The accessor below it.
+        at: Vec<String>,
+        /// What to do there.
+        edit: Edit,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
     /// DELETE with everything below.
     Delete {
         /// Addressed resource, or one contentInstance.
         path: Path,
         /// Checked again at apply.
         conditions: Conditions,
+    },
+    /// Partial UPDATE of a group's members, which were checked.
+    UpdateMembers {
+        /// The group.
+        group: Path,
+        /// What was found.
+        verified: Verified,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
+    /// Takes members out of a group: they were deleted through it.
+    RemoveMembers {
+        /// The group.
+        group: Path,
+        /// As listed; what is not listed any more is passed over.
+        members: Vec<String>,
     },
     /// Deletes what has fallen due, a bounded number at a time, forgets idle sessions; sent by the leader's timer.
     Expire,
@@ -94,6 +138,35 @@ pub enum Operation {
         /// `None` when the contact itself refused: nobody is told.
         final_status: Option<crate::StatusCode>,
     },
+    /// EXECUTE of something that is kept in this SCL.
+    Execute(Execution),
+    /// What came of an announcement at one SCL.
+    AnnouncementDone {
+        /// The original, which may be gone.
+        path: Path,
+        /// The outbox entry that was worked on: a refusal counts only while there is no newer wish.
+        sequence: u64,
+        /// The id of the SCL.
+        scl: String,
+        /// What came of it.
+        done: Done,
+    },
+    /// NOTIFY of a channel's contact: waits for whoever polls the channel.
+    Enqueue {
+        /// The channel.
+        channel: Path,
+        /// The body as it came.
+        message: Struct,
+        /// How much may wait.
+        limits: QueueLimits,
+    },
+    /// The owner of a channel has this message.
+    Taken {
+        /// The channel.
+        channel: Path,
+        /// The message.
+        sequence: u64,
+    },
     /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {
         /// Root collection (`applications`).
@@ -104,5 +177,30 @@ pub enum Operation {
         sequence: u64,
         /// When.
         at: Timestamp,
+    },
+}
+
+/// What an EXECUTE starts.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Execution {
+    /// A mgmtCmd: this execInstance below it. Its representation carries the arguments (`execReqArgs`) for whoever talks
+    /// to the device; no issuer is shown them.
+    Command {
+        /// The new execInstance.
+        path: Path,
+        /// Complete.
+        representation: Representation,
+    },
+    /// The end of an execInstance.
+    Cancel {
+        /// The execInstance.
+        path: Path,
+    },
+    /// An action of a management object.
+    Action {
+        /// The parameters resource that has the action.
+        path: Path,
+        /// The action.
+        attribute: &'static str,
     },
 }

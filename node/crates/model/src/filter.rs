@@ -1,6 +1,6 @@
 //! filterCriteria (procedures.md 7), parsed. A dateTime comparison is strict.
 
-use crate::{Timestamp, record::Instance};
+use crate::{Path, Refusal, Timestamp, record::Instance};
 
 /// The criteria of a RETRIEVE, a discovery or a subscription. Default: everything matches.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,6 +24,17 @@ pub struct FilterCriteria {
 }
 
 impl FilterCriteria {
+    /// The segments of attributeAccessor, decoded; none where the whole is asked for.
+    ///
+    /// # Errors
+    /// BAD_REQUEST naming attributeAccessor.
+    pub fn accessor(&self) -> Result<Vec<String>, Refusal> {
+        let text = self.attribute_accessor.as_deref().unwrap_or_default().trim_matches('/');
+        let path = Path::parse(text);
+        let malformed = || Refusal::attribute("attributeAccessor", "is no path below a resource");
+        path.map(|path| path.segments().to_vec()).ok_or_else(malformed)
+    }
+
     /// Whether an instance is selected. The conditional criteria are about the addressed resource, not its members.
     pub fn selects(&self, instance: &Instance) -> bool {
         let size = i64::try_from(instance.content_size).unwrap_or(i64::MAX);

@@ -7,7 +7,6 @@ use crate::{
     memory::Memory,
     path::ROOT_COLLECTIONS,
     record::{self, Instance, InstancesState, Record},
-    tables::Category,
     tree::Tree,
     value::{ContentForm, Struct},
 };
@@ -108,10 +107,10 @@ pub(crate) fn put(
 }
 
 fn put_children(memory: &mut Memory, at: &Path, resource_type: ResourceType) {
-    for child in resource_type.def().children {
-        let below = at.child(child.segment);
-        match ResourceType::from_name(child.segment) {
-            Some(ResourceType::ContentInstances) => {
+    for child in resource_type.def().collections() {
+        let below = at.child(child.name());
+        match child {
+            ResourceType::ContentInstances => {
                 let state = InstancesState {
                     next: 1,
                     creation_time: THEN,
@@ -122,10 +121,7 @@ fn put_children(memory: &mut Memory, at: &Path, resource_type: ResourceType) {
                 memory.records.insert(Key::instances(at), Record::Instances(state));
                 put_children(memory, &below, ResourceType::ContentInstances);
             }
-            Some(collection) if collection.def().category == Category::Collection => {
-                put(memory, below.to_string().as_str(), collection, &[]);
-            }
-            _ => {}
+            collection => put(memory, below.to_string().as_str(), collection, &[]),
         }
     }
 }
@@ -194,6 +190,8 @@ pub(crate) fn tree() -> Memory {
         let created = 1_001_000 + 1_000 * i64::try_from(n).expect("small");
         put_instance(m, "applications/a/containers/c", (n == 1).then_some("two"), created, content);
     }
+    let polled = ("channelType", text("LONG_POLLING"));
+    put(m, "applications/a/notificationChannels/nc", ResourceType::NotificationChannel, &[polled]);
     let contact = ("contact", text("http://b.example.org/"));
     put(m, "applications/a/containers/c/subscriptions/sub", ResourceType::Subscription, &[contact]);
     let sub = Key::resource(&path("applications/a/containers/c/subscriptions/sub"));

@@ -1,7 +1,7 @@
 //! Keys of stored records: byte strings whose order is the order of the tree.
 //!
 //! `Space::Slot` keys belong to a subtree and move with its slot; `Space::Shard` keys (reply table, sessions, expiry
-//! index, outbox, listing of root collections) belong to the Raft group. The replica puts the group's number or the slot
+//! index, outbox, listing of root collections, discovery's index) belong to the Raft group. The replica puts the group's number or the slot
 //! before the bytes, so a shard is one contiguous range of slots beside one small range of its own.
 //!
 //! The first byte is the kind. A path is its segments, each ended by a zero byte (no segment holds one), so everything
@@ -11,9 +11,11 @@
 
 use crate::{
     Path, Timestamp,
+    index::Term,
     path::{Slot, SubtreeRoot},
     placement::ShardId,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Where a key lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,6 +47,9 @@ const RESOURCE: u8 = b'r';
 const INSTANCES: u8 = b's';
 const INSTANCE: u8 = b'i';
 const INSTANCE_ID: u8 = b'n';
+const ANNOUNCED: u8 = b'w';
+const CHANNEL: u8 = b'h';
+const QUEUED: u8 = b'q';
 
 const DUE: u8 = b'd';
 const LISTED: u8 = b'l';
@@ -53,6 +58,8 @@ const OUTBOX_NEXT: u8 = b'p';
 const REPLY: u8 = b'a';
 const SESSION: u8 = b'b';
 const CHANGED: u8 = b'c';
+const RESOURCES: u8 = b'k';
+const INDEX: u8 = b'x';
 
 /// Between a parent and its child's name; below every byte that a segment may begin with.
 const CHILD: u8 = 1;
@@ -90,6 +97,24 @@ impl Key {
         bytes.push(CHILD);
         bytes.extend_from_slice(id.as_bytes());
         of_subtree(container, bytes)
+    }
+
+    /// `Record::Announced`: where a resource is announced. Not of `Range::subtree`: it outlives the resource.
+    pub fn announced(path: &Path) -> Key {
+        of_subtree(path, path_bytes(ANNOUNCED, path))
+    }
+
+    /// `Record::Channel` of a channel.
+    pub fn channel(channel: &Path) -> Key {
+        of_subtree(channel, path_bytes(CHANNEL, channel))
+    }
+
+    /// `Record::Queued` of a channel, by its sequence.
+    pub fn queued(channel: &Path, sequence: u64) -> Key {
+        let mut bytes = path_bytes(QUEUED, channel);
+        bytes.push(CHILD);
+        bytes.extend_from_slice(&sequence.to_be_bytes());
+        of_subtree(channel, bytes)
     }
 
     /// `Record::Due`: `path` falls due at `at`.
@@ -143,6 +168,31 @@ impl Key {
         Key { space: Space::Slot(SubtreeRoot::SclBase.slot()), bytes }
     }
 
+    /// `Record::Pointer`: how many named resources a subtree has, its root included, contentInstances not.
+    pub fn resources(subtree: &SubtreeRoot) -> Key {
+        of_subtree(&subtree.path(), path_bytes(RESOURCES, &subtree.path()))
+    }
+
+    /// An entry of discovery's index: what stands at `path` has `term` (`index`).
+    pub fn index(term: Term<'_>, path: &Path) -> Key {
+        let mut bytes = index_bytes(term);
+        bytes.extend_from_slice(&path.slot().0.to_be_bytes());
+        push_segments(&mut bytes, path.segments());
+        Key { space: Space::Shard, bytes }
+    }
+
+    /// The path of an index entry; `None` for other kinds or broken bytes.
+    pub fn indexed_path(bytes: &[u8]) -> Option<Path> {
+        let (INDEX, rest) = bytes.split_first().map(|(kind, rest)| (*kind, rest))? else { return None };
+        segments(rest.get(INDEX_PREFIX_BYTES..)?)
+    }
+
+    /// The container that the key of an instance belongs to; `None` for other kinds or broken bytes.
+    pub fn container(bytes: &[u8]) -> Option<Path> {
+        let (INSTANCE, rest) = bytes.split_first().map(|(kind, rest)| (*kind, rest))? else { return None };
+        segments(rest.get(..rest.len().checked_sub(1 + size_of::<u64>())?)?)
+    }
+
     /// Whether this is the key of a `Record::Resource` or a `Record::Instances`: what every request looks up on its way.
     pub fn is_node(&self) -> bool {
         matches!(self.bytes.first(), Some(&(RESOURCE | INSTANCES)))
@@ -165,7 +215,7 @@ impl Key {
         std::str::from_utf8(&bytes[at + 1..]).ok()
     }
 
-    /// The number a reply, session or outbox key ends with.
+    /// The number a reply, session, outbox or queue key ends with.
     pub fn number(bytes: &[u8]) -> Option<u64> {
         let last = bytes.last_chunk::<8>()?;
         Some(u64::from_be_bytes(*last))
@@ -189,8 +239,8 @@ impl Range {
 
     /// Everything stored below or about a path, itself included, in as many ranges as there are kinds. Not for sclBase
     /// or its collections.
-    pub fn subtree(path: &Path) -> [Range; 4] {
-        [RESOURCE, INSTANCES, INSTANCE, INSTANCE_ID]
+    pub fn subtree(path: &Path) -> [Range; 6] {
+        [RESOURCE, INSTANCES, INSTANCE, INSTANCE_ID, CHANNEL, QUEUED]
             .map(|kind| Range::prefix(space(path), path_bytes(kind, path)))
     }
 
@@ -198,6 +248,13 @@ impl Range {
     pub fn instances(container: &Path, from: u64, to: u64) -> Range {
         let key = |sequence| Key::instance(container, sequence).bytes;
         Range { space: space(container), from: key(from), to: key(to) }
+    }
+
+    /// What waits in a channel's queue, in order.
+    pub fn queued(channel: &Path) -> Range {
+        let mut from = path_bytes(QUEUED, channel);
+        from.push(CHILD);
+        Range::prefix(space(channel), from)
     }
 
     /// What falls due at or before `at`.
@@ -211,6 +268,21 @@ impl Range {
         if let Some(after) = after {
             range.from.extend_from_slice(after.as_bytes());
             range.from.push(0);
+        }
+        range
+    }
+
+    /// The index entries of a term at or below a path, after a key; of the whole shard for sclBase and its collections,
+    /// whose members are subtrees of their own.
+    pub fn index(term: Term<'_>, prefix: &Path, after: Option<&[u8]>) -> Range {
+        let mut bytes = index_bytes(term);
+        if !prefix.holds_subtrees() {
+            bytes.extend_from_slice(&prefix.slot().0.to_be_bytes());
+            push_segments(&mut bytes, prefix.segments());
+        }
+        let mut range = Range::prefix(Space::Shard, bytes);
+        if let Some(after) = after.filter(|after| *after >= range.from.as_slice()) {
+            range.from = [after, &[0]].concat();
         }
         range
     }
@@ -279,6 +351,28 @@ fn push_segments(bytes: &mut Vec<u8>, segments: &[String]) {
         bytes.extend_from_slice(segment.as_bytes());
         bytes.push(0);
     }
+}
+
+/// The reverse of `push_segments`.
+fn segments(bytes: &[u8]) -> Option<Path> {
+    let segment = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let Some((&0, bytes)) = bytes.split_last() else { return bytes.is_empty().then(Path::scl_base) };
+    bytes.split(|byte| *byte == 0).map(segment).collect::<Option<_>>().map(Path::from_segments)
+}
+
+/// A term and a slot, behind the kind.
+const INDEX_PREFIX_BYTES: usize = 16;
+
+/// A term is hashed, so that its length and its bytes do not matter. Whoever reads the index looks at what was found.
+fn index_bytes(term: Term<'_>) -> Vec<u8> {
+    let (kind, text) = match term {
+        Term::SearchString(text) => (b's', text),
+        Term::InstanceSearchString(text) => (b'i', text),
+        Term::Type(of) => (b't', of.name()),
+    };
+    let mut bytes = vec![INDEX];
+    bytes.extend_from_slice(&xxh3_64(&[&[kind], text.as_bytes()].concat()).to_be_bytes());
+    bytes
 }
 
 /// A queue's slot comes first, so that its entries go with it when a shard is split; then its path, ended by the byte

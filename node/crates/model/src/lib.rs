@@ -13,6 +13,8 @@ pub mod tables;
 pub mod time;
 pub mod value;
 
+pub mod holds;
+pub mod index;
 pub mod key;
 pub mod memory;
 pub mod record;
@@ -21,10 +23,15 @@ pub mod view;
 
 pub mod access;
 pub mod admit;
+pub mod announce;
 pub mod apply;
+pub mod channel;
 pub mod command;
 pub mod conditions;
+pub mod execute;
+pub mod group;
 pub mod outbox;
+pub mod partial;
 pub mod query;
 pub mod represent;
 pub mod validate;
@@ -34,7 +41,7 @@ pub mod placement;
 #[cfg(test)]
 mod fixture;
 
-pub use command::{Command, Operation, RequestId};
+pub use command::{Command, Execution, Operation, RequestId};
 pub use entity::{Entity, Scl};
 pub use path::{Path, SubtreeRoot};
 pub use primitive::{Body, Method, RequestPrimitive, ResponsePrimitive};

@@ -22,7 +22,7 @@ pub const NOTIFY_BYTES_MAX: u64 = 1 << 20;
 /// One undelivered promise.
 #[derive(Clone, PartialEq, Debug)]
 pub struct OutboxEntry {
-    /// The subscription's path, or the collection's for `CollectionChanged`.
+    /// The subscription's path, the collection's for `CollectionChanged`, the original's for `Announce`.
     pub queue: Path,
     /// Dense; the first one of a queue is made of the time.
     pub sequence: u64,
@@ -50,6 +50,9 @@ pub enum Message {
         /// The collection.
         collection: &'static str,
     },
+    /// The announcements of the resource at the queue's path differ from what is wished. Says nothing more, so that one
+    /// is enough however often that changes.
+    Announce,
 }
 
 /// The content of a notify.
@@ -85,7 +88,7 @@ pub struct Notify {
 
 /// The notify for the head of a queue, whose entries are given in order. Consecutive new instances become one
 /// contentInstances, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
-/// `None`: nothing waits, or it is for another subtree (`CollectionChanged`).
+/// `None`: nothing waits, or it is no notify.
 pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     let head = entries.first()?;
     let Message::Notify { contact, media, notification } = &head.message else { return None };

@@ -4,7 +4,8 @@ use crate::ResourceType;
 use std::fmt;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A path below sclBase: percent-decoded segments, none empty. The empty path is sclBase itself.
+/// A path below sclBase: percent-decoded segments, none empty. The empty path is sclBase itself. A segment may hold a
+/// slash (`members/%2Fm2m%2Fx` names an entry by its value); the name of a resource may not.
 /// At most `SEGMENTS_MAX` segments of at most `SEGMENT_BYTES_MAX` octets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Path {
@@ -130,6 +131,11 @@ impl Path {
         is_name.then_some((ROOT_COLLECTIONS[at], name.as_str()))
     }
 
+    /// Whether subtrees of other slots stand below this path: sclBase and its collections.
+    pub fn holds_subtrees(&self) -> bool {
+        self.segments.is_empty() || self.root_collection().is_some()
+    }
+
     /// The collection of sclBase that this path is, if it is one.
     pub fn root_collection(&self) -> Option<&'static str> {
         let [only] = self.segments.as_slice() else { return None };
@@ -190,7 +196,6 @@ fn is_sound(segment: &str) -> bool {
         && segment.len() <= SEGMENT_BYTES_MAX
         && segment != "."
         && segment != ".."
-        && !segment.contains('/')
         && !segment.chars().any(char::is_control)
 }
 

@@ -1,5 +1,6 @@
 //! RETRIEVE: pure, over a read view. Listings of root collections come in parts, one from each shard.
 
+mod discover;
 mod listing;
 
 use crate::{
@@ -9,18 +10,21 @@ use crate::{
     conditions,
     filter::FilterCriteria,
     key::{Key, Range},
+    partial::{self, Part},
     primitive::Conditions,
     record::{Instance, InstancesState, Record},
     represent,
     tree::Tree,
-    value::{Content, ContentForm, NamedReference, Struct},
+    value::{Content, ContentForm, NamedReference},
 };
 use std::ops::ControlFlow;
 
+pub use discover::{Candidate, Cursor, Page, Search, discover};
 pub use listing::{LISTED_BYTES_MAX, LISTED_INSTANCES_MAX, VISITED_INSTANCES_MAX};
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
-/// in the answer; `merge_members` puts the parts together.
+/// in the answer; `merge_members` puts the parts together. A discovery is only checked here: what it finds stands in all
+/// shards (`discover`).
 pub fn retrieve<V: TreeView>(
     view: &V,
     scl: &Scl,
@@ -33,8 +37,10 @@ pub fn retrieve<V: TreeView>(
         Err(refusal) => return Ok(refusal.clone().into()),
     };
     // attributeAccessor says in the query what partial addressing says in the path.
-    let selected = filter.attribute_accessor.as_deref().unwrap_or_default();
-    let selected: Vec<String> = selected.split('/').filter(|s| !s.is_empty()).map(str::to_owned).collect();
+    let selected = match filter.accessor() {
+        Ok(selected) => selected,
+        Err(refusal) => return Ok(refusal.into()),
+    };
     let selected = selected.split_first().map(|(name, rest)| (name.as_str(), rest));
     let found = match &admission.target {
         Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
@@ -44,10 +50,21 @@ pub fn retrieve<V: TreeView>(
             content_instances(&tree, path, filter, Some((attribute, rest)))?
         }
         Target::Resource { resource_type: ResourceType::Discovery, .. } => {
-            Err(Refusal::new(StatusCode::NotImplemented, "discovery: cannot be asked yet"))
+            return Ok(match Search::new(scl, filter) {
+                Ok(_) => discovered(Vec::new(), false),
+                Err(refusal) => refusal.into(),
+            });
+        }
+        // Whoever can wait asks at the shard's door; here nothing waits.
+        Target::Contact { .. } | Target::Poll { .. } => {
+            Err(Refusal::new(StatusCode::RequestTimeout, "nothing waits in the channel"))
         }
         Target::Resource { path, .. } => resource(&tree, path, selected)?,
         Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
+        // Fanned out before it comes here; no replica answers it alone.
+        Target::MembersContent { .. } => {
+            Err(Refusal::new(StatusCode::InternalServerError, "membersContent: was not fanned out"))
+        }
         Target::Instance { container, sequence, accessor } => {
             instance(&tree, container, *sequence, accessor, filter)?
         }
@@ -120,6 +137,17 @@ pub fn merge_members(answer: &mut ResponsePrimitive, mut members: Vec<(ResourceT
     }
 }
 
+/// The answer of a discovery.
+pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
+    let mut found = Representation::new(ResourceType::Discovery);
+    found.set("matchSize", Value::Long(i64::try_from(uris.len()).unwrap_or(i64::MAX)));
+    if truncated {
+        found.set("truncated", Value::Bool(true));
+    }
+    found.set("discoveryURI", Value::List(uris));
+    ResponsePrimitive { body: Body::Representation(found), ..ResponsePrimitive::status(StatusCode::Ok) }
+}
+
 type Accessor<'a> = Option<(&'a str, &'a [String])>;
 
 /// What was found, before the conditions were asked.
@@ -171,7 +199,10 @@ fn resource<V: TreeView>(
     accessor: Accessor<'_>,
 ) -> Result<Result<Found, Refusal>, V::Error> {
     let Some(resource) = tree.resource(path)? else { return Ok(Err(Refusal::not_found())) };
-    let whole = represent::resource(tree, &resource)?;
+    let whole = match accessor {
+        None => represent::resource(tree, &resource)?,
+        Some(_) => represent::with_running(tree, &resource)?,
+    };
     Ok(part(whole, accessor).map(|body| Found {
         body,
         etag: represent::etag(&resource),
@@ -275,25 +306,18 @@ fn raw(instance: &Instance, form: &[String]) -> Result<Body, Refusal> {
 fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refusal> {
     let Some((name, rest)) = accessor else { return Ok(Body::Representation(whole)) };
     let value = whole.remove(name).ok_or_else(Refusal::not_found)?;
-    match (rest, value) {
-        ([], value) => Ok(Body::Attribute { name: name.to_owned(), value }),
-        // Membership: found is success without a body.
-        ([entry], Value::List(entries)) if entries.contains(entry) => Ok(Body::None),
-        ([entry, ..], Value::Struct(list)) if has_entry(&list, entry) => Err(Refusal::new(
-            StatusCode::NotImplemented,
-            format!("{name}: entries cannot be read one by one"),
-        )),
-        _ => Err(Refusal::not_found()),
+    if rest.is_empty() {
+        return Ok(Body::Attribute { name: name.to_owned(), value });
     }
-}
-
-/// Whether a list of structs has an entry with this id, or a struct a field of this name.
-fn has_entry(list: &Struct, id: &str) -> bool {
-    list.fields.iter().any(|(name, value)| {
-        *name == id
-            || matches!(value, Value::Struct(entry)
-                if matches!(entry.get("id"), Some(Value::Text(found)) if found == id))
-    })
+    let field = whole.resource_type.attribute(name).map(|attribute| &attribute.field);
+    match field.and_then(|field| partial::select(field, &value, rest)) {
+        Some(Part::Element { name, value }) => {
+            Ok(Body::Attribute { name: name.to_owned(), value: value.clone() })
+        }
+        // Found is success without a body.
+        Some(Part::Member) => Ok(Body::None),
+        None => Err(Refusal::not_found()),
+    }
 }
 
 #[cfg(test)]

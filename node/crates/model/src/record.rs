@@ -1,6 +1,11 @@
 //! What is stored under a key. `proto/convert` gives each variant its bytes; adding one is a format change.
 
-use crate::{Path, Representation, Timestamp, path::Slot, primitive::NotifyMedia, value::Content};
+use crate::{
+    Path, Representation, Timestamp,
+    path::Slot,
+    primitive::NotifyMedia,
+    value::{Content, Struct},
+};
 
 /// A stored record.
 #[derive(Clone, PartialEq, Debug)]
@@ -31,11 +36,17 @@ pub enum Record {
         /// Where.
         path: Path,
     },
+    /// Where a resource is announced.
+    Announced(crate::announce::Announced),
     /// The place of an application etc. in its root collection's listing.
     Listed {
         /// The slot, for splits.
         slot: Slot,
     },
+    /// What waits in a channel's queue, counted.
+    Channel(ChannelState),
+    /// A message that waits in a channel's queue.
+    Queued(QueuedMessage),
 }
 
 /// A resource with its bookkeeping.
@@ -72,6 +83,26 @@ pub struct InstancesState {
     pub version: u64,
     /// Subscriptions on contentInstances.
     pub subscriptions: u32,
+}
+
+/// What waits in a channel's queue.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ChannelState {
+    /// Sequence of the next message.
+    pub next: u64,
+    /// Messages.
+    pub waiting: u64,
+    /// About how many octets they take.
+    pub octets: u64,
+}
+
+/// A message that waits in a channel's queue.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueuedMessage {
+    /// When it came.
+    pub at: Timestamp,
+    /// The body (`notify`, ...).
+    pub message: Struct,
 }
 
 /// A contentInstance as stored.

@@ -11,10 +11,25 @@ use crate::{
 
 /// The representation of a resource or collection. The member lists of sclBase's collections stay empty: their
 /// members live in all shards (`query::merge_members`).
+///
+/// The schema has no form for an action that runs (`ActionStatus` without finalStatus), so it is left out until it ends;
+/// [`with_running`] shows it.
 pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<Representation, V::Error> {
+    let mut complete = with_running(tree, resource)?;
+    let runs = |value: &Value| matches!(value, Value::Struct(s) if s.name == "ActionStatus" && s.get("finalStatus").is_none());
+    complete.attributes.retain(|(_, value)| !runs(value));
+    Ok(complete)
+}
+
+/// The same with the status of running actions: for whoever asks for that attribute alone.
+pub fn with_running<V: TreeView>(
+    tree: &Tree<'_, V>,
+    resource: &Resource,
+) -> Result<Representation, V::Error> {
     let stored = &resource.representation;
     let def = stored.resource_type.def();
-    let members = if def.category == Category::Collection && resource.path.root_collection().is_none() {
+    let lists = def.attributes.iter().any(|attribute| listed_type(attribute).is_some());
+    let members = if lists && resource.path.root_collection().is_none() {
         tree.children(&resource.path)?
     } else {
         Vec::new()
@@ -22,7 +37,9 @@ pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<
 
     let mut complete = Representation::new(stored.resource_type);
     complete.attributes.reserve(def.attributes.len());
-    let id = stored.resource_type.id_attribute().map(|attribute| attribute.field.name);
+    // Of all collections only execInstances has one in the schema, and needs it as little as the others.
+    let id = stored.resource_type.id_attribute().filter(|_| def.category != Category::Collection);
+    let id = id.map(|attribute| attribute.field.name);
     for attribute in def.attributes {
         let name = attribute.field.name;
         let value = if Some(name) == id {
@@ -30,7 +47,8 @@ pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<
         } else if let Some(child) = referenced_child(def, attribute) {
             Some(Value::Text(tree.scl.address(&resource.path.child(child))))
         } else if let Some(member_type) = listed_type(attribute) {
-            let listed = members.iter().filter(|member| member.representation.resource_type == member_type);
+            let listed =
+                members.iter().filter(|member| member.representation.resource_type.is_a(member_type));
             Some(Value::References(listed.filter_map(|member| reference(tree.scl, &member.path)).collect()))
         } else {
             stored.get(name).cloned().or_else(|| empty_list(attribute))
@@ -138,7 +156,19 @@ pub fn listed_type(attribute: &AttributeDef) -> Option<ResourceType> {
 /// The child that a reference attribute addresses (`containersReference`: containers).
 pub(crate) fn referenced_child(def: &TypeDef, attribute: &AttributeDef) -> Option<&'static str> {
     let child = attribute.field.name.strip_suffix("Reference")?;
-    def.children.iter().find(|c| c.segment == child).map(|c| c.segment)
+    def.child(child).filter(|child| child.implicit).map(|child| child.segment)
+}
+
+/// Whether a resource of this type shows this attribute although none is stored.
+pub(crate) fn is_made(resource_type: ResourceType, name: &str) -> bool {
+    let is_id = resource_type.id_attribute().is_some_and(|id| id.field.name == name);
+    let def = resource_type.def();
+    is_id
+        || resource_type.attribute(name).is_some_and(|attribute| {
+            referenced_child(def, attribute).is_some()
+                || listed_type(attribute).is_some()
+                || empty_list(attribute).is_some()
+        })
 }
 
 /// Mandatory in responses, yet nobody set it.

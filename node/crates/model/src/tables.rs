@@ -97,6 +97,21 @@ pub struct FieldDef {
     /// Fields with the same non-empty group exclude each other.
     pub choice: &'static str,
     pub facet: &'static str,
+    /// `None`: only in V2.1.1.
+    pub v1: Option<V1Def>,
+}
+
+/// How V1.1.1 declares a field, as far as writing it depends on that.
+#[derive(Clone, Copy, Debug)]
+pub struct V1Def {
+    /// Its name there.
+    pub name: &'static str,
+    /// Its place in the order of emission there.
+    pub position: u32,
+    /// Its type there.
+    pub xsd_type: &'static str,
+    /// Whether it is in a namespace there.
+    pub qualified: bool,
 }
 
 /// One attribute of a resource type, with its modes.
@@ -116,6 +131,8 @@ pub struct ChildDef {
     pub segment: &'static str,
     /// For `{id}` the types it may be, for a collection the types it may contain.
     pub holds: &'static [ResourceType],
+    /// Made with its parent.
+    pub implicit: bool,
 }
 
 /// A resource type: its rows of types.csv, methods.csv, attributes.csv and tree.csv.
@@ -136,6 +153,8 @@ pub struct TypeDef {
     pub delete: Allowed,
     pub execute: Allowed,
     pub subscribable: bool,
+    /// Whether it may have announcements at other SCLs.
+    pub announceable: bool,
     /// In the order of emission.
     pub attributes: &'static [AttributeDef],
     pub children: &'static [ChildDef],
@@ -177,9 +196,32 @@ impl ResourceType {
         TYPES.iter().find(|t| t.name == name).map(|t| t.resource_type)
     }
 
+    /// The type of its announcements, if it is announceable.
+    pub fn announcement(self) -> Option<ResourceType> {
+        let named = |def: &&TypeDef| def.name.strip_suffix("Annc") == Some(self.name());
+        self.def().announceable.then(|| TYPES.iter().find(named).map(|def| def.resource_type))?
+    }
+
+    /// Whether it announces a resource of another SCL.
+    pub fn is_announcement(self) -> bool {
+        self.name().ends_with("Annc")
+    }
+
     /// The attribute of this name.
     pub fn attribute(self, name: &str) -> Option<&'static AttributeDef> {
         self.def().attributes.iter().find(|a| a.field.name == name)
+    }
+
+    /// Whether it is the other type, or one that `mgmtObj` or `parameters` stands for: those two mean every type that
+    /// specialises them (tree.csv). A locationContainer is no container in that sense.
+    pub fn is_a(self, other: ResourceType) -> bool {
+        let stands_for_more = matches!(other, ResourceType::MgmtObj | ResourceType::Parameters);
+        self == other || (stands_for_more && self.def().specialises == other.name())
+    }
+
+    /// Whether it holds contentInstances.
+    pub fn is_container(self) -> bool {
+        self.def().child("contentInstances").is_some()
     }
 
     /// The attribute that names the resource (`id`, `appId`, `sclId`), if the type has one.
@@ -187,6 +229,20 @@ impl ResourceType {
         self.def().attributes.iter().find(|a| {
             a.field.kind == FieldKind::XmlAttribute && matches!(a.field.name, "id" | "appId" | "sclId")
         })
+    }
+}
+
+impl TypeDef {
+    /// The collections that are made with a resource of this type.
+    pub fn collections(&self) -> impl Iterator<Item = ResourceType> {
+        let of = |child: &ChildDef| ResourceType::from_name(child.segment);
+        let found = self.children.iter().filter(|child| child.implicit).filter_map(of);
+        found.filter(|child| child.def().category == Category::Collection)
+    }
+
+    /// What may stand below under this segment (a fixed name or `{id}`).
+    pub fn child(&self, segment: &str) -> Option<&'static ChildDef> {
+        self.children.iter().find(|child| child.segment == segment)
     }
 }
 

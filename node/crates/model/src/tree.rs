@@ -2,8 +2,8 @@
 
 use crate::{
     Path, Representation, ResourceType, Scl, TreeView, Value,
+    announce::Announced,
     key::{Key, Range},
-    path::ROOT_COLLECTIONS,
     primitive::NotifyMedia,
     record::{Instance, InstancesState, Record, Resource},
 };
@@ -55,6 +55,16 @@ impl<'a, V: TreeView> Tree<'a, V> {
         }
     }
 
+    /// What is known of a resource's announcements.
+    pub fn announced(&self, path: &Path) -> Result<Option<Announced>, V::Error> {
+        let key = Key::announced(path);
+        match self.view.get(&key)? {
+            Some(Record::Announced(announced)) => Ok(Some(announced)),
+            Some(_) => Err(self.view.corrupt(&key.bytes)),
+            None => Ok(None),
+        }
+    }
+
     /// A stored number (`Record::Pointer`).
     pub fn pointer(&self, key: &Key) -> Result<Option<u64>, V::Error> {
         match self.view.get(key)? {
@@ -82,18 +92,11 @@ impl<'a, V: TreeView> Tree<'a, V> {
 
     /// sclBase and its collections, as they are before anybody changed them.
     fn provisioned(&self, path: &Path) -> Option<Resource> {
-        let resource_type = match path.segments() {
-            [] => ResourceType::SclBase,
-            [one] if ROOT_COLLECTIONS.contains(&one.as_str()) || one == "subscriptions" => {
-                ResourceType::from_name(one)?
-            }
-            [root, second] if ROOT_COLLECTIONS.contains(&root.as_str()) => {
-                let children = ResourceType::from_name(root)?.def().children;
-                let child = children.iter().find(|child| child.segment == second)?;
-                ResourceType::from_name(child.segment)?
-            }
-            _ => return None,
-        };
+        let mut resource_type = ResourceType::SclBase;
+        for segment in path.segments() {
+            let child = ResourceType::from_name(segment)?;
+            resource_type = resource_type.def().collections().find(|collection| *collection == child)?;
+        }
         let mut representation = Representation::new(resource_type);
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {

@@ -3,24 +3,34 @@
 //! Everything uncertain is decided here: names, times, defaults. What the tables can say (which attribute may or must
 //! stand in which primitive) they say; the rules of single types stand together in `rules`.
 
+mod announce;
 mod assigned;
 mod body;
+mod execute;
 mod name;
+mod quota;
 mod rules;
 
 use crate::{
-    Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive, ResourceType,
-    Scl, StatusCode, Timestamp, TreeView, Value,
+    Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
+    ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
+    command::QueueLimits,
     conditions,
-    primitive::Conditions,
+    group::{self, Verified},
+    holds::{self, Place},
+    key::Key,
+    partial::{self, Edit},
+    primitive::{Conditions, ReferencePoint},
     represent,
-    tables::Mode,
+    tables::{AttributeDef, Mode},
     tree::Tree,
 };
 
+pub use announce::announcement;
+
 /// What the operator allows; times in milliseconds, 0 = unlimited.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[allow(missing_docs)]
 pub struct Policy {
     pub expiration_default_ms: i64,
@@ -28,7 +38,21 @@ pub struct Policy {
     pub expiration_max_ms: i64,
     pub content_bytes_max: u64,
     pub instances_default: i64,
+    /// maxNrOfInstances and maxByteSize of a container are clipped to these.
+    pub instances_max: i64,
+    pub container_bytes_max: i64,
     pub subscriptions_per_resource_max: u32,
+    /// Named resources of one subtree; contentInstances are bounded by their container.
+    pub resources_per_subtree_max: u64,
+    pub search_strings_max: u32,
+    pub search_string_bytes_max: u32,
+    pub members_per_group_max: u32,
+    pub m2m_pocs_per_scl_max: u32,
+    /// Entries of any other list in a representation.
+    pub list_entries_max: u32,
+    /// What an application makes without saying where it is to be announced goes to all registered SCLs.
+    pub announce_all: bool,
+    pub channel: QueueLimits,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -44,9 +68,26 @@ pub fn command<V: TreeView>(
     request: RequestPrimitive,
     admission: &Admission,
 ) -> Result<Result<Command, Refusal>, V::Error> {
-    let stored = Stored::read(&Tree::new(view, scl), &admission.target)?;
+    group_command(view, scl, policy, at, id, request, admission, None)
+}
+
+/// The same for a write to a group whose members were checked.
+#[allow(clippy::type_complexity, clippy::too_many_arguments)]
+pub fn group_command<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    policy: &Policy,
+    at: Timestamp,
+    id: RequestId,
+    request: RequestPrimitive,
+    admission: &Admission,
+    verified: Option<&Verified>,
+) -> Result<Result<Command, Refusal>, V::Error> {
+    let tree = Tree::new(view, scl);
+    let mut stored = Stored::read(&tree, &admission.target)?;
+    stored.read_around(&tree, policy, &request, &admission.target)?;
     let entity = request.requesting_entity.clone();
-    let write = Write { scl, policy, at, stored };
+    let write = Write { scl, policy, at, stored, verified };
     let operation = write.operation(request, &admission.target);
     Ok(operation.map(|operation| Command { id, at, entity, operation }))
 }
@@ -63,6 +104,12 @@ struct Stored {
     parent: Option<ResourceType>,
     /// Subscriptions on what a subscriptions collection belongs to.
     subscriptions: u32,
+    /// Of a CREATE or EXECUTE: resources that the subtree has.
+    resources: u64,
+    /// Of a CREATE in m2mPocs: how many there are, counted as far as the policy asks.
+    m2m_pocs: usize,
+    /// announceTo of the application in whose own subtree the issuer, that application, writes.
+    announce_to: Option<Value>,
 }
 
 impl Stored {
@@ -81,9 +128,10 @@ impl Stored {
                     stored.etag = represent::instances_etag(&state);
                     stored.last_modified = Some(state.last_modified_time);
                 }
-                stored.parent = Some(ResourceType::Container);
                 stored.representation = tree.resource(&container)?.map(|container| container.representation);
+                stored.parent = stored.representation.as_ref().map(|container| container.resource_type);
             }
+            Target::Contact { .. } | Target::Poll { .. } => {}
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {
                     stored.etag = represent::etag(&resource);
@@ -95,8 +143,35 @@ impl Stored {
                     stored.subscriptions = subscriptions(tree, &above, stored.parent)?;
                 }
             }
+            Target::MembersContent { .. } => {}
         }
         Ok(stored)
+    }
+
+    /// What stands elsewhere in the same subtree.
+    fn read_around<V: TreeView>(
+        &mut self,
+        tree: &Tree<'_, V>,
+        policy: &Policy,
+        request: &RequestPrimitive,
+        target: &Target,
+    ) -> Result<(), V::Error> {
+        let (Target::Resource { path, .. } | Target::Attribute { path, .. }) = target else { return Ok(()) };
+        // A member of a root collection begins a subtree of its own.
+        if path.root_collection().is_none() && matches!(request.method, Method::Create | Method::Execute) {
+            self.resources = tree.pointer(&Key::resources(&path.subtree()))?.unwrap_or(0);
+        }
+        let in_pocs = matches!(target, Target::Resource { resource_type: ResourceType::M2mPocs, .. });
+        if in_pocs && request.method == Method::Create && policy.m2m_pocs_per_scl_max > 0 {
+            self.m2m_pocs = tree.children(path)?.len();
+        }
+        let root = path.subtree().path();
+        if tree.scl.local_path(&request.requesting_entity.0).is_some_and(|issuer| issuer == root)
+            && let Some(application) = tree.resource(&root)?
+        {
+            self.announce_to = application.representation.get("announceTo").cloned();
+        }
+        Ok(())
     }
 }
 
@@ -118,6 +193,8 @@ struct Write<'a> {
     policy: &'a Policy,
     at: Timestamp,
     stored: Stored,
+    /// What the front desk found out about the members of a group.
+    verified: Option<&'a Verified>,
 }
 
 impl Write<'_> {
@@ -134,9 +211,24 @@ impl Write<'_> {
                 let representation = body::resource(request.body, *resource_type)?;
                 self.update(path, representation, request.conditions)
             }
-            (Method::Update, Target::Attribute { path, resource_type, attribute, rest }) => {
-                let value = body::attribute(request.body, *resource_type, attribute, rest)?;
+            (Method::Update, Target::Attribute { path, resource_type, attribute, rest })
+                if rest.is_empty() =>
+            {
+                let value = body::attribute(request.body, writable(*resource_type, attribute)?)?;
                 self.update_attribute(path, attribute, value, request.conditions)
+            }
+            (Method::Delete, Target::Attribute { path, resource_type, attribute, rest })
+                if rest.is_empty() =>
+            {
+                self.remove_attribute(path, writable(*resource_type, attribute)?, request.conditions)
+            }
+            (
+                Method::Create | Method::Update | Method::Delete,
+                Target::Attribute { path, resource_type, attribute, rest },
+            ) => {
+                let def = writable(*resource_type, attribute)?;
+                let edit = self.edit(request.method, request.body, def, rest)?;
+                self.edit_attribute(path, def, rest.clone(), edit, request.conditions)
             }
             (Method::Delete, Target::Resource { path, .. }) => {
                 Ok(Operation::Delete { path: path.clone(), conditions: request.conditions })
@@ -144,9 +236,11 @@ impl Write<'_> {
             (Method::Delete, Target::Instance { .. }) => {
                 Ok(Operation::Delete { path: request.target, conditions: request.conditions })
             }
-            (Method::Create | Method::Delete, Target::Attribute { attribute, .. }) => {
-                Err(unsupported(format!("{attribute}: entries cannot be added or removed one by one")))
+            (Method::Notify | Method::Create | Method::Execute, Target::Contact { channel }) => {
+                let message = body::notification(request.body)?;
+                Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
             }
+            (Method::Execute, target) => self.execute(request.body, target),
             (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),
             (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),
             // `admit` lets no other pair through.
@@ -158,14 +252,18 @@ impl Write<'_> {
         &self,
         collection: &Path,
         collection_type: ResourceType,
-        request: RequestPrimitive,
+        mut request: RequestPrimitive,
     ) -> Result<Operation, Refusal> {
+        let body = std::mem::replace(&mut request.body, Body::None);
         let mut representation = match collection_type {
-            ResourceType::ContentInstances => body::instance(request.body)?,
-            _ => body::child(request.body)?,
+            ResourceType::ContentInstances => body::instance(body)?,
+            _ => body::child(body)?,
         };
         let resource_type = representation.resource_type;
-        name::kind(self.stored.parent, collection, collection_type, resource_type)?;
+        let segment = collection.name().unwrap_or_default();
+        let place = Place { above: self.stored.parent, holder: collection_type, segment };
+        holds::holds(place, resource_type)?;
+        assigned::before_create(&mut representation);
         modes(&representation, |attribute| attribute.create)?;
 
         let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
@@ -179,8 +277,12 @@ impl Write<'_> {
             });
         }
 
-        if resource_type == ResourceType::Subscription {
-            rules::subscription_count(self.policy, self.stored.subscriptions)?;
+        let name = id.unwrap_or_else(|| self.drawn_name());
+        let path = collection.child(name);
+        self.admit_one_more(resource_type)?;
+        if resource_type == ResourceType::Application && request.reference_point == ReferencePoint::Mid {
+            let why = "application: registers with its own SCL, not over mId";
+            return Err(Refusal::new(StatusCode::Forbidden, why));
         }
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {
@@ -188,14 +290,26 @@ impl Write<'_> {
             }
         }
         self.settle(&mut representation, |attribute| attribute.create)?;
-        assigned::at_create(&mut representation, &request.requesting_entity);
-        rules::check(self.scl, &representation)?;
-        let name = id.unwrap_or_else(|| format!("{:016x}", self.policy.name_seed));
-        Ok(Operation::Create {
-            path: collection.child(name),
-            representation,
-            notify_media: request.notify_media,
-        })
+        if resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
+        rules::check(self.scl, self.policy, &representation)?;
+        assigned::at_create(self.scl, &path, &request, &mut representation);
+        Ok(Operation::Create { path, representation, notify_media: request.notify_media })
+    }
+
+    /// The quotas of what is there already.
+    fn admit_one_more(&self, resource_type: ResourceType) -> Result<(), Refusal> {
+        quota::resources(self.policy, self.stored.resources)?;
+        match resource_type {
+            ResourceType::Subscription => quota::subscriptions(self.policy, self.stored.subscriptions),
+            ResourceType::M2mPoc => quota::m2m_pocs(self.policy, self.stored.m2m_pocs),
+            _ => Ok(()),
+        }
+    }
+
+    fn drawn_name(&self) -> String {
+        format!("{:016x}", self.policy.name_seed)
     }
 
     fn update(
@@ -206,7 +320,10 @@ impl Write<'_> {
     ) -> Result<Operation, Refusal> {
         modes(&representation, |attribute| attribute.update)?;
         self.settle(&mut representation, |attribute| attribute.update)?;
-        rules::check(self.scl, &representation)?;
+        if representation.resource_type == ResourceType::Group {
+            group::assign(&mut representation, self.verified);
+        }
+        rules::check(self.scl, self.policy, &representation)?;
         Ok(Operation::Update { path: path.clone(), representation, conditions })
     }
 
@@ -221,20 +338,102 @@ impl Write<'_> {
             Value::Datetime(wanted) if attribute == "expirationTime" => {
                 Value::Datetime(self.expiration(Some(wanted))?.unwrap_or(wanted))
             }
-            other => other,
+            other => assigned::within_policy(self.scl, self.policy, attribute, other),
         };
+        if attribute == "members"
+            && let Some(verified) = self.verified
+        {
+            let max = self.stored.representation.as_ref().and_then(|group| group.long("maxNrOfMembers"));
+            group::check_count(verified.members.len(), max)?;
+            return Ok(Operation::UpdateMembers {
+                group: path.clone(),
+                verified: verified.clone(),
+                conditions,
+            });
+        }
         if let Some(mut after) = self.stored.representation.clone() {
             after.set(attribute, value.clone());
-            rules::check(self.scl, &after)?;
+            rules::check(self.scl, self.policy, &after)?;
         }
         Ok(Operation::UpdateAttribute { path: path.clone(), attribute, value, conditions })
+    }
+
+    /// What is asked below an attribute. An entry without an id gets one here, so that it can be addressed.
+    fn edit(
+        &self,
+        method: Method,
+        sent: Body,
+        def: &'static AttributeDef,
+        at: &[String],
+    ) -> Result<Edit, Refusal> {
+        if method == Method::Delete {
+            return Ok(Edit::Remove);
+        }
+        let field = partial::field_at(&def.field, at).ok_or_else(Refusal::not_found)?;
+        if method == Method::Update {
+            let mut value = body::element(sent, field)?;
+            let is_entry = at.split_last().is_some_and(|(_, above)| {
+                partial::field_at(&def.field, above).is_some_and(|above| partial::entry(above).is_some())
+            });
+            if let (true, Some(name)) = (is_entry, at.last()) {
+                body::keep_name(&mut value, field, name)?;
+            }
+            return Ok(Edit::Put(value));
+        }
+        let Some(entry) = partial::entry(field) else {
+            return Err(Refusal::attribute(field.name, "is no list that an entry could be added to"));
+        };
+        let mut value = body::element(sent, entry)?;
+        if partial::entry_name(&value).is_none() {
+            body::keep_name(&mut value, entry, &format!("{:016x}", self.policy.name_seed))?;
+        }
+        Ok(Edit::Add(value))
+    }
+
+    /// Tried on what is stored now, so that the rules can speak; `apply` does it on what is stored then.
+    fn edit_attribute(
+        &self,
+        path: &Path,
+        def: &'static AttributeDef,
+        at: Vec<String>,
+        edit: Edit,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        let attribute = def.field.name;
+        let mut after = self.stored.representation.clone().ok_or_else(Refusal::not_found)?;
+        match partial::edited(def, after.get(attribute), &at, &edit)? {
+            Some(value) => after.set(attribute, value),
+            None => drop(after.remove(attribute)),
+        }
+        rules::check(self.scl, self.policy, &after)?;
+        Ok(Operation::EditAttribute { path: path.clone(), attribute, at, edit, conditions })
+    }
+
+    /// DELETE of an attribute does what an UPDATE does that leaves it out (D-12): it is removed or reset.
+    fn remove_attribute(
+        &self,
+        path: &Path,
+        def: &'static AttributeDef,
+        conditions: Conditions,
+    ) -> Result<Operation, Refusal> {
+        let attribute = def.field.name;
+        let stored = self.stored.representation.as_ref().ok_or_else(Refusal::not_found)?;
+        partial::edited(def, stored.get(attribute), &[], &Edit::Remove)?;
+        let reset = match attribute {
+            "expirationTime" => self.expiration(None)?.map(Value::Datetime),
+            _ => assigned::default(self.policy, def, None),
+        };
+        match reset {
+            Some(value) => self.update_attribute(path, attribute, value, conditions),
+            None => self.edit_attribute(path, def, Vec::new(), Edit::Remove, conditions),
+        }
     }
 
     /// Negotiates expirationTime and gives the attributes that were left out their defaults.
     fn settle(
         &self,
         representation: &mut Representation,
-        mode: fn(&crate::tables::AttributeDef) -> Mode,
+        mode: fn(&AttributeDef) -> Mode,
     ) -> Result<(), Refusal> {
         for attribute in representation.resource_type.def().attributes {
             if !matches!(mode(attribute), Mode::Optional | Mode::Mandatory | Mode::MandatoryIfAssigned) {
@@ -242,14 +441,14 @@ impl Write<'_> {
             }
             let name = attribute.field.name;
             let value = if name == "expirationTime" {
-                // Where every response has one, unlimited is said by the last dateTime of four-digit years.
+                // Where every response has one, unlimited is said by the last day of four-digit years.
                 let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
                 let expiration = self.expiration(representation.datetime(name))?;
                 expiration.or(unlimited).map(Value::Datetime)
-            } else if representation.get(name).is_none() {
-                assigned::default(self.policy, attribute)
+            } else if let Some(sent) = representation.remove(name) {
+                Some(assigned::within_policy(self.scl, self.policy, name, sent))
             } else {
-                None
+                assigned::default(self.policy, attribute, self.stored.announce_to.as_ref())
             };
             if let Some(value) = value {
                 representation.set(name, value);
@@ -278,14 +477,20 @@ impl Write<'_> {
     }
 }
 
-/// 9999-12-31T23:59:59Z.
-const FAR_FUTURE: Timestamp = Timestamp(253_402_300_799_000);
+/// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
+const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
+
+/// An attribute that an UPDATE may change.
+fn writable(resource_type: ResourceType, attribute: &str) -> Result<&'static AttributeDef, Refusal> {
+    let def = resource_type.attribute(attribute).ok_or_else(Refusal::not_found)?;
+    match def.update {
+        Mode::NotPermitted | Mode::NotApplicable => Err(Refusal::attribute(attribute, "cannot be updated")),
+        _ => Ok(def),
+    }
+}
 
 /// What must be there is, what must not is not.
-fn modes(
-    representation: &Representation,
-    mode: fn(&crate::tables::AttributeDef) -> Mode,
-) -> Result<(), Refusal> {
+fn modes(representation: &Representation, mode: fn(&AttributeDef) -> Mode) -> Result<(), Refusal> {
     for attribute in representation.resource_type.def().attributes {
         let name = attribute.field.name;
         match (mode(attribute), representation.get(name)) {

@@ -8,7 +8,7 @@ use banyan_codec::{Expect, Format, Limits, decode};
 use banyan_model::{Body, Representation, Value};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use std::{future, io, net::SocketAddr};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
@@ -71,7 +71,7 @@ struct Desk {
 
 impl Service for Desk {
     async fn call(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
-        let mut response = Response::new(Full::default());
+        let mut response = Response::default();
         *response.status_mut() = self.take(request).await;
         response
     }

@@ -16,7 +16,7 @@ use banyan_model::{
 };
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::{future, io, sync::Arc, time::Duration};
@@ -62,7 +62,7 @@ impl Service for Pretender {
         let (from, content_type) = (header(header::FROM), header(header::CONTENT_TYPE));
         let path = head.uri.path().to_owned();
         let (status, body) = self.answer(&head.method, &path, &from, &content_type, body).await;
-        let mut response = Response::new(Full::new(body));
+        let mut response = Response::new(body.into());
         *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
         response
     }

@@ -6,13 +6,17 @@
 
 use crate::{convert::*, v1};
 use banyan_model::{
-    Command, Content, Entity, Operation, Path, Representation, RequestId, ResourceType, StatusCode,
-    Timestamp, Value,
+    Command, Content, Entity, Execution, Operation, Path, Representation, RequestId, ResourceType,
+    StatusCode, Timestamp, Value,
+    announce::{Announced, Announcement, Done, Standing},
+    command::QueueLimits,
+    group::Verified,
     outbox::{Message as Promise, Notification, OutboxEntry},
+    partial::Edit,
     path::Slot,
     placement::{NodeId, ShardId, ShardMap},
     primitive::{Conditions, NotifyMedia},
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
 };
@@ -181,7 +185,62 @@ fn operations() -> Vec<(&'static str, Operation)> {
                 conditions: conditions(),
             },
         ),
+        (
+            "enqueue",
+            Operation::Enqueue {
+                channel: channel(),
+                message: notify_body(),
+                limits: QueueLimits { entries_max: 1_000, octets_max: 300 },
+            },
+        ),
+        ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
+        (
+            "edit_attribute_add",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "searchStrings",
+                at: Vec::new(),
+                edit: Edit::Add(Value::Text("x".to_owned())),
+                conditions: conditions(),
+            },
+        ),
+        (
+            "edit_attribute_put",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "announceTo",
+                at: vec!["activated".to_owned()],
+                edit: Edit::Put(Value::Bool(true)),
+                conditions: Conditions::default(),
+            },
+        ),
+        (
+            "edit_attribute_remove",
+            Operation::EditAttribute {
+                path: path(),
+                attribute: "searchStrings",
+                at: vec!["a/b".to_owned()],
+                edit: Edit::Remove,
+                conditions: Conditions::default(),
+            },
+        ),
         ("delete", Operation::Delete { path: path(), conditions: Conditions::default() }),
+        (
+            "update_members",
+            Operation::UpdateMembers {
+                group: path(),
+                verified: Verified {
+                    members: vec!["/m2m/containers/c".to_owned()],
+                    member_type: Some("MIXED".to_owned()),
+                    validated: true,
+                },
+                conditions: conditions(),
+            },
+        ),
+        (
+            "remove_members",
+            Operation::RemoveMembers { group: path(), members: vec!["/m2m/containers/c".to_owned()] },
+        ),
         ("expire", Operation::Expire),
         (
             "acknowledge",
@@ -191,7 +250,38 @@ fn operations() -> Vec<(&'static str, Operation)> {
             "end_subscription",
             Operation::EndSubscription { path: path(), final_status: Some(StatusCode::Expired) },
         ),
+        (
+            "execute_command",
+            Operation::Execute(Execution::Command {
+                path: path().child("execInstances").child("x"),
+                representation: {
+                    let mut instance = Representation::new(ResourceType::ExecInstance);
+                    instance.set("execStatus", Value::Text("INITIATED".into()));
+                    instance
+                },
+            }),
+        ),
+        ("execute_cancel", Operation::Execute(Execution::Cancel { path: path() })),
+        ("execute_action", Operation::Execute(Execution::Action { path: path(), attribute: "reboot" })),
         ("end_subscription_silently", Operation::EndSubscription { path: path(), final_status: None }),
+        (
+            "announcement_stands",
+            Operation::AnnouncementDone {
+                path: path(),
+                sequence: 300,
+                scl: "gw1".to_owned(),
+                done: Done::Stands(standing()),
+            },
+        ),
+        (
+            "announcement_refused",
+            Operation::AnnouncementDone {
+                path: path(),
+                sequence: 300,
+                scl: "gw1".to_owned(),
+                done: Done::Refused,
+            },
+        ),
         (
             "collection_changed",
             Operation::CollectionChanged {
@@ -202,6 +292,17 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
     ]
+}
+
+fn channel() -> Path {
+    Path::parse("applications/a%20b/notificationChannels/nc").expect("a path")
+}
+
+fn notify_body() -> Struct {
+    let status = ("statusCode", Value::Text("STATUS_OK".to_owned()));
+    let bytes = Bytes::from_static(b"<m2m:container/>");
+    let representation = Value::Binary { content_type: Some("application/xml".to_owned()), bytes };
+    Struct { name: "Notify", fields: vec![status, ("representation", representation)] }
 }
 
 fn records() -> Vec<(&'static str, Record)> {
@@ -274,11 +375,36 @@ fn records() -> Vec<(&'static str, Record)> {
                 message: Promise::CollectionChanged { collection: "applications" },
             }),
         ),
+        (
+            "outbox_announce",
+            Record::Outbox(OutboxEntry { queue: path(), sequence: 1, at: AT, message: Promise::Announce }),
+        ),
+        (
+            "announced",
+            Record::Announced(Announced {
+                resource_type: ResourceType::Container,
+                entity: "/m2m/applications/meterReader".to_owned(),
+                at: vec![
+                    Announcement { scl: "gw1".to_owned(), stands: Some(standing()) },
+                    Announcement { scl: "gw2".to_owned(), stands: None },
+                ],
+            }),
+        ),
         ("reply", Record::Reply(Bytes::from_static(b"\x08\x02reply"))),
         ("session", Record::Session { last_used: AT, acked_below: 298, highest: 301 }),
         ("due", Record::Due { path: path() }),
         ("listed", Record::Listed { slot: Slot(0x0123_4567_89ab_cdef) }),
+        ("channel", Record::Channel(ChannelState { next: 300, waiting: 2, octets: 1_000 })),
+        ("queued", Record::Queued(QueuedMessage { at: AT, message: notify_body() })),
     ]
+}
+
+fn standing() -> Standing {
+    Standing {
+        uri: "http://gw1.example.org/m2m/scls/nscl/containers/DATAAnnc".to_owned(),
+        digest: 0x0123_4567_89ab_cdef,
+        expiration: Some(AT),
+    }
 }
 
 /// A representation that no type has, with a value of each kind.

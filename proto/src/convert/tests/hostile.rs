@@ -116,7 +116,7 @@ fn a_request_is_no_deeper_than_what_it_becomes_may_be() {
 
 #[test]
 fn an_unsound_target_is_refused() {
-    for segment in ["", ".", "..", "a/b", "a\0", &"x".repeat(257)] {
+    for segment in ["", ".", "..", "a\0", &"x".repeat(257)] {
         let target = Path::from_segments(vec!["applications".to_owned(), segment.to_owned()]);
         let request = RequestPrimitive { target, ..request(Body::None) };
         assert_eq!(

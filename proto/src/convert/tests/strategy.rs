@@ -1,14 +1,18 @@
 //! Any model value, within what the tables name.
 
 use banyan_model::{
-    Body, Command, Content, Entity, Method, Operation, Path, Refusal, Representation, RequestId,
+    Body, Command, Content, Entity, Execution, Method, Operation, Path, Refusal, Representation, RequestId,
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
+    announce::{Announced, Announcement, Done, Standing},
+    command::QueueLimits,
     filter::FilterCriteria,
+    group::Verified,
     outbox::{Message, Notification, OutboxEntry},
+    partial::Edit,
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
     primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
-    record::{Instance, InstancesState, Record, Resource},
+    record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     tables,
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
@@ -147,6 +151,10 @@ fn conditions() -> impl Strategy<Value = Conditions> {
     )
 }
 
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![value().prop_map(Edit::Add), value().prop_map(Edit::Put), Just(Edit::Remove)]
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         (path(), representation(), media()).prop_map(|(path, representation, notify_media)| {
@@ -161,15 +169,73 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), name(), value(), conditions()).prop_map(|(path, attribute, value, conditions)| {
             Operation::UpdateAttribute { path, attribute, value, conditions }
         }),
+        (path(), vec(text(), 0..4), option::of(text()), any::<bool>(), conditions()).prop_map(
+            |(group, members, member_type, validated, conditions)| Operation::UpdateMembers {
+                group,
+                verified: Verified { members, member_type, validated },
+                conditions,
+            },
+        ),
+        (path(), vec(text(), 0..4)).prop_map(|(group, members)| Operation::RemoveMembers { group, members }),
+        (path(), name(), vec(text(), 0..3), edit(), conditions()).prop_map(
+            |(path, attribute, at, edit, conditions)| Operation::EditAttribute {
+                path,
+                attribute,
+                at,
+                edit,
+                conditions
+            }
+        ),
         (path(), conditions()).prop_map(|(path, conditions)| Operation::Delete { path, conditions }),
         Just(Operation::Expire),
         (path(), any::<u64>()).prop_map(|(queue, up_to)| Operation::Acknowledge { queue, up_to }),
         (path(), option::of(status()))
             .prop_map(|(path, final_status)| Operation::EndSubscription { path, final_status }),
+        execution().prop_map(Operation::Execute),
+        (path(), any::<u64>(), text(), announcement_done()).prop_map(|(path, sequence, scl, done)| {
+            Operation::AnnouncementDone { path, sequence, scl, done }
+        }),
+        (path(), structure(), any::<u64>(), any::<u64>()).prop_map(
+            |(channel, message, entries_max, octets_max)| {
+                let limits = QueueLimits { entries_max, octets_max };
+                Operation::Enqueue { channel, message, limits }
+            }
+        ),
+        (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
     ]
+}
+
+fn execution() -> impl Strategy<Value = Execution> {
+    prop_oneof![
+        (path(), representation())
+            .prop_map(|(path, representation)| Execution::Command { path, representation }),
+        path().prop_map(|path| Execution::Cancel { path }),
+        (path(), name()).prop_map(|(path, attribute)| Execution::Action { path, attribute }),
+    ]
+}
+
+fn standing() -> impl Strategy<Value = Standing> {
+    (text(), any::<u64>(), option::of(time())).prop_map(|(uri, digest, expiration)| Standing {
+        uri,
+        digest,
+        expiration,
+    })
+}
+
+fn announcement_done() -> impl Strategy<Value = Done> {
+    prop_oneof![standing().prop_map(Done::Stands), Just(Done::Gone), Just(Done::Refused), Just(Done::Kept),]
+}
+
+fn announced() -> impl Strategy<Value = Announced> {
+    let at = (text(), option::of(standing())).prop_map(|(scl, stands)| Announcement { scl, stands });
+    (resource_type(), text(), vec(at, 0..4)).prop_map(|(resource_type, entity, at)| Announced {
+        resource_type,
+        entity,
+        at,
+    })
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {
@@ -218,6 +284,7 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
             notification
         }),
         collection().prop_map(|collection| Message::CollectionChanged { collection }),
+        Just(Message::Announce),
     ];
     (path(), any::<u64>(), time(), message).prop_map(|(queue, sequence, at, message)| OutboxEntry {
         queue,
@@ -270,6 +337,10 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         }),
         path().prop_map(|path| Record::Due { path }),
         any::<u64>().prop_map(|slot| Record::Listed { slot: Slot(slot) }),
+        announced().prop_map(Record::Announced),
+        any::<[u64; 3]>()
+            .prop_map(|[next, waiting, octets]| { Record::Channel(ChannelState { next, waiting, octets }) }),
+        (time(), structure()).prop_map(|(at, message)| Record::Queued(QueuedMessage { at, message })),
     ]
 }
 

@@ -5,26 +5,34 @@ use super::{
     accept::Accept,
     conditions, criteria,
     intake::{self, Budget},
+    outgoing,
     response::{self, Dress},
-    target,
+    target, via,
 };
 use crate::{
     Handler,
+    handler::Exchange,
     identity::{Identity, Peer},
 };
-use banyan_codec::{Format, Limits};
+use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
-    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia,
+    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, group,
+    primitive::NotifyMedia,
 };
-use http::{Request, request::Parts};
+use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
 use std::time::Duration;
+
+/// groupRequestIdentifier as a header.
+const GROUP_REQUEST: &str = "x-etsi-grouprequestidentifier";
 
 /// What the mapping has to know.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
     /// What this SCL calls itself: sclBase path and the authorities that mean it (none: all).
     pub scl: Scl,
+    /// The edition in which documents are written. Default V2.1.1.
+    pub edition: Edition,
     /// What one body may cost; `bytes_max` is the limit behind 413.
     pub limits: Limits,
     /// From the header to the end of the body. Default 30 s.
@@ -38,6 +46,7 @@ impl Config {
     pub fn new(scl: Scl) -> Config {
         Config {
             scl,
+            edition: Edition::default(),
             limits: Limits::default(),
             body_timeout: Duration::from_secs(30),
             bodies_bytes_max: 256 << 20,
@@ -61,19 +70,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         Binding { handler, identity, config, budget }
     }
 
-    async fn answer(
-        &self,
-        head: &Parts,
-        body: Incoming,
-        peer: &Peer,
-        dress: &mut Dress,
-    ) -> ResponsePrimitive {
+    async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> Exchange {
         let read = self.read(head, body, peer, dress).await;
         let (request, _share) = match read {
             Ok(read) => read,
-            Err(refused) => return *refused,
+            Err(refused) => return (*refused).into(),
         };
-        self.handler.handle(request).await
+        self.handler.exchange(request).await
     }
 
     /// Makes the primitive, or the answer to a request that cannot become one. The body's share of the budget is
@@ -98,8 +101,17 @@ impl<H: Handler, I: Identity> Binding<H, I> {
 
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
+            via: passed_on(scl, &head.headers)?,
+            group_request: group_request(&head.headers)?,
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
+        // No header has a name for it in the standard; this one is private to implementations.
+        primitive.group_request =
+            head.headers.get(GROUP_REQUEST).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        if group::leads_to_members(&primitive.target) && dress.format == Format::Json {
+            // The members' answers are documents within the answer. A body that is one decides below.
+            primitive.notify_media = NotifyMedia::Json;
+        }
         let mut share = None;
         match method {
             Method::Retrieve => primitive.filter = criteria::read(head.uri.query().unwrap_or_default()),
@@ -110,8 +122,10 @@ impl<H: Handler, I: Identity> Binding<H, I> {
                 primitive.body =
                     intake::decode(&head.method, &primitive.target, &head.headers, &taken.bytes, limits);
                 share = Some(taken);
-                if intake::format(&head.headers) == Some(Format::Json) {
-                    primitive.notify_media = NotifyMedia::Json;
+                match intake::format(&head.headers) {
+                    Some(Format::Json) => primitive.notify_media = NotifyMedia::Json,
+                    Some(Format::Xml) => primitive.notify_media = NotifyMedia::Xml,
+                    None => {}
                 }
                 if method == Method::Create {
                     primitive.method = intake::post(&primitive.body);
@@ -147,6 +161,7 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
         let chosen = accept.choose(preferred);
         let mut dress = Dress {
             format: chosen.unwrap_or(preferred),
+            edition: self.config.edition,
             acceptable: chosen.is_some(),
             accept,
             secure: peer.secure,
@@ -154,14 +169,38 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             challenge: self.identity.challenge(),
             retrieve: head.method == http::Method::GET,
         };
-        let answer = self.answer(&head, body, peer, &mut dress).await;
-        response::write(answer, &dress)
+        let Exchange { response: answer, handed } = self.answer(&head, body, peer, &mut dress).await;
+        let mut response = response::write(answer, &dress);
+        if let Some(handed) = handed
+            && response.status() == http::StatusCode::OK
+        {
+            response.body_mut().tell(handed);
+        }
+        response
     }
 }
 
 /// Whether a path may lead to raw content, which is answered in its own media type whatever our formats are.
 fn addresses_content(target: &Path) -> bool {
     target.segments().iter().skip(1).any(|segment| segment == "content")
+}
+
+/// The SCLs before us; we must not be among them.
+fn passed_on(scl: &Scl, headers: &HeaderMap) -> Result<Vec<String>, Box<ResponsePrimitive>> {
+    let via = via::read(headers);
+    match via.contains(&scl.id) {
+        true => Err(refused(Refusal::new(StatusCode::BadRequest, "Via: a loop, this SCL has passed it on"))),
+        false => Ok(via),
+    }
+}
+
+fn group_request(headers: &HeaderMap) -> Result<Option<String>, Box<ResponsePrimitive>> {
+    let Some(value) = headers.get(outgoing::GROUP_REQUEST) else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim).filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| {
+        refused(Refusal::new(StatusCode::BadRequest, "X-etsi-groupRequestIdentifier: not visible ASCII"))
+    })?;
+    Ok(Some(text.to_owned()))
 }
 
 fn refused(refusal: Refusal) -> Box<ResponsePrimitive> {

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub(super) fn read(headers: &HeaderMap) -> Conditions {
     Conditions {
-        if_match: tags(headers, header::IF_MATCH),
-        if_none_match: tags(headers, header::IF_NONE_MATCH),
-        if_modified_since: date(headers, header::IF_MODIFIED_SINCE),
-        if_unmodified_since: date(headers, header::IF_UNMODIFIED_SINCE),
+        if_match: read_tags(headers, header::IF_MATCH),
+        if_none_match: read_tags(headers, header::IF_NONE_MATCH),
+        if_modified_since: read_date(headers, header::IF_MODIFIED_SINCE),
+        if_unmodified_since: read_date(headers, header::IF_UNMODIFIED_SINCE),
     }
 }
 
@@ -21,7 +21,7 @@ pub(super) fn http_date(at: Timestamp) -> Option<String> {
     (seconds <= LAST).then(|| httpdate::fmt_http_date(time))
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
+pub(super) fn read_date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
     let text = headers.get(name)?.to_str().ok()?;
     let parsed = httpdate::parse_http_date(text).ok().and_then(|time: SystemTime| {
         let millis = time.duration_since(UNIX_EPOCH).ok()?.as_millis();
@@ -32,7 +32,7 @@ fn date(headers: &HeaderMap, name: HeaderName) -> Option<Timestamp> {
 }
 
 /// Entity tags without quotes and without the weakness mark, which means nothing for opaque eTags; `*` as itself.
-fn tags(headers: &HeaderMap, name: HeaderName) -> Vec<String> {
+pub(super) fn read_tags(headers: &HeaderMap, name: HeaderName) -> Vec<String> {
     let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     texts.flat_map(list).collect()
 }

@@ -35,6 +35,50 @@ pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
     Ok(criteria)
 }
 
+/// The query that `read` makes these criteria of; empty when there are none.
+pub(super) fn write(criteria: &FilterCriteria) -> String {
+    let FilterCriteria {
+        if_modified_since,
+        if_unmodified_since,
+        if_none_match,
+        attribute_accessor,
+        search_string,
+        created_after,
+        created_before,
+        size_from,
+        size_until,
+        content_type,
+        meta_data_only,
+        search_prefix,
+        max_size,
+    } = criteria;
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for (name, at) in [
+        ("ifModifiedSince", if_modified_since),
+        ("ifUnmodifiedSince", if_unmodified_since),
+        ("createdAfter", created_after),
+        ("createdBefore", created_before),
+    ] {
+        pairs.extend(at.map(|at| (name, at.to_string())));
+    }
+    for (name, number) in [("sizeFrom", size_from), ("sizeUntil", size_until), ("maxSize", max_size)] {
+        pairs.extend(number.map(|number| (name, number.to_string())));
+    }
+    for (name, text) in [("attributeAccessor", attribute_accessor), ("searchPrefix", search_prefix)] {
+        pairs.extend(text.iter().map(|text| (name, text.clone())));
+    }
+    for (name, texts) in
+        [("ifNoneMatch", if_none_match), ("searchString", search_string), ("contentType", content_type)]
+    {
+        pairs.extend(texts.iter().map(|text| (name, text.clone())));
+    }
+    if *meta_data_only {
+        pairs.push(("metaDataOnly", "true".to_owned()));
+    }
+    let written = pairs.into_iter().map(|(name, value)| format!("{name}={}", percent::encode(&value)));
+    written.collect::<Vec<_>>().join("&")
+}
+
 fn once<T>(slot: &mut Option<T>, name: &str, value: T) -> Result<(), Refusal> {
     match slot.replace(value) {
         Some(_) => Err(refuse(name, "given twice")),
@@ -91,8 +135,10 @@ mod tests {
             meta_data_only: true,
             ..FilterCriteria::default()
         };
+        assert_eq!(read(&write(&expected)).as_ref(), Ok(&expected), "{}", write(&expected));
         assert_eq!(criteria, Ok(expected));
         assert_eq!(read(""), Ok(FilterCriteria::default()));
+        assert_eq!(write(&FilterCriteria::default()), "");
     }
 
     #[test]

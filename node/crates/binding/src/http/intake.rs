@@ -124,12 +124,14 @@ pub(super) fn decode(
     }
 }
 
-/// What a POST asks for (bindings.md 2): a notify body notifies, no body executes, anything else creates.
+/// What a POST asks for (bindings.md 2): a notify body notifies, no body or the arguments of a command alone execute,
+/// anything else creates.
 pub(super) fn post(body: &Body) -> Method {
     const NOTIFICATIONS: [&str; 4] = ["notify", "notifyCollection", "requestNotify", "responseNotify"];
     let root = |name| tables::struct_def(name).map_or("", |def| def.root_element);
     match body {
         Body::None => Method::Execute,
+        Body::Attribute { name, .. } if name == "execReqArgs" => Method::Execute,
         Body::Message(message) if NOTIFICATIONS.contains(&root(message.name)) => Method::Notify,
         _ => Method::Create,
     }

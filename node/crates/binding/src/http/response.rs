@@ -1,16 +1,16 @@
 //! An answer's way out: status line, headers, body (bindings.md 3.1 and 4).
 
 use super::{Response, accept::Accept, conditions::http_date};
-use banyan_codec::{Format, encode_body, error_info};
+use banyan_codec::{Edition, Format, Style, encode_body, error_info};
 use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use http_body_util::Full;
 
 /// What an answer needs to know of its request.
 pub(super) struct Dress {
     /// The negotiated format, or the default where none is acceptable.
     pub(super) format: Format,
+    pub(super) edition: Edition,
     /// Whether `format` is acceptable.
     pub(super) acceptable: bool,
     pub(super) accept: Accept,
@@ -60,7 +60,8 @@ pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
         Some(refused) => refused,
         None => answer,
     };
-    let body = document(&answer, dress.format);
+    let style = Style { format: dress.format, edition: dress.edition };
+    let body = document(&answer, style);
     let status = match (answer.status, &body) {
         (StatusCode::Ok, None) => http::StatusCode::NO_CONTENT,
         (status, _) => http_status(status),
@@ -70,7 +71,7 @@ pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
     headers(&answer, dress, status, response.headers_mut());
     if let Some((content_type, bytes)) = body {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        *response.body_mut() = Full::new(bytes);
+        *response.body_mut() = bytes.into();
     }
     response
 }
@@ -93,20 +94,20 @@ fn unacceptable(answer: &ResponsePrimitive, dress: &Dress) -> Option<ResponsePri
 }
 
 /// The body with its Content-Type: the resource, the content, or for every error an errorInfo.
-fn document(answer: &ResponsePrimitive, format: Format) -> Option<(HeaderValue, Bytes)> {
-    let ours = || HeaderValue::from_static(format.media_type());
+fn document(answer: &ResponsePrimitive, style: Style) -> Option<(HeaderValue, Bytes)> {
+    let ours = || HeaderValue::from_static(style.format.media_type());
     if let Body::Raw { content_type, bytes } = &answer.body {
         let stored = HeaderValue::from_str(content_type);
         // A stored type that is no header value came in by XML, where anything may stand.
         let content_type = stored.unwrap_or(HeaderValue::from_static("application/octet-stream"));
         return Some((content_type, bytes.clone()));
     }
-    if let Some(bytes) = encode_body(format, &answer.body) {
+    if let Some(bytes) = encode_body(style, &answer.body) {
         return Some((ours(), bytes));
     }
     match answer.status {
         StatusCode::Ok | StatusCode::Created | StatusCode::Accepted | StatusCode::NotModified => None,
-        status => Some((ours(), error_info(format, status, &answer.info))),
+        status => Some((ours(), error_info(style, status, &answer.info))),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 mod bench;
+mod calling;
 
 mod credentials;
 mod hostile;

@@ -69,6 +69,16 @@ async fn verbs_become_methods() {
     bench
         .check(
             &format!(
+                "POST /m2m/scls/s/mgmtObjs/m {head}\nContent-Type: application/xml\n\n\
+                 <m2m:execReqArgs xmlns:m2m=\"http://uri.etsi.org/m2m\"/>"
+            ),
+            "204
+             > Execute /scls/s/mgmtObjs/m by /m2m/applications/a: attribute execReqArgs=Struct(Struct { name: \"ExecReqArgsList\", fields: [] })",
+        )
+        .await;
+    bench
+        .check(
+            &format!(
                 "POST /m2m/containers/c/contentInstances {head}\nContent-Type: application/xml\n\n\
                  <m2m:notify xmlns:m2m=\"http://uri.etsi.org/m2m\"><m2m:statusCode>STATUS_OK</m2m:statusCode>\
                  <subscriptionReference>http://h/m2m/subscriptions/s</subscriptionReference></m2m:notify>"

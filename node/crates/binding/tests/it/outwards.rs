@@ -6,7 +6,7 @@ use banyan_binding::{
 };
 use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::{
     collections::BTreeSet,
@@ -29,8 +29,8 @@ impl Service for Echo {
         let body = request.into_body().collect().await.unwrap().to_bytes();
         match path.as_str() {
             "/silent" => std::future::pending().await,
-            "/large" => Response::new(Full::new(Bytes::from(vec![b'x'; 2_000]))),
-            _ => Response::new(Full::new(body)),
+            "/large" => Response::new(Bytes::from(vec![b'x'; 2_000]).into()),
+            _ => Response::new(body.into()),
         }
     }
 }

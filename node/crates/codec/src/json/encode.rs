@@ -2,7 +2,7 @@
 
 use super::{CHILDREN, TEXT};
 use crate::{
-    lexical,
+    Edition, lexical,
     schema::{self, Fields},
 };
 use banyan_model::{
@@ -13,24 +13,24 @@ use banyan_model::{
 use std::fmt::Write as _;
 
 /// A whole document for a resource, named after its type.
-pub(crate) fn representation(representation: &Representation) -> String {
-    document(representation.resource_type.name(), |writer| {
+pub(crate) fn representation(edition: Edition, representation: &Representation) -> String {
+    document(edition, representation.resource_type.name(), |writer| {
         writer.object(Fields::of(representation.resource_type), &representation.attributes);
     })
 }
 
 /// A whole document for one attribute.
-pub(crate) fn attribute(field: &'static FieldDef, value: &Value) -> String {
-    document(field.name, |writer| writer.value(field, value))
+pub(crate) fn attribute(edition: Edition, field: &'static FieldDef, value: &Value) -> String {
+    document(edition, field.name, |writer| writer.value(field, value))
 }
 
 /// A whole document for a message body.
-pub(crate) fn message(def: &'static StructDef, message: &Struct) -> String {
-    document(def.root_element, |writer| writer.object(Fields::Struct(def.fields), &message.fields))
+pub(crate) fn message(edition: Edition, def: &'static StructDef, message: &Struct) -> String {
+    document(edition, def.root_element, |writer| writer.object(Fields::Struct(def.fields), &message.fields))
 }
 
-fn document(root: &str, write: impl FnOnce(&mut Writer)) -> String {
-    let mut writer = Writer { out: String::with_capacity(1024) };
+fn document(edition: Edition, root: &str, write: impl FnOnce(&mut Writer)) -> String {
+    let mut writer = Writer { edition, out: String::with_capacity(1024) };
     writer.out.push('{');
     writer.name(root);
     write(&mut writer);
@@ -39,13 +39,14 @@ fn document(root: &str, write: impl FnOnce(&mut Writer)) -> String {
 }
 
 struct Writer {
+    edition: Edition,
     out: String,
 }
 
 impl Writer {
     fn object(&mut self, fields: Fields, values: &[(&'static str, Value)]) {
         self.out.push('{');
-        let ordered = schema::ordered(fields, values);
+        let ordered = schema::ordered(self.edition, fields, values);
         if ordered.is_empty() && schema::is_wrapper(fields) && fields.get(0).kind == FieldKind::Element {
             self.name(fields.get(0).name);
             self.out.push_str("[]");
@@ -53,6 +54,7 @@ impl Writer {
         let mut at = 0;
         while let Some(&(index, value)) = ordered.get(at) {
             let field = fields.get(index);
+            let name = schema::name_in(self.edition, field);
             at += 1;
             match (field.kind, value) {
                 (FieldKind::Wildcard, Value::Any(holder)) => self.children(&holder.children),
@@ -62,11 +64,11 @@ impl Writer {
                     self.value(field, value);
                 }
                 (FieldKind::Element | FieldKind::XmlAttribute, value) if field.max == Some(1) => {
-                    self.name(field.name);
+                    self.name(name);
                     self.value(field, value);
                 }
                 (FieldKind::Element | FieldKind::XmlAttribute, value) => {
-                    self.name(field.name);
+                    self.name(name);
                     self.out.push('[');
                     self.value(field, value);
                     while let Some(&(next, value)) = ordered.get(at)
@@ -85,7 +87,12 @@ impl Writer {
 
     fn value(&mut self, field: &'static FieldDef, value: &Value) {
         match value {
-            Value::Text(text) => self.string(text),
+            Value::Text(text) => self.string(schema::spelled(self.edition, field, text)),
+            Value::Duration(_)
+                if self.edition == Edition::V1 && field.v1.is_some_and(|v1| v1.xsd_type == "xs:long") =>
+            {
+                lexical::write_in(&mut self.out, self.edition, field, value);
+            }
             Value::Bool(_) | Value::Long(_) => lexical::write(&mut self.out, field, value),
             Value::Datetime(_) | Value::Duration(_) => self.quoted(field, value),
             Value::Binary { content_type: None, .. } => self.quoted(field, value),
@@ -104,6 +111,9 @@ impl Writer {
             Value::References(references) => self.wrapped("namedReference", references, Writer::reference),
             Value::Reference(reference) => self.reference(reference),
             Value::Content(content) => self.content(content),
+            Value::Struct(inner) if schema::is_text_in(self.edition, field) => {
+                self.string(schema::text_of(inner));
+            }
             Value::Struct(inner) => {
                 let fields = tables::struct_def(inner.name).map_or(&[][..], |def| def.fields);
                 self.object(Fields::Struct(fields), &inner.fields);
@@ -141,6 +151,13 @@ impl Writer {
         if let Some(content_type) = &content.content_type {
             self.name("contentType");
             self.string(content_type);
+        }
+        if self.edition == Edition::V1 {
+            self.name(TEXT);
+            self.out.push('"');
+            lexical::write_base64(&mut self.out, &content.bytes);
+            self.out.push_str("\"}");
+            return;
         }
         // Octets that are no text (a raw text/plain body may hold anything) go as binaryContent instead.
         match (content.form, std::str::from_utf8(&content.bytes)) {

@@ -13,6 +13,7 @@ fn field(shape: Shape, xsd_type: &'static str, facet: &'static str) -> FieldDef 
         max: Some(1),
         choice: "",
         facet,
+        v1: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Values -> text, as the V2.1.1 schemas have it. Written by hand into one string: no tree, no events.
 
 use crate::{
+    Edition,
     lexical::{self, is_ncname},
     schema::{self, Fields, M2M, XMIME, XML, XSI},
 };
@@ -11,9 +12,9 @@ use banyan_model::{
 };
 
 /// A whole document for a resource.
-pub(crate) fn representation(representation: &Representation) -> String {
+pub(crate) fn representation(edition: Edition, representation: &Representation) -> String {
     let def = representation.resource_type.def();
-    let mut writer = Writer::begin(schema::element_name(def));
+    let mut writer = Writer::begin(edition, schema::element_name(def));
     if def.root_element.is_empty() && !def.xsi_type.is_empty() {
         writer.xsi_type(def.xsi_type);
     }
@@ -22,20 +23,21 @@ pub(crate) fn representation(representation: &Representation) -> String {
 }
 
 /// A whole document for one attribute.
-pub(crate) fn attribute(field: &'static FieldDef, value: &Value) -> String {
-    let mut writer = Writer::begin(field.name);
-    writer.value("m2m:", field, value);
+pub(crate) fn attribute(edition: Edition, field: &'static FieldDef, value: &Value) -> String {
+    let mut writer = Writer::begin(edition, field.name);
+    writer.value("m2m:", field.name, field, value);
     writer.end()
 }
 
 /// A whole document for a message body.
-pub(crate) fn message(def: &'static StructDef, message: &Struct) -> String {
-    let mut writer = Writer::begin(def.root_element);
+pub(crate) fn message(edition: Edition, def: &'static StructDef, message: &Struct) -> String {
+    let mut writer = Writer::begin(edition, def.root_element);
     writer.body(Fields::Struct(def.fields), &message.fields, "m2m:", def.root_element);
     writer.end()
 }
 
 struct Writer {
+    edition: Edition,
     out: String,
     root: &'static str,
     /// Where the root's namespace declarations belong: which ones are needed shows at the end.
@@ -45,11 +47,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn begin(root: &'static str) -> Writer {
+    fn begin(edition: Edition, root: &'static str) -> Writer {
         let mut out = String::with_capacity(1024);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<m2m:");
         out.push_str(root);
-        Writer { declarations_at: out.len(), out, root, xmime: false, xsi: false }
+        Writer { edition, declarations_at: out.len(), out, root, xmime: false, xsi: false }
     }
 
     fn end(mut self) -> String {
@@ -76,49 +78,58 @@ impl Writer {
     }
 
     /// `<name` ... `</name>` for one field.
-    fn field(&mut self, field: &'static FieldDef, value: &Value) {
-        let prefix = if field.namespace == Namespace::M2m { "m2m:" } else { "" };
+    fn field(&mut self, field: &'static FieldDef, name: &'static str, value: &Value) {
+        let prefix = self.prefix(field);
         self.out.push('<');
         self.out.push_str(prefix);
-        self.out.push_str(field.name);
-        self.value(prefix, field, value);
+        self.out.push_str(name);
+        self.value(prefix, name, field, value);
+    }
+
+    fn prefix(&self, field: &FieldDef) -> &'static str {
+        let qualified = match (self.edition, field.v1) {
+            (Edition::V1, Some(v1)) => v1.qualified,
+            _ => field.namespace == Namespace::M2m,
+        };
+        if qualified { "m2m:" } else { "" }
     }
 
     /// Goes on after `<name`: attributes, content, end tag.
-    fn value(&mut self, prefix: &str, field: &'static FieldDef, value: &Value) {
+    fn value(&mut self, prefix: &str, name: &'static str, field: &'static FieldDef, value: &Value) {
         match value {
             Value::List(items) => {
                 let Some(item) = schema::list_child(field) else { return self.close_empty() };
-                self.children(prefix, field.name, items, |writer, text| {
-                    let prefix = if item.namespace == Namespace::M2m { "m2m:" } else { "" };
+                self.children(prefix, name, items, |writer, text| {
+                    let prefix = writer.prefix(item);
                     writer.out.push('<');
                     writer.out.push_str(prefix);
                     writer.out.push_str(item.name);
                     writer.text(prefix, item.name, text);
                 });
             }
-            Value::References(references) => {
-                self.children(prefix, field.name, references, |writer, reference| {
-                    writer.out.push_str("<m2m:namedReference");
-                    writer.reference("m2m:", "namedReference", reference);
-                })
+            Value::References(references) => self.children(prefix, name, references, |writer, reference| {
+                writer.out.push_str("<m2m:namedReference");
+                writer.reference("m2m:", "namedReference", reference);
+            }),
+            Value::Reference(reference) => self.reference(prefix, name, reference),
+            Value::Content(content) => self.content(prefix, name, content),
+            Value::Struct(inner) if schema::is_text_in(self.edition, field) => {
+                self.text(prefix, name, schema::text_of(inner));
             }
-            Value::Reference(reference) => self.reference(prefix, field.name, reference),
-            Value::Content(content) => self.content(prefix, field.name, content),
             Value::Struct(inner) => {
                 let fields = tables::struct_def(inner.name).map_or(&[][..], |def| def.fields);
                 if field.shape != Shape::Struct(inner.name) {
-                    self.xsi_type(inner.name);
+                    self.xsi_type(schema::xsi_name(self.edition, inner.name));
                 }
-                self.body(Fields::Struct(fields), &inner.fields, prefix, field.name);
+                self.body(Fields::Struct(fields), &inner.fields, prefix, name);
             }
             Value::Resource(inner) => {
-                self.body(Fields::of(inner.resource_type), &inner.attributes, prefix, field.name);
+                self.body(Fields::of(inner.resource_type), &inner.attributes, prefix, name);
             }
             Value::Empty => self.close_empty(),
             Value::Any(holder) => {
                 self.foreign_attributes(holder);
-                self.foreign_body(holder, "", &format!("{prefix}{}", field.name));
+                self.foreign_body(holder, "", &format!("{prefix}{}", name));
             }
             Value::Binary { content_type, bytes } => {
                 self.content_type(content_type.as_deref());
@@ -126,21 +137,21 @@ impl Writer {
                     return self.close_empty();
                 }
                 self.out.push('>');
-                lexical::write(&mut self.out, field, value);
-                self.close(prefix, field.name);
+                lexical::write_in(&mut self.out, self.edition, field, value);
+                self.close(prefix, name);
             }
-            Value::Text(text) => self.text(prefix, field.name, text),
+            Value::Text(text) => self.text(prefix, name, schema::spelled(self.edition, field, text)),
             Value::Datetime(_) | Value::Duration(_) | Value::Bool(_) | Value::Long(_) => {
                 self.out.push('>');
-                lexical::write(&mut self.out, field, value);
-                self.close(prefix, field.name);
+                lexical::write_in(&mut self.out, self.edition, field, value);
+                self.close(prefix, name);
             }
         }
     }
 
     /// The fields of a type or struct: XML attributes into the open tag, then the children.
     fn body(&mut self, fields: Fields, values: &[(&'static str, Value)], prefix: &str, name: &str) {
-        let ordered = schema::ordered(fields, values);
+        let ordered = schema::ordered(self.edition, fields, values);
         for &(index, value) in &ordered {
             let field = fields.get(index);
             if field.kind == FieldKind::XmlAttribute {
@@ -169,7 +180,10 @@ impl Writer {
         for (index, value) in ordered {
             let field = fields.get(index);
             match (field.kind, value) {
-                (FieldKind::Element, value) => self.field(field, value),
+                (FieldKind::Element, value) => {
+                    let name = schema::name_in(self.edition, field);
+                    self.field(field, name, value);
+                }
                 (FieldKind::Text, Value::Text(text)) => escape(&mut self.out, text, false),
                 (FieldKind::Text, value) => lexical::write(&mut self.out, field, value),
                 (FieldKind::Wildcard, Value::Any(holder)) => self.foreign_children(holder, ""),
@@ -200,6 +214,10 @@ impl Writer {
     fn content(&mut self, prefix: &str, name: &str, content: &Content) {
         self.content_type(content.content_type.as_deref());
         self.out.push('>');
+        if self.edition == Edition::V1 {
+            lexical::write_base64(&mut self.out, &content.bytes);
+            return self.close(prefix, name);
+        }
         // Octets that are no XML text (a raw text/plain body may hold anything) go as binaryContent instead.
         let text = match content.form {
             ContentForm::Text => {

@@ -352,6 +352,37 @@ fn another_root_than_the_expected_one_is_refused() {
 }
 
 #[test]
+fn parts_of_attributes_stand_alone() {
+    use banyan_model::Value;
+    let read = |format, text: &str| match decode(format, text.as_bytes(), &Limits::default(), Expect::Any) {
+        Body::Attribute { name, value } => Some((name, value)),
+        _ => None,
+    };
+    let text = |text: &str| Value::Text(text.to_owned());
+    for (name, xml, json, expected) in [
+        ("searchString", "<searchString>a</searchString>", r#"{"searchString":"a"}"#, text("a")),
+        ("reference", "<reference>/m2m/x</reference>", r#"{"reference":"/m2m/x"}"#, text("/m2m/x")),
+        ("flag", "<flag>READ</flag>", r#"{"flag":"READ"}"#, text("READ")),
+        ("activated", "<activated>true</activated>", r#"{"activated":true}"#, Value::Bool(true)),
+    ] {
+        for (format, document) in [(Format::Xml, xml), (Format::Json, json)] {
+            let found = read(format, document);
+            assert_eq!(found, Some((name.to_owned(), expected.clone())), "{document}");
+            let written = banyan_codec::encode_attribute(format, name, &expected).expect("a document");
+            assert_eq!(read(format, std::str::from_utf8(&written).unwrap()), found, "{document}");
+        }
+    }
+    let permission = "<permission id='p'><permissionFlags><flag>READ</flag></permissionFlags>\
+                      <permissionHolders><all/></permissionHolders></permission>";
+    let Some((name, Value::Struct(fields))) = read(Format::Xml, permission) else { panic!("a struct") };
+    assert_eq!(
+        (name.as_str(), fields.name, fields.get("id")),
+        ("permission", "PermissionType", Some(&text("p")))
+    );
+    assert_eq!(read(Format::Xml, "<flag>LOOK</flag>"), None, "an entry is checked as in its list");
+}
+
+#[test]
 fn the_content_type_chooses_the_reader() {
     let read = |content_type: &str, text: &'static str| {
         decode_content(content_type, &Bytes::from_static(text.as_bytes()), &Limits::default(), Expect::Any)

@@ -60,7 +60,7 @@ fn values(fields: impl Iterator<Item = &'static FieldDef>, extent: Extent) -> Ve
     values
 }
 
-fn value(field: &'static FieldDef, extent: Extent) -> Value {
+pub(crate) fn value(field: &'static FieldDef, extent: Extent) -> Value {
     let name = field.name;
     let list = |items: &[&str]| {
         let items = if extent == Extent::Full {

@@ -17,8 +17,13 @@ pub(crate) fn shared(wanted: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Validates documents, (name, text). Panics with the validator's words; prints why when it cannot check.
+/// Validates documents, (name, text), by V2.1.1. Panics with the validator's words; prints why when it cannot check.
 pub(crate) fn validate<'t>(documents: impl IntoIterator<Item = (String, &'t [u8])>) {
+    validate_in("v211", documents);
+}
+
+/// The same, by an edition.
+pub(crate) fn validate_in<'t>(edition: &str, documents: impl IntoIterator<Item = (String, &'t [u8])>) {
     let Some(checker) = shared("tools/xsd-check") else { return };
     let folder = std::env::temp_dir().join(format!(
         "banyan-codec-{}-{:?}",
@@ -33,7 +38,11 @@ pub(crate) fn validate<'t>(documents: impl IntoIterator<Item = (String, &'t [u8]
         files.push(file);
     }
     assert!(!files.is_empty(), "nothing to validate");
-    let output = Command::new(checker).args(&files).output().expect("the checker is executable");
+    let output = Command::new(checker)
+        .args(["--edition", edition])
+        .args(&files)
+        .output()
+        .expect("the checker is executable");
     fs::remove_dir_all(&folder).expect("the folder is ours");
     let words = String::from_utf8_lossy(&output.stdout);
     match output.status.code() {

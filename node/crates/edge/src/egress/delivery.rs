@@ -1,11 +1,11 @@
 //! One delivery: a job becomes a notify, the notify a POST, its answer the result (bindings.md 9.7).
 
-use crate::config::{Egress, millis};
+use crate::config::{Config, millis};
 use banyan_binding::{
     http::{Client, ClientConfig, SendError},
     tls,
 };
-use banyan_codec::{Format, encode_representation, error_info, notify};
+use banyan_codec::{Edition, Format, Style, encode_representation, error_info, notify};
 use banyan_model::{Representation, StatusCode, primitive::NotifyMedia};
 use banyan_proto::{
     convert::{self, Malformed},
@@ -22,6 +22,7 @@ pub(crate) struct Courier {
     timeout_max: Duration,
     /// Stands before local addresses: scheme and authority.
     public_uri: String,
+    edition: Edition,
     /// The From of a notify: this SCL.
     from: String,
 }
@@ -37,21 +38,22 @@ enum Undeliverable {
 
 impl Courier {
     pub(crate) fn new(
-        config: &Egress,
+        config: &Config,
         contact_tls: Option<Arc<tls::ClientConfig>>,
         public_uri: &str,
         scl_base: &str,
     ) -> Courier {
         let client = Client::new(ClientConfig {
             tls: contact_tls,
-            reach: config.reach.into(),
+            reach: config.egress.reach.into(),
             // A receiver has nothing to say but a status; what it says beyond that is not kept.
             answer_bytes_max: 64 << 10,
             ..ClientConfig::default()
         });
         Courier {
             client,
-            timeout_max: millis(config.timeout_max_ms),
+            timeout_max: millis(config.egress.timeout_max_ms),
+            edition: config.edition.into(),
             public_uri: public_uri.to_owned(),
             from: format!("{public_uri}{scl_base}"),
         }
@@ -97,9 +99,10 @@ impl Courier {
             NotifyMedia::Json => Format::Json,
         };
         let status = convert::status(job.status)?;
-        let document = document(format, status, job.what)?;
+        let style = Style { format, edition: self.edition };
+        let document = document(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
-        let body = notify(format, status, document, &reference);
+        let body = notify(style, status, document, &reference);
         let request = Request::post(job.contact)
             .header(header::FROM, self.from.as_str())
             .header(header::CONTENT_TYPE, format.media_type())
@@ -116,12 +119,12 @@ impl Courier {
 }
 
 /// What the notify carries: the resource, an errorInfo in the final one, or nothing (noRepresentation).
-fn document(format: Format, status: StatusCode, what: Option<What>) -> Result<Option<Bytes>, Malformed> {
+fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Option<Bytes>, Malformed> {
     Ok(match what {
         Some(What::Representation(representation)) => {
-            Some(encode_representation(format, &Representation::try_from(representation)?))
+            Some(encode_representation(style, &Representation::try_from(representation)?))
         }
-        Some(What::ErrorInfo(info)) => Some(error_info(format, status, &info)),
+        Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
         Some(What::Bare(_)) => None,
         Some(What::Request(_)) => return Err(Malformed::Missing("notify")),
         None => return Err(Malformed::Missing("what")),

@@ -1,6 +1,7 @@
 //! An edge from outside: HTTP in front, a node that only pretends behind, a subscriber at the other end.
 
 mod node;
+mod polls;
 
 use banyan_edge::{Config, Edge};
 use node::Node;
@@ -21,8 +22,12 @@ struct Running {
 }
 
 async fn start(node: &Node) -> Running {
+    start_with(node, |_| {}).await
+}
+
+async fn start_with(node: &Node, change: impl FnOnce(&mut Config)) -> Running {
     let any = "127.0.0.1:0".parse().expect("an address");
-    let config = Config {
+    let mut config = Config {
         listen: Some(any),
         admin: Some(any),
         nodes: vec![node.address.clone()],
@@ -32,6 +37,7 @@ async fn start(node: &Node) -> Running {
         drain_timeout_ms: 5_000,
         ..Config::default()
     };
+    change(&mut config);
     let edge = Edge::bind(config).await.expect("free ports");
     let addresses = edge.addresses();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -1,12 +1,13 @@
 //! A node that only pretends: it creates whatever it is asked to, and hands out deliveries.
 
 use banyan_model::{
-    ResponsePrimitive, StatusCode,
+    Body, ResponsePrimitive, StatusCode, Value,
     placement::{NodeId, ShardMap},
+    value::Struct,
 };
 use banyan_proto::{
     convert,
-    v1::{self, answer, directory_server, edge_to_node, egress_server, submission, submit_server},
+    v1::{self, answer, directory_server, edge_to_node, egress_server, internal, submission, submit_server},
 };
 use futures_util::{Stream, StreamExt, stream};
 use std::{
@@ -27,6 +28,8 @@ pub(crate) struct Node {
     pub(crate) address: String,
     map: watch::Sender<v1::DirectoryState>,
     seen: Arc<Mutex<Vec<String>>>,
+    /// What the next poll gets.
+    message: Arc<Mutex<Option<v1::Polled>>>,
     jobs: mpsc::Sender<v1::DeliveryJob>,
     waiting_jobs: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryJob>>>,
     results: mpsc::Sender<v1::DeliveryResult>,
@@ -44,6 +47,7 @@ impl Node {
             address: listener.local_addr().expect("bound").to_string(),
             map: watch::Sender::new(v1::DirectoryState::default()),
             seen: Arc::default(),
+            message: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
             results,
@@ -73,6 +77,38 @@ impl Node {
         self.seen.lock().expect("no panic").clone()
     }
 
+    /// The next poll gets a notify of this subscription, under this number.
+    pub(crate) fn offer(&self, sequence: u64, subscription: &str) {
+        let reference = ("subscriptionReference", Value::Text(subscription.to_owned()));
+        let status = ("statusCode", Value::Text("STATUS_OK".to_owned()));
+        let body = Body::Message(Struct { name: "Notify", fields: vec![status, reference] });
+        let response = ResponsePrimitive { body, ..ResponsePrimitive::status(StatusCode::Ok) };
+        let response = convert::response_to_bytes(&response);
+        *self.message.lock().expect("no panic") = Some(v1::Polled { response, sequence });
+    }
+
+    fn internal(&self, kind: Option<internal::Kind>) -> answer::What {
+        let status =
+            |status| answer::What::Response(convert::response_to_bytes(&ResponsePrimitive::status(status)));
+        match kind {
+            Some(internal::Kind::Poll(poll)) => {
+                let request = convert::request_from_bytes(poll.request).expect("a request");
+                let line = format!("poll {} by {}", request.target, request.requesting_entity.0);
+                self.seen.lock().expect("no panic").push(line);
+                match self.message.lock().expect("no panic").take() {
+                    Some(message) => answer::What::Polled(message),
+                    None => status(StatusCode::RequestTimeout),
+                }
+            }
+            Some(internal::Kind::Taken(taken)) => {
+                let channel = banyan_model::Path::from(taken.channel.expect("a channel"));
+                self.seen.lock().expect("no panic").push(format!("taken {} of {channel}", taken.sequence));
+                status(StatusCode::Ok)
+            }
+            other => panic!("no edge asks this: {other:?}"),
+        }
+    }
+
     /// Hands a delivery to the first edge that has a stream.
     pub(crate) async fn deliver(&self, job: u64, contact: &str) {
         let job = v1::DeliveryJob {
@@ -96,7 +132,14 @@ impl Node {
     }
 
     fn answer(&self, submission: v1::Submission) -> v1::Answer {
-        let Some(submission::What::Request(bytes)) = submission.what else { panic!("an internal request") };
+        let bytes = match submission.what {
+            Some(submission::What::Request(bytes)) => bytes,
+            Some(submission::What::Internal(question)) => {
+                let what = Some(self.internal(question.kind));
+                return v1::Answer { correlation: submission.correlation, what };
+            }
+            None => panic!("nothing is asked"),
+        };
         let request = convert::request_from_bytes(bytes).expect("a request");
         let line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
         self.seen.lock().expect("no panic").push(line);

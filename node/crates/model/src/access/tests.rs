@@ -1,5 +1,5 @@
 use super::*;
-use crate::{ResourceType, fixture};
+use crate::fixture;
 
 const A: &str = "/m2m/applications/a";
 
@@ -85,4 +85,83 @@ fn a_subscription_is_its_creators_and_readable_with_strong_rights() {
         let found = decide(&scl, &governing, None, &Entity(entity.into()), flag);
         assert_eq!(found.map_err(|refusal| refusal.status), expected, "{entity} {flag:?}");
     }
+}
+
+/// What stands elsewhere: two groups, one of them of another SCL, and a registered SCL.
+fn elsewhere(uri: &str) -> Option<Arc<Representation>> {
+    let members = |list: &[&str]| Value::List(list.iter().map(|member| (*member).to_owned()).collect());
+    let found = match uri {
+        "/m2m/groups/g" => fixture::representation(
+            ResourceType::Group,
+            &[("members", members(&["http://nscl.example.net/m2m/applications/a/", "/m2m/groups/h"]))],
+        ),
+        "http://other.example.org/m2m/groups/h" => {
+            fixture::representation(ResourceType::Group, &[("members", members(&["/m2m/applications/b"]))])
+        }
+        "/m2m/scls/s" => fixture::representation(
+            ResourceType::Scl,
+            &[("link", fixture::text("http://gw.example.org/m2m"))],
+        ),
+        _ => return None,
+    };
+    Some(Arc::new(found))
+}
+
+/// The same for holders that have to be looked up, and what was.
+fn check_with(permissions: &[(&str, &str)], entity: &str, expected: Result<(), StatusCode>, asked: &[&str]) {
+    let right = fixture::representation(
+        ResourceType::AccessRight,
+        &[("permissions", fixture::permissions(permissions))],
+    );
+    let governing = Governing::AccessRight {
+        uri: "/m2m/accessRights/r".into(),
+        otherwise: DefaultRight { owners: vec![] },
+    };
+    let mut looked_up = Vec::new();
+    let mut find = |uri: &str| -> Result<_, Infallible> {
+        looked_up.push(uri.to_owned());
+        Ok(elsewhere(uri))
+    };
+    let entity = Entity(entity.into());
+    let Ok(found) = decide_with(&fixture::scl(), &governing, Some(&right), &entity, Flag::Read, &mut find);
+    assert_eq!(found.map_err(|refusal| refusal.status), expected, "{permissions:?} for {}", entity.0);
+    assert_eq!(looked_up, asked, "{permissions:?} for {}", entity.0);
+}
+
+#[test]
+fn groups_and_scls_hold_for_those_who_belong_to_them() {
+    let (g, h, s) = ("/m2m/groups/g", "http://other.example.org/m2m/groups/h", "/m2m/scls/s");
+    let denied = Err(StatusCode::PermissionDenied);
+    let hidden = Err(StatusCode::NotFound);
+    let (b, far) = ("/m2m/applications/b", "http://gw.example.org/m2m/applications/x");
+    for (permissions, entity, expected, asked) in [
+        (&[("READ", "ref:/m2m/groups/g")][..], A, Ok(()), &[g][..]),
+        (&[("READ", "ref:/m2m/groups/g")], b, hidden, &[g]),
+        (&[("READ", "ref:http://other.example.org/m2m/groups/h")], b, Ok(()), &[h]),
+        (&[("READ", "ref:/m2m/groups/none")], A, hidden, &["/m2m/groups/none"]),
+        (&[("WRITE", "ref:/m2m/groups/g")], A, denied, &[g]),
+        // What decides without a question asks none, and what would let in is asked for first.
+        (&[("READ", "ref:/m2m/groups/g"), ("READ", "app:a")], A, Ok(()), &[]),
+        (&[("WRITE", "ref:/m2m/groups/none"), ("READ", "ref:/m2m/groups/g")], A, Ok(()), &[g]),
+        (&[("WRITE", "app:a"), ("WRITE", "ref:/m2m/groups/g")], A, denied, &[]),
+        // An sclBase covers its SCL and its applications, whichever of its names is used.
+        (&[("READ", "ref:/m2m")], A, Ok(()), &[]),
+        (&[("READ", "ref:http://gw.example.org/m2m")], far, Ok(()), &[]),
+        (&[("READ", "ref:http://gw.example.org/m2")], far, hidden, &[]),
+        (&[("READ", "ref:http://gw.example.org/m2m")], s, Ok(()), &[s]),
+        (&[("READ", "ref:/m2m/scls/s")], far, Ok(()), &[s]),
+        (&[("READ", "ref:/m2m/scls/s")], "http://gw.example.org/m2m", Ok(()), &[s]),
+        (&[("READ", "ref:/m2m/scls/s")], A, hidden, &[s]),
+    ] {
+        check_with(permissions, entity, expected, asked);
+    }
+}
+
+#[test]
+fn a_right_with_many_groups_asks_for_no_more_than_it_may() {
+    let names: Vec<String> = (0..HOLDERS_MAX + 5).map(|n| format!("ref:/m2m/groups/n{n}")).collect();
+    let permissions: Vec<(&str, &str)> = names.iter().map(|name| ("READ", name.as_str())).collect();
+    let asked: Vec<String> = (0..HOLDERS_MAX).map(|n| format!("/m2m/groups/n{n}")).collect();
+    let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+    check_with(&permissions, A, Err(StatusCode::NotFound), &asked);
 }

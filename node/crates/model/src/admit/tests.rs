@@ -11,9 +11,12 @@ fn describe(target: &Target) -> String {
     match target {
         Target::Resource { resource_type, .. } => resource_type.name().to_owned(),
         Target::Instance { sequence, accessor, .. } => format!("instance {sequence} {}", accessor.join("/")),
+        Target::Contact { channel } => format!("contact of {channel}"),
+        Target::Poll { channel } => format!("poll of {channel}"),
         Target::Attribute { resource_type, attribute, rest, .. } => {
             format!("{}.{attribute} {}", resource_type.name(), rest.join("/"))
         }
+        Target::MembersContent { group, suffix } => format!("members of {group}: {}", suffix.join("/")),
     }
 }
 

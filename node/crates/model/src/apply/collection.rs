@@ -69,7 +69,7 @@ pub(super) fn collection_changed<V: TreeView>(
         let before = resource.representation.datetime("lastModifiedTime").unwrap_or(at);
         super::writer::set_time(&mut resource.representation, "lastModifiedTime", before.max(at));
         resource.version += 1;
-        writer.put_resource(resource);
+        writer.put_resource(resource)?;
         subscription::notify(writer, &path, News::Changed)?;
     }
     done

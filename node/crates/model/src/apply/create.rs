@@ -1,15 +1,16 @@
 //! CREATE of anything but a contentInstance (procedures.md 1.3, 5.1, 8.1).
 
 use super::{
-    Answer, Effect, collection,
+    Answer, Effect, announcement, collection, online,
     subscription::{self, News},
-    writer::{INSTANCES, Writer, conflict, set_time},
+    update,
+    writer::{Writer, conflict, set_time},
 };
 use crate::{
-    Entity, Path, Refusal, Representation, ResourceType, StatusCode, SubtreeRoot, TreeView, Value,
+    Entity, Path, Refusal, Representation, ResourceType, StatusCode, SubtreeRoot, TreeView, Value, admit,
+    holds::{self, Place},
     primitive::NotifyMedia,
     record::{InstancesState, Resource},
-    tables::Category,
 };
 
 /// Writes the resource with its child collections, and tells whoever watches the collection it stands in.
@@ -34,12 +35,23 @@ pub(super) fn create<V: TreeView>(
         None => writer.tree().resource(&collection)?.map(|found| found.representation.resource_type),
     };
     let Some(collection_type) = collection_type else { return Ok(Err(Refusal::not_found())) };
-    if !may_hold(collection_type, resource_type) {
-        let why = format!("{} does not hold {}", collection_type.name(), resource_type.name());
-        return Ok(Err(Refusal::new(StatusCode::BadRequest, why)));
+    let above = match (root, collection.parent()) {
+        (Some(_), _) => Some(ResourceType::SclBase),
+        (None, Some(above)) => admit::stored_type(&writer.tree(), &above)?,
+        (None, None) => None,
+    };
+    let segment = collection.name().unwrap_or_default();
+    if let Err(refusal) = holds::holds(Place { above, holder: collection_type, segment }, resource_type) {
+        return Ok(Err(refusal));
     }
-    if collection_type.def().children.iter().any(|child| child.segment == name) {
-        return Ok(Err(Refusal::attribute("id", format_args!("{name} is reserved"))));
+    match holds::fixed_name(collection_type, resource_type) {
+        Some(fixed) if fixed != name => {
+            return Ok(Err(Refusal::attribute("id", format_args!("is {fixed} here"))));
+        }
+        None if holds::is_reserved(collection_type, name) => {
+            return Ok(Err(Refusal::attribute("id", format_args!("{name} is reserved"))));
+        }
+        _ => {}
     }
     if writer.tree().resource(path)?.is_some() {
         return Ok(Err(conflict(name)));
@@ -58,13 +70,18 @@ pub(super) fn create<V: TreeView>(
     }
     set_time(&mut resource.representation, "creationTime", writer.at);
     set_time(&mut resource.representation, "lastModifiedTime", writer.at);
+    update::count_members(&mut resource.representation, None);
     writer.rearm(path, None, resource.representation.datetime("expirationTime"));
-    writer.put_resource(resource.clone());
-    put_children(writer, &resource, path, resource_type);
-    if resource_type == ResourceType::AccessRight {
-        writer.effect(Effect::AccessRightChanged(path.clone()));
+    writer.put_resource(resource.clone())?;
+    put_children(writer, &resource, path, resource_type)?;
+    writer.count_resources(path, 1)?;
+    match resource_type {
+        ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(path.clone())),
+        ResourceType::M2mPoc => online::refresh(writer, &collection)?,
+        _ => {}
     }
 
+    announcement::changed(writer, None, &resource)?;
     let mut response = writer.shown(StatusCode::Created, &resource)?;
     response.resource_uri = Some(writer.scl.address(path));
     match root {
@@ -84,15 +101,10 @@ pub(super) fn member_changed<V: TreeView>(
 ) -> Result<(), V::Error> {
     if let Some(mut parent) = writer.tree().resource(collection)? {
         writer.touch(&mut parent);
-        writer.put_resource(parent);
+        writer.put_resource(parent)?;
         subscription::notify(writer, collection, News::Changed)?;
     }
     Ok(())
-}
-
-fn may_hold(collection: ResourceType, member: ResourceType) -> bool {
-    let named = |segment: &str| segment.starts_with('{');
-    collection.def().children.iter().any(|child| named(child.segment) && child.holds.contains(&member))
 }
 
 /// The collections that exist below a resource from the start, theirs included. They get its accessRightID (D-3).
@@ -101,14 +113,10 @@ fn put_children<V: TreeView>(
     resource: &Resource,
     below: &Path,
     of: ResourceType,
-) {
-    for child in of.def().children {
-        let Some(child_type) = ResourceType::from_name(child.segment) else { continue };
-        if child_type.def().category != Category::Collection {
-            continue;
-        }
-        let path = below.child(child.segment);
-        if child.segment == INSTANCES {
+) -> Result<(), V::Error> {
+    for child_type in of.def().collections() {
+        let path = below.child(child_type.name());
+        if child_type == ResourceType::ContentInstances {
             let state = InstancesState {
                 next: 1,
                 creation_time: writer.at,
@@ -126,15 +134,17 @@ fn put_children<V: TreeView>(
             }
             set_time(&mut representation, "creationTime", writer.at);
             set_time(&mut representation, "lastModifiedTime", writer.at);
-            writer.put_resource(Resource {
+            let collection = Resource {
                 path: path.clone(),
                 representation,
                 creator: resource.creator.clone(),
                 version: 1,
                 subscriptions: 0,
                 notify_media: NotifyMedia::default(),
-            });
+            };
+            writer.put_resource(collection)?;
         }
-        put_children(writer, resource, &path, child_type);
+        put_children(writer, resource, &path, child_type)?;
     }
+    Ok(())
 }

@@ -68,7 +68,7 @@ pub(super) fn create_instance<V: TreeView>(
     };
 
     let due_before = instances::due(writer, container, &state, &limits)?;
-    writer.staged.put_new(Key::instance(container, sequence), Record::Instance(instance.clone()));
+    writer.put_instance(container, instance.clone());
     state.next += 1;
     state.count += 1;
     state.bytes += content_size;

@@ -1,18 +1,20 @@
 //! DELETE with everything below (procedures.md 1.6, 5.4, 8.5).
 
 use super::{
-    Answer, Effect, collection, create,
+    Answer, Effect, announcement, collection, create,
     instances::{self, Limits},
+    online,
     subscription::{self, News},
     writer::{INSTANCES, Writer, instances_of},
 };
 use crate::{
-    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, conditions,
+    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot, TreeView, channel, conditions,
+    index,
     key::{Key, Range},
     primitive::Conditions,
     record::{Record, Resource},
     represent,
-    tables::Allowed,
+    tables::{Allowed, Category},
 };
 use std::ops::ControlFlow;
 
@@ -83,7 +85,15 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         writer.staged.scan(&range, false, &mut |key, record| {
             match record {
                 Record::Resource(resource) => resources.push(resource),
-                Record::Instances(_) | Record::Instance(_) | Record::Pointer(_) => {
+                Record::Instances(_) | Record::Pointer(_) | Record::Channel(_) | Record::Queued(_) => {
+                    keys.push(Key { space: range.space, bytes: key.to_vec() });
+                }
+                Record::Instance(instance) => {
+                    if !instance.search_strings.is_empty()
+                        && let Some(container) = Key::container(key)
+                    {
+                        keys.extend(index::of_instance(&container, &instance));
+                    }
                     keys.push(Key { space: range.space, bytes: key.to_vec() });
                 }
                 _ => {
@@ -102,18 +112,26 @@ pub(super) fn remove<V: TreeView>(writer: &mut Writer<'_, V>, resource: &Resourc
         match below.representation.resource_type {
             ResourceType::Subscription => subscription::farewell(writer, below, StatusCode::Deleted)?,
             ResourceType::AccessRight => writer.effect(Effect::AccessRightChanged(below.path.clone())),
+            of if channel::is_channel(of) => writer.effect(Effect::ChannelChanged(below.path.clone())),
             _ => {}
         }
+        announcement::removed(writer, below)?;
         if let Some(state) = writer.tree().instances(&below.path)? {
             let due = instances::due(writer, &below.path, &state, &Limits::of(&below.representation))?;
             instances::rearm(writer, &below.path, due, None);
         }
     }
     for below in &resources {
-        writer.staged.delete(Key::resource(&below.path));
+        writer.delete_resource(below);
     }
+    let is_counted = |of: ResourceType| of.def().category != Category::Collection;
+    let counted = resources.iter().filter(|one| is_counted(one.representation.resource_type)).count();
+    writer.count_resources(path, -i64::try_from(counted).unwrap_or(i64::MAX))?;
     for key in keys {
         writer.staged.delete(key);
+    }
+    if let (ResourceType::M2mPoc, Some(m2m_pocs)) = (resource.representation.resource_type, path.parent()) {
+        online::refresh(writer, &m2m_pocs)?;
     }
     match (path.subtree(), path.parent()) {
         (SubtreeRoot::Named { collection, name }, _) if path.segments().len() == 2 => {

@@ -1,6 +1,6 @@
 //! The instances of one container: its limits, eviction, and the neighbours of what goes.
 
-use super::writer::{INSTANCES, Writer};
+use super::writer::{Gone, INSTANCES, Writer};
 use crate::{
     Path, Representation, Timestamp, TreeView, Value,
     key::{Key, Range},
@@ -86,7 +86,7 @@ pub(super) fn evict<V: TreeView>(
             return ControlFlow::Break(());
         }
         release(state, &instance);
-        gone.push((instance.sequence, instance.id));
+        gone.push(Gone::new(container, &instance));
         ControlFlow::Continue(())
     })?;
     if let Some(corrupt) = corrupt {
@@ -96,11 +96,10 @@ pub(super) fn evict<V: TreeView>(
     if kept.is_none() {
         state.latest = 0;
     }
-    let count = gone.len();
-    for (sequence, id) in gone {
-        delete_instance(writer, container, sequence, &id);
+    for one in &gone {
+        writer.delete_instance(container, one);
     }
-    Ok(count)
+    Ok(gone.len())
 }
 
 /// Takes one instance out, wherever it stands.
@@ -111,7 +110,7 @@ pub(super) fn take<V: TreeView>(
     instance: &Instance,
 ) -> Result<(), V::Error> {
     release(state, instance);
-    delete_instance(writer, container, instance.sequence, &instance.id);
+    writer.delete_instance(container, &Gone::new(container, instance));
     if state.count == 0 {
         (state.oldest, state.latest) = (0, 0);
         return Ok(());
@@ -151,11 +150,4 @@ pub(super) fn find<V: TreeView>(
 fn release(state: &mut InstancesState, instance: &Instance) {
     state.count -= 1;
     state.bytes -= instance.content_size;
-}
-
-fn delete_instance<V: TreeView>(writer: &mut Writer<'_, V>, container: &Path, sequence: u64, id: &str) {
-    writer.staged.delete(Key::instance(container, sequence));
-    if instance_sequence(id).is_none() {
-        writer.staged.delete(Key::instance_id(container, id));
-    }
 }

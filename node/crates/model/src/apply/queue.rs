@@ -13,7 +13,7 @@ use std::ops::ControlFlow;
 /// started anew does not repeat sequences: an acknowledgement that is still under way for the old one (a delivery can
 /// take its time) must not remove what the new one promises. A queue takes less than 1024 entries a millisecond over
 /// its life, so a later start is always ahead.
-fn first_sequence(at: Timestamp) -> u64 {
+pub(super) fn first_sequence(at: Timestamp) -> u64 {
     u64::try_from(at.0).unwrap_or(0).saturating_mul(1024).saturating_add(1)
 }
 

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     Path, Representation, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
     filter::FilterCriteria,
-    key::Key,
     outbox::{ENTRIES_MAX, Message, Notification},
     record::{Instance, Resource},
     represent,
@@ -78,12 +77,13 @@ pub(super) fn end<V: TreeView>(
 ) -> Result<(), V::Error> {
     let path = &subscription.path;
     writer.rearm(path, subscription.representation.datetime("expirationTime"), None);
-    writer.staged.delete(Key::resource(path));
+    writer.delete_resource(subscription);
+    writer.count_resources(path, -1)?;
     if let Some(parent) = path.parent()
         && let Some(mut collection) = writer.tree().resource(&parent)?
     {
         writer.touch(&mut collection);
-        writer.put_resource(collection);
+        writer.put_resource(collection)?;
     }
     if let Some(watched) = watched_path(path) {
         writer.count_subscription(&watched, false)?;

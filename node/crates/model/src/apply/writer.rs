@@ -2,10 +2,10 @@
 
 use super::{Change, Effect, staged::Staged};
 use crate::{
-    Path, Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
+    Path, Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value, index,
     key::Key,
     primitive::Body,
-    record::{InstancesState, Record, Resource},
+    record::{Instance, InstancesState, Record, Resource, instance_sequence},
     represent,
     tree::Tree,
 };
@@ -26,6 +26,24 @@ pub(super) enum Watched {
     Instances { container: Path, state: InstancesState },
 }
 
+/// What has to be known of an instance to delete it: not its content.
+pub(super) struct Gone {
+    sequence: u64,
+    /// If a client chose it.
+    id: Option<String>,
+    indexed: BTreeSet<Key>,
+}
+
+impl Gone {
+    pub(super) fn new(container: &Path, instance: &Instance) -> Gone {
+        Gone {
+            sequence: instance.sequence,
+            id: instance_sequence(&instance.id).is_none().then(|| instance.id.clone()),
+            indexed: index::of_instance(container, instance),
+        }
+    }
+}
+
 impl<'a, V: TreeView> Writer<'a, V> {
     pub(super) fn new(view: &'a V, scl: &'a Scl, at: Timestamp) -> Writer<'a, V> {
         Writer { scl, at, staged: Staged::new(view), effects: BTreeSet::new() }
@@ -40,8 +58,49 @@ impl<'a, V: TreeView> Writer<'a, V> {
         self.effects.insert(effect);
     }
 
-    pub(super) fn put_resource(&mut self, resource: Resource) {
+    /// Writes a resource and moves its entries in discovery's index. Nothing else may write one.
+    pub(super) fn put_resource(&mut self, resource: Resource) -> Result<(), V::Error> {
+        if index::is_indexed(resource.representation.resource_type) {
+            let before = self.tree().resource(&resource.path)?;
+            self.reindex(before.as_ref().map(index::of_resource), index::of_resource(&resource));
+        }
         self.staged.put(Key::resource(&resource.path), Record::Resource(resource));
+        Ok(())
+    }
+
+    /// Deletes a resource, as it is stored, with its index entries.
+    pub(super) fn delete_resource(&mut self, resource: &Resource) {
+        self.reindex(Some(index::of_resource(resource)), BTreeSet::new());
+        self.staged.delete(Key::resource(&resource.path));
+    }
+
+    /// Writes a new instance with its index entries, which only those with searchStrings have.
+    pub(super) fn put_instance(&mut self, container: &Path, instance: Instance) {
+        if !instance.search_strings.is_empty() {
+            self.reindex(None, index::of_instance(container, &instance));
+        }
+        self.staged.put_new(Key::instance(container, instance.sequence), Record::Instance(instance));
+    }
+
+    /// Deletes an instance, as it is stored, with all that leads to it.
+    pub(super) fn delete_instance(&mut self, container: &Path, instance: &Gone) {
+        for key in &instance.indexed {
+            self.staged.delete(key.clone());
+        }
+        self.staged.delete(Key::instance(container, instance.sequence));
+        if let Some(id) = &instance.id {
+            self.staged.delete(Key::instance_id(container, id));
+        }
+    }
+
+    fn reindex(&mut self, before: Option<BTreeSet<Key>>, after: BTreeSet<Key>) {
+        let before = before.unwrap_or_default();
+        for key in before.difference(&after) {
+            self.staged.delete(key.clone());
+        }
+        for key in after.difference(&before) {
+            self.staged.put(key.clone(), Record::Pointer(0));
+        }
     }
 
     pub(super) fn put_instances(&mut self, container: &Path, state: InstancesState) {
@@ -84,13 +143,23 @@ impl<'a, V: TreeView> Writer<'a, V> {
         match self.watched(path)? {
             Some(Watched::Resource(mut resource)) => {
                 resource.subscriptions = count(resource.subscriptions);
-                self.put_resource(resource);
+                self.put_resource(resource)?;
             }
             Some(Watched::Instances { container, mut state }) => {
                 state.subscriptions = count(state.subscriptions);
                 self.put_instances(&container, state);
             }
             None => {}
+        }
+        Ok(())
+    }
+
+    /// Counts named resources into (or out of) the subtree of this path; an empty one keeps no count.
+    pub(super) fn count_resources(&mut self, path: &Path, more: i64) -> Result<(), V::Error> {
+        let key = Key::resources(&path.subtree());
+        match self.tree().pointer(&key)?.unwrap_or(0).saturating_add_signed(more) {
+            0 => self.staged.delete(key),
+            count => self.staged.put(key, Record::Pointer(count)),
         }
         Ok(())
     }

@@ -79,7 +79,7 @@ fn cost(instance: &Instance, with_content: bool) -> u64 {
 /// The first sequence of `from..to` whose instance's creationTime `before` does not accept; `to` if it accepts all.
 /// Sequences are creation order and time never goes back in a shard, so halving finds it; where instances were
 /// deleted the next existing one stands for the gap.
-fn first_not<V: TreeView>(
+pub(super) fn first_not<V: TreeView>(
     tree: &Tree<'_, V>,
     container: &Path,
     (from, to): (u64, u64),

@@ -1,18 +1,49 @@
-//! Values that the SCL chooses: defaults of what was left out, and what only the SCL may set.
+//! Values that the SCL chooses: defaults of what was left out, what its policy makes of what was sent, and what only
+//! the SCL may set (resources.md 4).
 
 use super::Policy;
 use crate::{
-    Entity, Representation, ResourceType, Value,
+    Path, Representation, RequestPrimitive, ResourceType, Scl, Value, channel,
+    primitive::ReferencePoint,
     tables::{AttributeDef, Mode, Shape},
     value::Struct,
 };
+use std::collections::BTreeSet;
 
-/// The default of an attribute that the issuer may set and did not.
-pub(super) fn default(policy: &Policy, attribute: &AttributeDef) -> Option<Value> {
+/// What a V1 issuer does not send and V2 wants: an SCL that registers and names no sclType is a gateway (D-1).
+pub(super) fn before_create(representation: &mut Representation) {
+    if representation.resource_type == ResourceType::Scl && representation.get("sclType").is_none() {
+        representation.set("sclType", text("GSCL"));
+    }
+}
+
+/// The default of an attribute that the issuer may set and did not. `announce_to`: of the application that writes in
+/// its own subtree.
+pub(super) fn default(
+    policy: &Policy,
+    attribute: &AttributeDef,
+    announce_to: Option<&Value>,
+) -> Option<Value> {
     match (attribute.field.name, attribute.field.shape) {
         ("maxNrOfInstances", _) => {
-            (policy.instances_default > 0).then_some(Value::Long(policy.instances_default))
+            let chosen = (policy.instances_default > 0).then_some(policy.instances_default);
+            let most = (policy.instances_max > 0).then_some(policy.instances_max);
+            chosen.into_iter().chain(most).min().map(Value::Long)
         }
+        ("maxByteSize", _) => {
+            (policy.container_bytes_max > 0).then_some(Value::Long(policy.container_bytes_max))
+        }
+        ("maxNrOfMembers", _) => Some(Value::Long(match policy.members_per_group_max {
+            0 => UNLIMITED,
+            most => most.into(),
+        })),
+        ("consistencyStrategy", _) => Some(text("ABANDON_MEMBER")),
+        // Of an m2mPoc; an scl's is not for issuers to set.
+        ("onlineStatus", _) => Some(text("ONLINE")),
+        // What can be announced says whether it is; its Annc is no original (procedures.md 10.2).
+        ("announceTo", _) if attribute.response == Mode::MandatoryIfAssigned => Some(announced(announce_to)),
+        // The device's own tree is not known yet.
+        ("originalMO", _) if attribute.response == Mode::Mandatory => Some(text("")),
         // What every response has is an empty list when nobody gave one.
         (_, Shape::StringList | Shape::UriList) if attribute.response == Mode::Mandatory => {
             Some(Value::List(Vec::new()))
@@ -22,23 +53,88 @@ pub(super) fn default(policy: &Policy, attribute: &AttributeDef) -> Option<Value
     }
 }
 
+/// How OpenMTC writes that there is no limit.
+const UNLIMITED: i64 = -1;
+
+/// The application's own announceTo where that is `global`; otherwise nothing is announced.
+fn announced(of_application: Option<&Value>) -> Value {
+    let (mut activated, mut scls) = (Value::Bool(false), Value::List(Vec::new()));
+    if let Some(Value::Struct(own)) = of_application
+        && own.get("global") == Some(&Value::Bool(true))
+    {
+        activated = own.get("activated").cloned().unwrap_or(Value::Bool(true));
+        scls = own.get("sclList").cloned().unwrap_or(scls);
+    }
+    Value::Struct(Struct { name: "AnnounceTo", fields: vec![("activated", activated), ("sclList", scls)] })
+}
+
+/// What the SCL makes of a value that was sent: limits clipped to what the operator allows (returned as M*), the
+/// members of a group each once.
+pub(super) fn within_policy(scl: &Scl, policy: &Policy, attribute: &str, sent: Value) -> Value {
+    match (attribute, sent) {
+        ("maxNrOfInstances", Value::Long(wanted)) => Value::Long(clipped(wanted, policy.instances_max)),
+        ("maxByteSize", Value::Long(wanted)) => Value::Long(clipped(wanted, policy.container_bytes_max)),
+        ("maxNrOfMembers", Value::Long(wanted)) if wanted < 0 => {
+            Value::Long(clipped(wanted, policy.members_per_group_max.into()))
+        }
+        ("members", Value::List(members)) => {
+            let mut seen = BTreeSet::new();
+            Value::List(members.into_iter().filter(|member| seen.insert(scl.normalise(member))).collect())
+        }
+        (_, sent) => sent,
+    }
+}
+
+/// Zero and less ask for no limit.
+fn clipped(wanted: i64, most: i64) -> i64 {
+    if most > 0 && (wanted <= 0 || wanted > most) { most } else { wanted }
+}
+
 /// What only the SCL sets, on a new resource.
-pub(super) fn at_create(representation: &mut Representation, creator: &Entity) {
-    let text = |text: &str| Value::Text(text.to_owned());
+pub(super) fn at_create(
+    scl: &Scl,
+    path: &Path,
+    request: &RequestPrimitive,
+    representation: &mut Representation,
+) {
+    let below = |segment: &str| Value::Text(scl.address(&path.child(segment)));
     match representation.resource_type {
         ResourceType::Scl => {
-            // No m2mPoc exists yet (D-14).
+            // No m2mPoc exists yet (D-14). integrityValResults stay as they came: this SCL validates no integrity
+            // (2.1, case d), so they decide nothing.
             representation.set("onlineStatus", text("OFFLINE"));
             representation.set("serverCapability", Value::Bool(false));
             representation.set("aPocHandling", text("SHALLOW"));
         }
-        // Requests do not tell the interface; a network SCL is asked over mIa.
-        ResourceType::Application => representation.set("referencePoint", text("MIA_REFERENCE_POINT")),
-        ResourceType::Subscription => {
-            // No contact is a polled channel: channels cannot be created yet.
-            representation.set("subscriptionType", text("ASYNCHRONOUS"));
-            representation.set("subscriberId", text(&creator.0));
+        ResourceType::Application => {
+            let over = match request.reference_point {
+                ReferencePoint::Dia => "DIA_REFERENCE_POINT",
+                ReferencePoint::Mia | ReferencePoint::Mid => "MIA_REFERENCE_POINT",
+            };
+            representation.set("referencePoint", text(over));
         }
+        ResourceType::Subscription => {
+            // A polled channel is told by its address: it may be another shard's, where only that tells.
+            let contact = representation.text("contact").and_then(|contact| scl.local_path(contact));
+            let polled = contact.is_some_and(|contact| channel::contacted_at(&contact).is_some());
+            let how = if polled { "SYNCHRONOUS" } else { "ASYNCHRONOUS" };
+            representation.set("subscriptionType", text(how));
+            representation.set("subscriberId", text(&request.requesting_entity.0));
+        }
+        ResourceType::NotificationChannel | ResourceType::CommunicationChannel => {
+            representation.set("contactURI", below(channel::CONTACT));
+            let data = Struct {
+                name: "LongPollingChannelData",
+                fields: vec![("longPollingURI", below(channel::POLL))],
+            };
+            representation.set("channelData", Value::Struct(data));
+        }
+        // Nobody knows the address of what has no name yet, so what the creator wrote is not it.
+        ResourceType::MgmtCmd => representation.set("execEnable", below("execEnable")),
         _ => {}
     }
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
 }

@@ -2,9 +2,9 @@
 
 use super::unsupported;
 use crate::{
-    Body, Refusal, Representation, ResourceType, StatusCode, Value,
-    tables::{Mode, Shape},
-    value::{Content, ContentForm},
+    Body, Refusal, Representation, ResourceType, StatusCode, Value, partial,
+    tables::{AttributeDef, FieldDef, Shape, struct_def},
+    value::{Content, ContentForm, Struct},
 };
 
 /// The new member of a collection.
@@ -45,27 +45,48 @@ pub(super) fn resource(body: Body, resource_type: ResourceType) -> Result<Repres
     }
 }
 
-/// The addressed attribute, which may be updated and has a value of its shape.
-pub(super) fn attribute(
-    body: Body,
-    resource_type: ResourceType,
-    name: &'static str,
-    rest: &[String],
-) -> Result<Value, Refusal> {
-    let attribute = resource_type.attribute(name).ok_or_else(Refusal::not_found)?;
-    if matches!(attribute.update, Mode::NotPermitted | Mode::NotApplicable) {
-        return Err(Refusal::attribute(name, "cannot be updated"));
-    }
-    if !rest.is_empty() {
-        return Err(unsupported(format!("{name}: entries cannot be updated one by one")));
-    }
+/// The addressed attribute: a value of its shape.
+pub(super) fn attribute(body: Body, attribute: &'static AttributeDef) -> Result<Value, Refusal> {
+    element(body, &attribute.field)
+}
+
+/// The element of a field alone: a value of its shape.
+pub(super) fn element(body: Body, field: &'static FieldDef) -> Result<Value, Refusal> {
+    let name = field.name;
     match body {
         Body::Attribute { name: sent, .. } if sent != name => {
-            Err(Refusal::attribute(&sent, format_args!("{name} is addressed")))
+            Err(Refusal::attribute(&sent, format_args!("{name} was expected")))
         }
-        Body::Attribute { value, .. } if fits(attribute.field.shape, &value) => Ok(value),
+        Body::Attribute { value, .. } if fits(field.shape, &value) => Ok(value),
         Body::Attribute { .. } => Err(Refusal::attribute(name, "a value of another type was expected")),
-        other => Err(unfit(other, "the addressed attribute alone")),
+        other => Err(unfit(other, &format!("the element {name} alone"))),
+    }
+}
+
+/// Gives an entry its name; one that it has already must be that.
+pub(super) fn keep_name(entry: &mut Value, field: &'static FieldDef, name: &str) -> Result<(), Refusal> {
+    let Value::Struct(fields) = entry else { return Ok(()) };
+    let known = partial::entry_name(&Value::Struct(fields.clone())).map(str::to_owned);
+    match known {
+        Some(known) if known == name.strip_prefix('/').unwrap_or(name) => Ok(()),
+        Some(known) => {
+            Err(Refusal::attribute(field.name, format_args!("{known} is not {name}, which is addressed")))
+        }
+        None => {
+            let has_id = struct_def(fields.name).is_some_and(|def| def.fields.iter().any(|f| f.name == "id"));
+            if has_id {
+                fields.fields.insert(0, ("id", Value::Text(name.to_owned())));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A notify, or several.
+pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
+    match body {
+        Body::Message(message) if matches!(message.name, "Notify" | "NotifyCollection") => Ok(message),
+        other => Err(unfit(other, "notify or notifyCollection")),
     }
 }
 

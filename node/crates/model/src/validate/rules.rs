@@ -1,15 +1,21 @@
 //! Rules of single types that no table has.
 
-use super::Policy;
+use super::{Policy, quota};
 use crate::{
-    Refusal, Representation, ResourceType, Scl, StatusCode, Value,
+    Refusal, Representation, ResourceType, Scl, Value, group,
     value::{Content, Struct},
 };
 
 /// Of any representation that is to be stored: what was sent (the RW attributes of an UPDATE), or the whole.
-pub(super) fn check(scl: &Scl, representation: &Representation) -> Result<(), Refusal> {
+pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation) -> Result<(), Refusal> {
+    quota::lists(policy, representation)?;
     match representation.resource_type {
         ResourceType::Scl => match representation.text("link") {
+            Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
+            _ => Ok(()),
+        },
+        // It points, and a reader of any SCL follows it.
+        announcement if announcement.is_announcement() => match representation.text("link") {
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
             _ => Ok(()),
         },
@@ -17,13 +23,16 @@ pub(super) fn check(scl: &Scl, representation: &Representation) -> Result<(), Re
             Some(Value::Struct(paths)) => apoc_paths(paths),
             _ => Ok(()),
         },
-        ResourceType::Container => match representation.get("maxInstanceAge") {
+        of if of.is_container() => match representation.get("maxInstanceAge") {
             Some(Value::Duration(age)) if age.negative => {
                 Err(Refusal::attribute("maxInstanceAge", "is negative"))
             }
             _ => Ok(()),
         },
         ResourceType::Subscription => subscription(scl, representation),
+        ResourceType::Group => {
+            group::check_count(group::members(representation).len(), representation.long("maxNrOfMembers"))
+        }
         _ => Ok(()),
     }
 }
@@ -53,16 +62,6 @@ pub(super) fn content(
     }
     if instance.get("searchStrings").is_none() {
         instance.set("searchStrings", Value::List(Vec::new()));
-    }
-    Ok(())
-}
-
-/// `existing` subscriptions stand on the resource already.
-pub(super) fn subscription_count(policy: &Policy, existing: u32) -> Result<(), Refusal> {
-    let most = policy.subscriptions_per_resource_max;
-    if most > 0 && existing >= most {
-        let info = format!("{existing} subscriptions on this resource, {most} are allowed");
-        return Err(Refusal::new(StatusCode::Forbidden, info));
     }
     Ok(())
 }
@@ -107,12 +106,12 @@ fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn is_local(scl: &Scl, uri: &str) -> bool {
+pub(super) fn is_local(scl: &Scl, uri: &str) -> bool {
     uri.starts_with('/') && scl.local_path(uri).is_some()
 }
 
 /// `scheme://authority`.
-fn is_absolute(uri: &str) -> bool {
+pub(super) fn is_absolute(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))

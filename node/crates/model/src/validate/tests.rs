@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Body, Content, Entity,
+    Content, Entity,
     access::{DefaultRight, Flag, Governing},
     fixture::{self, representation, text},
     tables::{AttributeDef, Shape},
@@ -11,14 +11,24 @@ use bytes::Bytes;
 
 const AT: Timestamp = Timestamp(2_000_000);
 
-fn policy() -> Policy {
+pub(super) fn policy() -> Policy {
     Policy {
+        channel: QueueLimits { entries_max: 3, octets_max: 1_000 },
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
         expiration_max_ms: 100_000,
         content_bytes_max: 100,
         instances_default: 7,
+        instances_max: 0,
+        container_bytes_max: 0,
         subscriptions_per_resource_max: 0,
+        resources_per_subtree_max: 0,
+        search_strings_max: 2,
+        search_string_bytes_max: 5,
+        members_per_group_max: 3,
+        m2m_pocs_per_scl_max: 0,
+        list_entries_max: 4,
+        announce_all: false,
         name_seed: 0xabc,
     }
 }
@@ -139,23 +149,104 @@ fn creatable_types_are_created_with_the_least() {
 }
 
 #[test]
-fn what_a_collection_cannot_hold_is_wrong_and_what_is_missing_here_is_not_implemented() {
+fn what_a_collection_cannot_hold_is_refused() {
     for (collection, resource_type, expected) in [
-        ("applications", ResourceType::Container, StatusCode::BadRequest),
-        ("containers", ResourceType::LocationContainer, StatusCode::BadRequest),
-        ("scls/s/applications", ResourceType::Application, StatusCode::Forbidden),
-        ("applications/a/containers", ResourceType::LocationContainer, StatusCode::NotImplemented),
-        ("scls/s/applications", ResourceType::ApplicationAnnc, StatusCode::NotImplemented),
-        ("groups", ResourceType::Group, StatusCode::NotImplemented),
+        ("applications", ResourceType::Container, Some(StatusCode::BadRequest)),
+        ("containers", ResourceType::LocationContainer, Some(StatusCode::Forbidden)),
         (
-            "applications/a/notificationChannels",
-            ResourceType::NotificationChannel,
-            StatusCode::NotImplemented,
+            "applications/a/containers/c/subcontainers",
+            ResourceType::LocationContainer,
+            Some(StatusCode::Forbidden),
         ),
-        ("scls/s/mgmtObjs", ResourceType::EtsiBattery, StatusCode::NotImplemented),
+        ("scls/s/applications", ResourceType::Application, Some(StatusCode::Forbidden)),
+        ("scls/s/mgmtObjs", ResourceType::BatteryInstance, Some(StatusCode::BadRequest)),
+        ("scls/s/m2mPocs", ResourceType::NotificationChannel, Some(StatusCode::BadRequest)),
+        ("applications/a/containers", ResourceType::LocationContainer, None),
+        ("scls/s/applications", ResourceType::ApplicationAnnc, None),
+        ("groups", ResourceType::Group, None),
+        ("applications/a/notificationChannels", ResourceType::NotificationChannel, None),
+        ("scls/s/mgmtObjs", ResourceType::EtsiBattery, None),
+        ("scls/mgmtObjs", ResourceType::MgmtObj, None),
     ] {
-        let refused = create(collection, minimal(resource_type, |a| a.create)).expect_err(collection);
-        assert_eq!(refused.status, expected, "{resource_type:?} in {collection}: {}", refused.info);
+        let refused = create(collection, minimal(resource_type, |a| a.create)).err();
+        assert_eq!(refused.map(|r| r.status), expected, "{resource_type:?} in {collection}");
+    }
+}
+
+#[test]
+fn an_application_does_not_register_over_mid() {
+    let body = Body::Representation(Representation::new(ResourceType::Application));
+    let mut request = fixture::request(Method::Create, "applications", body);
+    request.reference_point = ReferencePoint::Mid;
+    assert_eq!(send(&policy(), request.clone()).map_err(|r| r.status), Err(StatusCode::Forbidden));
+    request.reference_point = ReferencePoint::Dia;
+    let Ok(Operation::Create { representation, .. }) = send(&policy(), request) else { panic!("a create") };
+    assert_eq!(representation.text("referencePoint"), Some("DIA_REFERENCE_POINT"));
+}
+
+#[test]
+fn a_channel_gets_the_addresses_of_its_doors() {
+    for (collection, resource_type) in [
+        ("applications/a/notificationChannels", ResourceType::NotificationChannel),
+        ("scls/s/communicationChannels", ResourceType::CommunicationChannel),
+    ] {
+        let mut body = representation(resource_type, &[("channelType", text("LONG_POLLING"))]);
+        body.set("id", text("ch"));
+        let made = create(collection, body).expect("it can be made");
+        assert_eq!(made.text("contactURI"), Some(format!("/m2m/{collection}/ch/contact").as_str()));
+        let Some(Value::Struct(data)) = made.get("channelData") else { panic!("{made:?}") };
+        assert_eq!(data.name, "LongPollingChannelData");
+        assert_eq!(data.get("longPollingURI"), Some(&text(&format!("/m2m/{collection}/ch/poll"))));
+    }
+}
+
+#[test]
+fn only_a_notify_is_for_a_contact() {
+    let contact = "applications/a/notificationChannels/nc/contact";
+    let reference = ("subscriptionReference", text("/m2m/applications/a/subscriptions/s"));
+    let notify = Struct { name: "Notify", fields: vec![reference] };
+    let sent = send(&policy(), fixture::request(Method::Notify, contact, Body::Message(notify.clone())));
+    let channel = fixture::path("applications/a/notificationChannels/nc");
+    let limits = QueueLimits { entries_max: 3, octets_max: 1_000 };
+    assert_eq!(sent, Ok(Operation::Enqueue { channel, message: notify.clone(), limits }));
+
+    let answer = Struct { name: "ResponseNotify", fields: Vec::new() };
+    let malformed = Body::Malformed(Refusal::attribute("notify", "is broken"));
+    for (method, target, body, expected) in [
+        (Method::Notify, contact, Body::Message(answer), StatusCode::BadRequest),
+        (Method::Execute, contact, Body::None, StatusCode::BadRequest),
+        (Method::Create, contact, malformed, StatusCode::BadRequest),
+        (Method::Retrieve, contact, Body::None, StatusCode::MethodNotAllowed),
+        (Method::Delete, contact, Body::None, StatusCode::MethodNotAllowed),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/nc/poll",
+            Body::Message(notify.clone()),
+            StatusCode::MethodNotAllowed,
+        ),
+        (
+            Method::Notify,
+            "applications/a/notificationChannels/other/contact",
+            Body::Message(notify),
+            StatusCode::NotFound,
+        ),
+    ] {
+        let refused = send(&policy(), fixture::request(method, target, body)).expect_err(target);
+        assert_eq!(refused.status, expected, "{method:?} {target}: {}", refused.info);
+    }
+}
+
+#[test]
+fn a_subscription_is_synchronous_when_its_contact_is_polled() {
+    for (contact, expected) in [
+        ("/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://nscl.example.net/m2m/applications/a/notificationChannels/nc/contact", "SYNCHRONOUS"),
+        ("http://elsewhere.example.net/m2m/applications/a/notificationChannels/nc/contact", "ASYNCHRONOUS"),
+        ("http://contact.example.net/", "ASYNCHRONOUS"),
+    ] {
+        let body = representation(ResourceType::Subscription, &[("contact", text(contact))]);
+        let made = create("applications/a/containers/e/subscriptions", body).expect(contact);
+        assert_eq!(made.text("subscriptionType"), Some(expected), "{contact}");
     }
 }
 
@@ -288,12 +379,107 @@ fn updates_are_full_or_of_one_attribute() {
         ("maxByteSize", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::BadRequest)),
         ("creationTime", one("creationTime", Value::Datetime(AT)), Err(StatusCode::BadRequest)),
         ("expirationTime", one("expirationTime", Value::Datetime(Timestamp(0))), Err(StatusCode::BadRequest)),
-        ("searchStrings/x", one("searchStrings", Value::List(Vec::new())), Err(StatusCode::NotImplemented)),
+        ("searchStrings/x", one("searchString", text("y")), Err(StatusCode::BadRequest)),
+        ("searchStrings/y", one("searchString", text("y")), Err(StatusCode::NotFound)),
     ] {
         let request = fixture::request(Method::Update, &format!("{c}/{target}"), body);
         let found = send(&policy(), request).map(drop).map_err(|refusal| refusal.status);
         assert_eq!(found, expected, "{target}");
     }
+}
+
+#[test]
+fn entries_are_changed_by_their_element() {
+    use Method::{Create, Delete, Update};
+    use StatusCode::{BadRequest, Conflict, NotFound};
+    let (c, r) = ("applications/a/containers/c", "accessRights/r");
+    let one = |name: &str, value| Body::Attribute { name: name.into(), value };
+    let permission = || fixture::permission("READ", "all");
+    let named = |id: &str| {
+        let Value::Struct(mut fields) = permission() else { panic!("a struct") };
+        fields.fields.insert(0, ("id", text(id)));
+        Value::Struct(fields)
+    };
+    for (method, target, body, expected) in [
+        (Create, format!("{c}/searchStrings"), one("searchString", text("y")), Ok(())),
+        (Create, format!("{c}/searchStrings"), one("searchString", text("x")), Err((Conflict, "x"))),
+        (
+            Create,
+            format!("{c}/searchStrings"),
+            one("searchStrings", Value::List(vec![])),
+            Err((BadRequest, "searchString")),
+        ),
+        (
+            Create,
+            format!("{c}/searchStrings"),
+            one("searchString", Value::Long(1)),
+            Err((BadRequest, "searchString")),
+        ),
+        (Create, format!("{c}/searchStrings"), Body::None, Err((BadRequest, "searchString"))),
+        (
+            Create,
+            format!("{c}/maxByteSize"),
+            one("maxByteSize", Value::Long(1)),
+            Err((BadRequest, "maxByteSize")),
+        ),
+        (
+            Create,
+            format!("{c}/creationTime"),
+            one("creationTime", Value::Datetime(AT)),
+            Err((BadRequest, "creationTime")),
+        ),
+        (Delete, format!("{c}/searchStrings/x"), Body::None, Ok(())),
+        (Delete, format!("{c}/searchStrings/y"), Body::None, Err((NotFound, ""))),
+        (Delete, format!("{c}/searchStrings"), Body::None, Ok(())),
+        (Delete, format!("{c}/creationTime"), Body::None, Err((BadRequest, "creationTime"))),
+        (Delete, format!("{c}/announceTo"), Body::None, Err((NotFound, ""))),
+        (Create, format!("{r}/selfPermissions"), one("permission", permission()), Ok(())),
+        (Delete, format!("{r}/selfPermissions"), Body::None, Err((BadRequest, "selfPermissions"))),
+        (Create, format!("{r}/permissions"), one("permission", named("p")), Ok(())),
+        (Update, format!("{r}/permissions/p"), one("permission", permission()), Err((NotFound, ""))),
+    ] {
+        let request = fixture::request(method, &target, body);
+        match (send(&policy(), request), expected) {
+            (Ok(_), Ok(())) => {}
+            (Err(refusal), Err((status, names))) => {
+                assert_eq!(refusal.status, status, "{method:?} {target}: {}", refusal.info);
+                assert!(refusal.info.contains(names), "{method:?} {target}: {}", refusal.info);
+            }
+            (found, expected) => panic!("{method:?} {target}: {found:?}, {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_entry_without_an_id_gets_one_before_the_log() {
+    let body = Body::Attribute { name: "permission".into(), value: fixture::permission("READ", "all") };
+    let added = send(&policy(), fixture::request(Method::Create, "accessRights/r/permissions", body));
+    let Ok(Operation::EditAttribute { edit: Edit::Add(entry), .. }) = added else { panic!("{added:?}") };
+    assert_eq!(partial::entry_name(&entry), Some("0000000000000abc"));
+}
+
+#[test]
+fn a_removed_attribute_is_reset_as_by_an_update_that_leaves_it_out() {
+    let c = "applications/a/containers/c";
+    for (attribute, expected) in [("searchStrings", Some(Value::List(Vec::new()))), ("maxByteSize", None)] {
+        let operation =
+            send(&policy(), fixture::request(Method::Delete, &format!("{c}/{attribute}"), Body::None));
+        let reset = match operation {
+            Ok(Operation::UpdateAttribute { value, .. }) => Some(value),
+            Ok(Operation::EditAttribute { edit: Edit::Remove, .. }) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reset, expected, "{attribute}");
+    }
+}
+
+#[test]
+fn a_partial_update_keeps_the_rules_of_a_full_one() {
+    let path = |path: &str| Value::Struct(Struct { name: "APoCPath", fields: vec![("path", text(path))] });
+    let body = Body::Attribute { name: "aPoCPath".into(), value: path("containers/x") };
+    let refused = send(&policy(), fixture::request(Method::Create, "applications/a/aPoCPaths", body));
+    let refusal = refused.expect_err("it hides a child");
+    assert!(refusal.info.starts_with("aPoCPaths: "), "{}", refusal.info);
 }
 
 #[test]

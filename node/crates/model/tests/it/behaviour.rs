@@ -2,8 +2,8 @@
 
 use crate::support::{self, Shard, path, representation};
 use banyan_model::{
-    Operation, RequestId, ResourceType, StatusCode, Timestamp, apply::Effect, key::Key, outbox::next_notify,
-    placement::ShardId, primitive::Conditions,
+    Operation, RequestId, ResourceType, StatusCode, Timestamp, Value, apply::Effect, key::Key,
+    outbox::next_notify, partial::Edit, placement::ShardId, primitive::Conditions,
 };
 
 /// Runs a script line by line and compares what the lines print. Commands print their status, `show` a container's
@@ -43,6 +43,17 @@ fn run(shard: &mut Shard, line: &str) -> Option<String> {
             let of = ResourceType::from_name(words[2]).unwrap();
             let (name, value) = representation(of, &attributes).attributes.remove(0);
             Operation::UpdateAttribute { path: path(at), attribute: name, value, conditions }
+        }
+        "add" | "remove" => {
+            // `add containers/c searchStrings x`, `remove containers/c searchStrings[/x]`
+            let (name, below) = words[2].split_once('/').unwrap_or((words[2], ""));
+            let attribute = ResourceType::Container.attribute(name).unwrap().field.name;
+            let edit = match words[0] {
+                "add" => Edit::Add(Value::Text(words[3].to_owned())),
+                _ => Edit::Remove,
+            };
+            let (target, at) = (at, path(below).segments().to_vec());
+            Operation::EditAttribute { path: path(target), attribute, at, edit, conditions }
         }
         "delete" => Operation::Delete { path: path(at), conditions },
         "expire" => Operation::Expire,
@@ -86,6 +97,11 @@ fn run(shard: &mut Shard, line: &str) -> Option<String> {
         "subscriptions" => {
             return Some(shard.tree().resource(&path(at)).unwrap().unwrap().subscriptions.to_string());
         }
+        "list" => {
+            let resource = shard.tree().resource(&path(at)).unwrap().unwrap();
+            let Some(Value::List(entries)) = resource.representation.get(words[2]) else { return None };
+            return Some(entries.join(" "));
+        }
         "records" => return Some(shard.memory.records.len().to_string()),
         other => panic!("no such verb: {other}"),
     };
@@ -95,12 +111,43 @@ fn run(shard: &mut Shard, line: &str) -> Option<String> {
             Effect::Due(at) => shown.push(format!("due {}", at.0)),
             Effect::AccessRightChanged(_) => shown.push("right changed".to_owned()),
             Effect::SubscriptionEnded(_) => shown.push("subscription ended".to_owned()),
+            Effect::ChannelChanged(_) => shown.push("channel changed".to_owned()),
             Effect::Deliver { .. } | Effect::SubtreeChanged(_) => {}
         }
     }
     let info = Some(outcome.response.info).filter(|info| !info.is_empty());
     let status = format!("{:?}", outcome.response.status);
     Some([status].into_iter().chain(info).chain(shown).collect::<Vec<_>>().join("; "))
+}
+
+#[test]
+fn entries_of_lists_are_edited_in_the_log_so_that_none_is_lost() {
+    check(
+        "create containers/c container searchStrings=a
+         create containers/c/subscriptions/s subscription
+         add containers/c searchStrings b
+         add containers/c searchStrings c
+         add containers/c searchStrings b
+         list containers/c searchStrings
+         remove containers/c searchStrings/a
+         remove containers/c searchStrings/a
+         list containers/c searchStrings
+         remove containers/c searchStrings
+         add containers/c creationTime x
+         queue containers/c/subscriptions/s",
+        "Created
+         Created
+         Created
+         Created
+         Conflict; searchStrings: b is there already
+         a b c
+         Ok
+         NotFound; no such resource
+         b c
+         Ok
+         BadRequest; creationTime: cannot be written
+         queue: container, container, container, container, container",
+    );
 }
 
 #[test]

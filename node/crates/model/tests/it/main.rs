@@ -1,7 +1,15 @@
 //! The state machine from outside: behaviour as data, random sequences against a naive tree, replicas that must agree.
 #![allow(clippy::unwrap_used)]
 
+mod announce;
 mod behaviour;
+mod channel;
+mod every_type;
+mod kinds;
+mod modes_by_table;
 mod naive;
+#[path = "../../../codec/tests/it/sample.rs"]
+#[allow(dead_code)]
+mod sample;
 mod sequences;
 mod support;

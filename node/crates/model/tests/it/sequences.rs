@@ -5,8 +5,9 @@ use crate::{
     support::{self, Shard, path, representation, status},
 };
 use banyan_model::{
-    Command, Operation, RequestId, ResourceType, Scl, StatusCode, Timestamp, TreeView,
+    Command, Operation, RequestId, ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     apply::{self, Change, Outcome},
+    index::Term,
     key::{Key, Range},
     memory::Memory,
     primitive::Conditions,
@@ -81,6 +82,9 @@ fn operation(shard: &Shard, step: &Step) -> Option<Operation> {
         let expires = expires_in.map(|ms| (shard.at.0 + ms).to_string());
         let mut list: Vec<(&str, &str)> = expires.iter().map(|at| ("expirationTime", at.as_str())).collect();
         let of = resource_type(at);
+        if of != ResourceType::Subscription {
+            list.push(("searchStrings", strings(limits)));
+        }
         if of == ResourceType::Container {
             list.extend([
                 ("maxNrOfInstances", count.as_str()),
@@ -96,7 +100,16 @@ fn operation(shard: &Shard, step: &Step) -> Option<Operation> {
             representation: attributes(at, expires_in, limits),
             notify_media: Default::default(),
         },
-        Step::Instance { container, id, size } => support::instance(container, *id, &"x".repeat(*size)),
+        Step::Instance { container, id, size } => {
+            let mut operation = support::instance(container, *id, &"x".repeat(*size));
+            // Most instances have none.
+            if let Operation::CreateInstance { representation, .. } = &mut operation
+                && size % 3 == 0
+            {
+                representation.set("searchStrings", Value::List(vec!["p".to_owned(), format!("size{size}")]));
+            }
+            operation
+        }
         Step::Update { path: at, expires_in, limits } => Operation::Update {
             path: path(at),
             representation: attributes(at, expires_in, limits),
@@ -119,6 +132,43 @@ fn operation(shard: &Shard, step: &Step) -> Option<Operation> {
         },
         Step::Wait { .. } => return None,
     })
+}
+
+/// Few, so that they meet and change.
+fn strings(limits: &Limits) -> &'static str {
+    match limits.count {
+        0 => "p",
+        1 => "p,q",
+        2 => "",
+        _ => "q,q,r",
+    }
+}
+
+/// What discovery's index must hold, from all that is stored.
+fn indexed(shard: &Shard) -> BTreeSet<Key> {
+    let mut keys = BTreeSet::new();
+    for (key, record) in &shard.memory.records {
+        match record {
+            Record::Resource(resource) => {
+                let of = resource.representation.resource_type;
+                if !of.name().ends_with('s') {
+                    keys.insert(Key::index(Term::Type(of), &resource.path));
+                }
+                if let Some(Value::List(strings)) = resource.representation.get("searchStrings") {
+                    keys.extend(
+                        strings.iter().map(|text| Key::index(Term::SearchString(text), &resource.path)),
+                    );
+                }
+            }
+            Record::Instance(one) => {
+                let path = Key::container(&key.bytes).unwrap().child("contentInstances").child(&*one.id);
+                let strings = one.search_strings.iter();
+                keys.extend(strings.map(|text| Key::index(Term::InstanceSearchString(text), &path)));
+            }
+            _ => {}
+        }
+    }
+    keys
 }
 
 fn resource_type(at: &str) -> ResourceType {
@@ -180,6 +230,9 @@ fn compare(shard: &Shard, naive: &Naive) -> Result<(), TestCaseError> {
         .map(|(key, _)| key.clone())
         .collect();
     prop_assert_eq!(armed, due);
+    let index: BTreeSet<Key> =
+        shard.memory.records.keys().filter(|key| Key::indexed_path(&key.bytes).is_some()).cloned().collect();
+    prop_assert_eq!(index, indexed(shard));
     for queue in PATHS.iter().chain(QUEUES) {
         let entries = shard.queue(&path(queue));
         let dense = entries.windows(2).all(|two| two[0].sequence + 1 == two[1].sequence);

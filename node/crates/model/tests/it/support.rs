@@ -105,6 +105,7 @@ impl Shard {
     pub(crate) fn said(&self, queue: &Path) -> Vec<String> {
         let word = |entry: OutboxEntry| match entry.message {
             Message::CollectionChanged { .. } => "changed".to_owned(),
+            Message::Announce => "announce".to_owned(),
             Message::Notify { notification, .. } => match notification {
                 Notification::Representation(whole) => whole.resource_type.name().to_owned(),
                 Notification::Instance(instance) => format!("instance {}", instance.id),

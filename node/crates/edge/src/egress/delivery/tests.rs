@@ -8,7 +8,7 @@ use banyan_binding::{
 use banyan_codec::{Expect, Limits, decode};
 use banyan_model::{Body, ResourceType, Value};
 use banyan_proto::v1;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::sync::Mutex;
 use tokio::net::TcpListener;
@@ -25,7 +25,7 @@ impl Service for Subscriber {
         let (head, body) = request.into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
         *self.last.lock().expect("no panic") = Some((head.headers, body));
-        let mut response = Response::new(Full::new(Bytes::from_static(b"thanks")));
+        let mut response = Response::new(Bytes::from_static(b"thanks").into());
         *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
         response.headers_mut().insert(header::RETRY_AFTER, "7".parse().expect("a value"));
         response
@@ -41,7 +41,7 @@ async fn subscriber() -> (String, Arc<Subscriber>) {
 }
 
 fn courier() -> Courier {
-    Courier::new(&Egress::default(), None, "http://nscl.example.com:8080", "/m2m")
+    Courier::new(&Config::default(), None, "http://nscl.example.com:8080", "/m2m")
 }
 
 fn job(contact: String, what: What) -> DeliveryJob {

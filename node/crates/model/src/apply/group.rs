@@ -1,0 +1,51 @@
+//! What happens to the members of a group besides an UPDATE of the whole (procedures.md 9).
+
+use super::{Answer, update, writer::Writer};
+use crate::{
+    Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, TreeView, Value,
+    group::{self, Verified},
+    primitive::{Body, Conditions},
+};
+use std::collections::BTreeSet;
+
+/// Replaces the members and answers with the list as it was kept.
+pub(super) fn update_members<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    path: &Path,
+    verified: &Verified,
+    conditions: &Conditions,
+) -> Answer<V> {
+    let before = match update::addressed(writer, path, conditions)? {
+        Ok(resource) => resource,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if before.representation.resource_type != ResourceType::Group {
+        return Ok(Err(Refusal::attribute("members", "this is no group")));
+    }
+    let mut after = before.clone();
+    group::assign(&mut after.representation, Some(verified));
+    update::write(writer, &before, &mut after)?;
+    let mut response = writer.shown(StatusCode::Ok, &after)?;
+    response.body =
+        Body::Attribute { name: "members".to_owned(), value: Value::List(verified.members.clone()) };
+    Ok(Ok(response))
+}
+
+/// Takes members out. Said again, or of a group that is gone, it changes nothing.
+pub(super) fn remove_members<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    path: &Path,
+    gone: &[String],
+) -> Answer<V> {
+    let Some(before) = writer.tree().resource(path)? else { return Ok(Err(Refusal::not_found())) };
+    let gone: BTreeSet<&String> = gone.iter().collect();
+    let listed = group::members(&before.representation);
+    let kept: Vec<String> = listed.iter().filter(|member| !gone.contains(member)).cloned().collect();
+    if kept.len() < listed.len() {
+        let mut after = before.clone();
+        after.representation.set("members", Value::List(kept));
+        group::count(&mut after.representation);
+        update::write(writer, &before, &mut after)?;
+    }
+    Ok(Ok(ResponsePrimitive::status(StatusCode::Ok)))
+}

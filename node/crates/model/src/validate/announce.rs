@@ -1,0 +1,185 @@
+//! announceTo as it is stored (procedures.md 10.1, 10.2): what was asked for, or what the issuer's application or the
+//! operator wants where nothing was, without the SCLs that are not registered here.
+//!
+//! The SCLs and the issuer's application live in other subtrees, so whoever asks brings a lookup, which may end the
+//! check to be repeated once the answer is there. Nothing of the request is changed before the end.
+
+use super::{Policy, rules};
+use crate::{
+    Body, Method, Refusal, Representation, RequestPrimitive, ResourceType, Scl, StatusCode, Value,
+    admit::{Admission, Target},
+    announce::{self, ANNOUNCE_TO, SCLS_MAX},
+    path::Path,
+    value::Struct,
+};
+use std::sync::Arc;
+
+/// Settles announceTo in a write of an announceable resource; leaves every other request alone. `lookup` gives what
+/// stands at a path of any subtree, and for `announce::registered` the registered SCLs. The outer error is its.
+///
+/// # Errors
+/// Those of `lookup`.
+pub fn announcement<E>(
+    scl: &Scl,
+    policy: &Policy,
+    request: &mut RequestPrimitive,
+    admission: &Admission,
+    lookup: impl FnMut(&Path) -> Result<Option<Arc<Representation>>, E>,
+) -> Result<Result<(), Refusal>, E> {
+    let Some((written, sent)) = written(request, &admission.target) else { return Ok(Ok(())) };
+    let is_create = request.method == Method::Create;
+    let mut settle = Settle { scl, lookup };
+    let settled = match sent {
+        Some(Value::Struct(to)) if !announce::is_activated(to) => match is_create {
+            true => return Ok(Ok(())),
+            false => {
+                let why = format!("{ANNOUNCE_TO}: activated=FALSE is for a CREATE");
+                return Ok(Err(Refusal::new(StatusCode::Forbidden, why)));
+            }
+        },
+        Some(Value::Struct(to)) => match settle.asked(to)? {
+            Ok(to) => Some(to),
+            Err(refusal) => return Ok(Err(refusal)),
+        },
+        Some(_) => return Ok(Err(Refusal::attribute(ANNOUNCE_TO, "a value of another type was expected"))),
+        None => settle.not_asked(policy, request, &admission.target, written)?,
+    };
+    if let Some(to) = settled {
+        let to = Value::Struct(to);
+        match &mut request.body {
+            Body::Representation(representation) => representation.set(ANNOUNCE_TO, to),
+            Body::Attribute { value, .. } => *value = to,
+            _ => {}
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The type that is written and the announceTo that was sent, if this is a write that says where to announce.
+fn written<'a>(request: &'a RequestPrimitive, target: &Target) -> Option<(ResourceType, Option<&'a Value>)> {
+    let of = |resource_type: ResourceType| resource_type.def().announceable.then_some(resource_type);
+    match (request.method, target, &request.body) {
+        (Method::Create, Target::Resource { .. }, Body::Representation(child)) => {
+            Some((of(child.resource_type)?, child.get(ANNOUNCE_TO)))
+        }
+        (Method::Update, Target::Resource { resource_type, .. }, Body::Representation(whole)) => {
+            (*resource_type == whole.resource_type).then_some(())?;
+            Some((of(*resource_type)?, whole.get(ANNOUNCE_TO)))
+        }
+        (
+            Method::Update,
+            Target::Attribute { resource_type, attribute: ANNOUNCE_TO, rest, .. },
+            Body::Attribute { name, value },
+        ) if name == ANNOUNCE_TO && rest.is_empty() => Some((of(*resource_type)?, Some(value))),
+        _ => None,
+    }
+}
+
+struct Settle<'a, L> {
+    scl: &'a Scl,
+    lookup: L,
+}
+
+impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L> {
+    /// 10.1: as it was sent, with the registered SCLs only, each once, by their address.
+    fn asked(&mut self, to: &Struct) -> Result<Result<Struct, Refusal>, E> {
+        if !matches!(to.get("sclList"), Some(Value::List(_))) {
+            return Ok(Err(Refusal::attribute(ANNOUNCE_TO, "sclList is missing")));
+        }
+        if announce::scls(to).count() > SCLS_MAX {
+            let why = format_args!("more than {SCLS_MAX} SCLs in sclList");
+            return Ok(Err(Refusal::attribute(ANNOUNCE_TO, why)));
+        }
+        let mut known = Vec::new();
+        for uri in announce::scls(to) {
+            let uri = uri.trim();
+            if !rules::is_absolute(uri) && !rules::is_local(self.scl, uri) {
+                let why = format_args!("{uri} in sclList is neither an absolute URI nor a path of this SCL");
+                return Ok(Err(Refusal::attribute(ANNOUNCE_TO, why)));
+            }
+            if let Some(address) = self.registered(uri)?
+                && !known.contains(&address)
+            {
+                known.push(address);
+            }
+        }
+        let kept = to.fields.iter().filter(|(name, _)| *name != "sclList").cloned();
+        let mut fields: Vec<_> = kept.collect();
+        let at = fields.iter().position(|(name, _)| *name == "global").unwrap_or(fields.len());
+        fields.insert(at, ("sclList", Value::List(known)));
+        Ok(Ok(Struct { name: to.name, fields }))
+    }
+
+    /// 10.2: the default of the issuer's application, else the operator's.
+    fn not_asked(
+        &mut self,
+        policy: &Policy,
+        request: &RequestPrimitive,
+        target: &Target,
+        written: ResourceType,
+    ) -> Result<Option<Struct>, E> {
+        let issuer = self.scl.local_path(&request.requesting_entity.0).filter(
+            |issuer| matches!(issuer.segments(), [applications, _] if applications == "applications"),
+        );
+        let Some(issuer) = issuer else { return Ok(None) };
+        let own = match target {
+            Target::Resource { path, .. } | Target::Attribute { path, .. } => *path == issuer,
+            _ => false,
+        };
+        // Who registers is no application here yet, but becomes one; its own announceTo is no default for itself.
+        let registers = request.method == Method::Create && written == ResourceType::Application;
+        if !own && !registers {
+            let Some(application) = (self.lookup)(&issuer)? else { return Ok(None) };
+            if let Some(Value::Struct(to)) = application.get(ANNOUNCE_TO)
+                && to.get("global") == Some(&Value::Bool(true))
+            {
+                return Ok(Some(match announce::is_activated(to) {
+                    false => announce_to(Some(false), Vec::new()),
+                    true => announce_to(None, self.registered_of(to)?),
+                }));
+            }
+        }
+        if !policy.announce_all {
+            return Ok(None);
+        }
+        let all = (self.lookup)(&announce::registered())?;
+        let all = all.iter().flat_map(|all| announce::registered_in(all)).take(SCLS_MAX);
+        let all = all.map(|known| self.scl.address(&announce::scl_path(&known.id))).collect();
+        Ok(Some(announce_to(Some(true), all)))
+    }
+
+    fn registered_of(&mut self, to: &Struct) -> Result<Vec<String>, E> {
+        let mut known = Vec::new();
+        for uri in announce::scls(to) {
+            known.extend(self.registered(uri)?);
+        }
+        Ok(known)
+    }
+
+    /// The address of the registered SCL that a URI names: its scl resource here, or the sclBase that this links to.
+    fn registered(&mut self, uri: &str) -> Result<Option<String>, E> {
+        if let Some(id) = announce::scl_id(self.scl, uri) {
+            let path = announce::scl_path(&id);
+            let found = (self.lookup)(&path)?;
+            let is_scl = |found: Arc<Representation>| found.resource_type == ResourceType::Scl;
+            return Ok(found.is_some_and(is_scl).then(|| self.scl.address(&path)));
+        }
+        if !rules::is_absolute(uri) {
+            return Ok(None);
+        }
+        let Some(all) = (self.lookup)(&announce::registered())? else { return Ok(None) };
+        let link = uri.trim_end_matches('/');
+        let found =
+            announce::registered_in(&all).iter().find(|known| known.uri.trim_end_matches('/') == link);
+        Ok(found.map(|known| self.scl.address(&announce::scl_path(&known.id))))
+    }
+}
+
+fn announce_to(activated: Option<bool>, scls: Vec<String>) -> Struct {
+    let activated = activated.map(|activated| ("activated", Value::Bool(activated)));
+    let fields = activated.into_iter().chain([("sclList", Value::List(scls))]).collect();
+    Struct { name: "AnnounceTo", fields }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+use super::*;
+use crate::{
+    Entity, admit,
+    fixture::{self, put, representation, text},
+    memory::Memory,
+    tree::Tree,
+    value::NamedReference,
+};
+use std::convert::Infallible;
+
+/// `TRUE http://x,/m2m/scls/s global`: activated, the list, and whether it is a default.
+fn announce_to(words: &str) -> Value {
+    let mut fields = Vec::new();
+    for word in words.split_whitespace() {
+        fields.push(match word {
+            "TRUE" | "FALSE" => ("activated", Value::Bool(word == "TRUE")),
+            "global" => ("global", Value::Bool(true)),
+            list => {
+                let list = list.trim_matches(['[', ']']).split(',').filter(|uri| !uri.is_empty());
+                ("sclList", Value::List(list.map(str::to_owned).collect()))
+            }
+        });
+    }
+    Value::Struct(Struct { name: "AnnounceTo", fields })
+}
+
+fn words(value: &Value) -> String {
+    let Value::Struct(to) = value else { panic!("no announceTo: {value:?}") };
+    let word = |(name, value): &(&str, Value)| match (*name, value) {
+        ("activated", Value::Bool(true)) => "TRUE".to_owned(),
+        ("activated", Value::Bool(false)) => "FALSE".to_owned(),
+        ("global", _) => "global".to_owned(),
+        (_, Value::List(list)) => format!("[{}]", list.join(",")),
+        other => panic!("{other:?}"),
+    };
+    to.fields.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+struct Scene {
+    memory: Memory,
+    announce_all: bool,
+}
+
+impl Default for Scene {
+    /// The tree of the fixture, with two SCLs.
+    fn default() -> Scene {
+        let mut memory = fixture::tree();
+        put(&mut memory, "scls/t", ResourceType::Scl, &[("link", text("http://gw2.example.org/m2m"))]);
+        Scene { memory, announce_all: false }
+    }
+}
+
+impl Scene {
+    /// With an application `a` that announces like this.
+    fn by_default(words: &str) -> Scene {
+        let mut scene = Scene::default();
+        let to = [(ANNOUNCE_TO, announce_to(words))];
+        put(&mut scene.memory, "applications/a", ResourceType::Application, &to);
+        scene
+    }
+
+    fn send(&self, mut request: RequestPrimitive) -> Result<Option<String>, Refusal> {
+        let scl = fixture::scl();
+        let admission = admit::admit(&self.memory, &scl, &request).expect("memory reads")?;
+        let policy = Policy { announce_all: self.announce_all, ..super::super::tests::policy() };
+        let settled = announcement(&scl, &policy, &mut request, &admission, |path| {
+            Ok::<_, Infallible>(self.lookup(&scl, path))
+        });
+        settled.expect("nothing is missing")?;
+        Ok(match &request.body {
+            Body::Representation(body) => body.get(ANNOUNCE_TO).map(words),
+            Body::Attribute { value, .. } => Some(words(value)),
+            _ => None,
+        })
+    }
+
+    fn lookup(&self, scl: &Scl, at: &Path) -> Option<Arc<Representation>> {
+        let tree = Tree::new(&self.memory, scl);
+        if *at != announce::registered() {
+            return tree.resource(at).expect("memory reads").map(|found| Arc::new(found.representation));
+        }
+        let linked = ["s", "t"].into_iter().filter_map(|id| {
+            let found = tree.resource(&announce::scl_path(id)).expect("memory reads")?;
+            Some(NamedReference { id: id.to_owned(), uri: found.representation.text("link")?.to_owned() })
+        });
+        let listed = ("sclCollection", Value::References(linked.collect()));
+        Some(Arc::new(representation(ResourceType::Scls, &[listed])))
+    }
+
+    /// CREATE of a container, without announceTo if `sent` is empty.
+    fn create(&self, sent: &str) -> Result<Option<String>, Refusal> {
+        self.send(fixture::request(Method::Create, "applications/a/containers", body(sent)))
+    }
+
+    fn update(&self, sent: &str) -> Result<Option<String>, Refusal> {
+        self.send(fixture::request(Method::Update, "applications/a/containers/c", body(sent)))
+    }
+}
+
+fn body(sent: &str) -> Body {
+    let to = (!sent.is_empty()).then(|| (ANNOUNCE_TO, announce_to(sent)));
+    Body::Representation(representation(ResourceType::Container, to.as_slice()))
+}
+
+fn some(text: &str) -> Result<Option<String>, Refusal> {
+    Ok(Some(text.to_owned()))
+}
+
+#[test]
+fn only_registered_scls_stay_each_once_by_its_address() {
+    let scene = Scene::default();
+    assert_eq!(scene.create("TRUE [/m2m/scls/s]"), some("TRUE [/m2m/scls/s]"));
+    assert_eq!(scene.create("[/m2m/scls/nobody,/m2m/scls/s]"), some("[/m2m/scls/s]"));
+    assert_eq!(scene.create("[http://nscl.example.net/m2m/scls/s,/m2m/scls/s]"), some("[/m2m/scls/s]"));
+    assert_eq!(scene.create("[http://gw2.example.org/m2m/]"), some("[/m2m/scls/t]"));
+    assert_eq!(scene.create("[http://other.example.org/m2m,/m2m/applications/a]"), some("[]"));
+    assert_eq!(scene.update("[/m2m/scls/nobody,/m2m/scls/t]"), some("[/m2m/scls/t]"));
+}
+
+#[test]
+fn a_list_that_is_none_is_refused() {
+    let scene = Scene::default();
+    for sent in ["[gw1]", "[/elsewhere/scls/s]", "TRUE"] {
+        let refusal = scene.create(sent).expect_err(sent);
+        assert_eq!(refusal.status, StatusCode::BadRequest, "{sent}");
+        assert!(refusal.info.starts_with("announceTo: "), "{}", refusal.info);
+    }
+    let many = (0..=SCLS_MAX).map(|n| format!("/m2m/scls/{n}")).collect::<Vec<_>>().join(",");
+    assert_eq!(scene.create(&format!("[{many}]")).expect_err("too many").status, StatusCode::BadRequest);
+}
+
+#[test]
+fn activated_false_is_for_a_create_and_stays_as_it_was_sent() {
+    let scene = Scene::default();
+    assert_eq!(scene.create("FALSE [/m2m/scls/nobody]"), some("FALSE [/m2m/scls/nobody]"));
+    assert_eq!(scene.update("FALSE [/m2m/scls/s]").expect_err("an UPDATE").status, StatusCode::Forbidden);
+    let value = announce_to("FALSE []");
+    let attribute = Body::Attribute { name: ANNOUNCE_TO.to_owned(), value };
+    let request = fixture::request(Method::Update, "applications/a/containers/c/announceTo", attribute);
+    assert_eq!(scene.send(request).expect_err("an UPDATE").status, StatusCode::Forbidden);
+}
+
+#[test]
+fn one_attribute_is_settled_like_the_whole() {
+    let value = announce_to("[/m2m/scls/nobody,/m2m/scls/s]");
+    let attribute = Body::Attribute { name: ANNOUNCE_TO.to_owned(), value };
+    let request = fixture::request(Method::Update, "applications/a/containers/c/announceTo", attribute);
+    assert_eq!(Scene::default().send(request), some("[/m2m/scls/s]"));
+}
+
+#[test]
+fn where_nothing_is_said_the_application_of_the_issuer_says_it() {
+    assert_eq!(Scene::default().create(""), Ok(None));
+    assert_eq!(Scene::by_default("TRUE [/m2m/scls/s]").create(""), Ok(None), "not global");
+    assert_eq!(Scene::by_default("[/m2m/scls/s,/m2m/scls/gone] global").create(""), some("[/m2m/scls/s]"));
+    assert_eq!(Scene::by_default("[] global").create(""), some("[]"));
+    assert_eq!(Scene::by_default("FALSE [] global").create(""), some("FALSE []"));
+    assert_eq!(Scene::by_default("[/m2m/scls/s] global").update(""), some("[/m2m/scls/s]"));
+    let own = Scene::by_default("[/m2m/scls/s] global").create("[]");
+    assert_eq!(own, some("[]"), "what is said counts");
+}
+
+#[test]
+fn the_operator_may_announce_what_applications_make_and_nothing_else() {
+    let all = |scene: Scene| Scene { announce_all: true, ..scene };
+    assert_eq!(all(Scene::default()).create(""), some("TRUE [/m2m/scls/s,/m2m/scls/t]"));
+    assert_eq!(all(Scene::by_default("[] global")).create(""), some("[]"), "the application comes first");
+    let mut foreign = fixture::request(Method::Create, "applications/a/containers", body(""));
+    foreign.requesting_entity = Entity("/m2m/scls/s".to_owned());
+    assert_eq!(all(Scene::default()).send(foreign), Ok(None));
+    let mut application = representation(ResourceType::Application, &[]);
+    application.set("appId", text("new"));
+    let mut registration =
+        fixture::request(Method::Create, "applications", Body::Representation(application));
+    registration.requesting_entity = Entity("/m2m/applications/new".to_owned());
+    assert_eq!(all(Scene::default()).send(registration), some("TRUE [/m2m/scls/s,/m2m/scls/t]"));
+}
+
+#[test]
+fn what_cannot_be_announced_is_left_alone() {
+    let scene = Scene { announce_all: true, ..Scene::by_default("[/m2m/scls/s] global") };
+    let instance = Body::Representation(representation(ResourceType::ContentInstance, &[]));
+    let request = fixture::request(Method::Create, "applications/a/containers/c/contentInstances", instance);
+    assert_eq!(scene.send(request), Ok(None));
+    assert_eq!(scene.send(fixture::request(Method::Delete, "applications/a", Body::None)), Ok(None));
+}
+
+#[test]
+fn an_announcement_must_link_to_an_absolute_uri() {
+    for (link, sound) in [("http://gw.example.org/m2m/containers/c", true), ("/m2m/containers/c", false)] {
+        let body = representation(ResourceType::ContainerAnnc, &[("link", text(link))]);
+        let checked = rules::check(&fixture::scl(), &super::super::tests::policy(), &body);
+        assert_eq!(checked.is_ok(), sound, "{checked:?}");
+    }
+}
