@@ -33,7 +33,7 @@ use crate::support::{alone, cluster};
 /// Cases at once.
 const AT_ONCE: usize = 12;
 /// A case that takes longer hangs.
-const CASE_WITHIN: Duration = Duration::from_secs(60);
+const CASE_WITHIN: Duration = Duration::from_secs(40);
 const SUITE_WITHIN: Duration = Duration::from_secs(600);
 
 #[test]

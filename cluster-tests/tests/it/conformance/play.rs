@@ -17,7 +17,10 @@ use super::peer::{Peer, Received, Rule};
 
 const POLL: Duration = Duration::from_millis(50);
 /// Longer than any deadline of the edge, shorter than a case may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(35);
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// A poll that nobody answers ends the case.
+const POLL_WITHIN: Duration = Duration::from_secs(25);
 
 /// What a case needs to know of where it runs.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ impl Player {
             }
             Action::Start { name, request } => {
                 let (bytes, edge) = (self.bytes(request)?, self.next_edge());
-                let mut device = Device::new([edge], "").with_timeout(Duration::from_secs(100));
+                let mut device = Device::new([edge], "").with_timeout(POLL_WITHIN);
                 let task = tokio::spawn(async move {
                     device.raw(&bytes, false).await.map_err(|e| format!("no answer: {e}"))
                 });
