@@ -11,6 +11,7 @@ mod harness;
 mod bad_folder;
 mod bad_input;
 mod catch_up;
+mod conformance;
 mod flow;
 mod group_of_thousand;
 mod kill_all;
