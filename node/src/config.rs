@@ -238,8 +238,10 @@ section! {
         requests_max: u64 requests_max,
         /// Members of a root collection that one answer may list. Default 10,000.
         members_max: u64 members_max,
-        /// Shards that are asked for their members at once. Default 4.
+        /// Shards that are asked at once for their members, or for what they have of a discovery. Default 4.
         gather_max: u64 gather_max,
+        /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
+        discovered_max: u64 discovered_max,
         /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
         rights_lease_ms: u64 rights_lease,
         /// How long the owner of a right is asked. Default 3,000.
@@ -466,6 +468,7 @@ fn check_counts(subtree: &subtree::Config, request: &request::Config) -> Result<
         ("request.requests_max", request.requests_max),
         ("request.members_max", request.members_max),
         ("request.gather_max", request.gather_max),
+        ("request.discovered_max", request.discovered_max),
     ];
     match counts.into_iter().find(|(_, count)| *count == 0) {
         Some((setting, _)) => Err(setting_error(setting, "must be more than 0")),

@@ -25,6 +25,7 @@ mod shard;
 mod supervisor;
 
 mod authorise;
+mod discover;
 mod read;
 mod write;
 

@@ -15,6 +15,8 @@ pub struct Config {
     pub members_max: usize,
     /// Shards that are asked for their members at the same time. Default 4.
     pub gather_max: usize,
+    /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
+    pub discovered_max: usize,
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
     /// revocation takes effect everywhere within it.
     pub rights_lease: Duration,
@@ -32,6 +34,7 @@ impl Default for Config {
             retry_after: Duration::from_millis(200),
             members_max: 10_000,
             gather_max: 4,
+            discovered_max: 1_000,
             rights_lease: Duration::from_secs(1),
             rights_timeout: Duration::from_secs(3),
             rights_max: 10_000,
@@ -49,6 +52,7 @@ impl Config {
             ("requests_max", self.requests_max),
             ("members_max", self.members_max),
             ("gather_max", self.gather_max),
+            ("discovered_max", self.discovered_max),
             ("rights_max", self.rights_max),
         ];
         let times = [

@@ -8,7 +8,7 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Path, Refusal, Representation, RequestPrimitive,
+    Entity, Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
     admit::{self, Admission},
     tree::Tree,
@@ -63,6 +63,30 @@ pub(super) fn authorise(
         Ok(()) => Verdict::Granted(admission),
         Err(refusal) => Verdict::Refused(refusal),
     })
+}
+
+/// Whether an entity may know of a resource.
+pub(super) enum Sight {
+    Visible,
+    Hidden,
+    /// The right at this path is not known here.
+    Missing(Path),
+}
+
+pub(super) fn sight(
+    shard: &Inner,
+    view: &View<'_>,
+    governing: &Governing,
+    entity: &Entity,
+    leases: &Leases,
+) -> Result<Sight, ViewError> {
+    let (governing, resolved) = match resolve(shard, view, governing.clone(), leases) {
+        Ok(found) => found,
+        Err(Lookup::Missing(path)) => return Ok(Sight::Missing(path)),
+        Err(Lookup::Failed(error)) => return Err(error),
+    };
+    let visible = access::is_visible(&shard.scl, &governing, resolved.as_deref(), entity);
+    Ok(if visible { Sight::Visible } else { Sight::Hidden })
 }
 
 /// What governs when the root collection is known, and the accessRight that it names.

@@ -1,7 +1,7 @@
 //! Reads: past the mailbox, over a short view of the leader's state. They never enter the log.
 
 use super::{
-    ShardError, ShardHandle,
+    Lease, ShardError, ShardHandle,
     authorise::{self, Leases, Verdict},
     handle::Inner,
     view::{View, ViewError},
@@ -140,12 +140,16 @@ impl ShardHandle {
     }
 
     async fn lease(&self, path: Path, leases: &mut Leases, deadline: Instant) -> Result<(), ShardError> {
-        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&path)).await {
-            Ok(Ok(lease)) => {
-                leases.retain(|(known, _)| *known != path);
-                leases.push((path, lease));
-                Ok(())
-            }
+        let lease = self.fetch(&path, deadline).await?;
+        leases.retain(|(known, _)| *known != path);
+        leases.push((path, lease));
+        Ok(())
+    }
+
+    /// Asks the owner of a right.
+    pub(super) async fn fetch(&self, path: &Path, deadline: Instant) -> Result<Lease, ShardError> {
+        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(path)).await {
+            Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) => {
                 let shard = self.inner.shard.id.0;
                 tracing::debug!(shard, error = &error as &dyn std::error::Error, "no right");

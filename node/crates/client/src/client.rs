@@ -9,10 +9,11 @@ use crate::{
     session::{Sessions, Ticket},
 };
 use banyan_model::{
-    Body, Method, Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
+    Body, Entity, Method, Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
     StatusCode,
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
+    query::{Cursor, Search},
     value::NamedReference,
 };
 use banyan_proto::{
@@ -121,6 +122,27 @@ impl Client {
             v1::ListMembers { collection: collection.to_owned(), after: after.map(str::to_owned), limit };
         match self.internal(Place::Shard(shard), v1::internal::Kind::ListMembers(list), deadline).await? {
             answer::What::Members(members) => Ok(convert::members(members)?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What `shard` has that a search selects and `entity` may know of, from where the last answer ended: about `limit`
+    /// addresses, and where to go on if that was not all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn discover(
+        &self,
+        shard: ShardId,
+        entity: &Entity,
+        search: &Search,
+        from: Option<&Cursor>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<(Vec<String>, Option<Cursor>), RequestError> {
+        let question = convert::discover_to_wire(entity, search, from, limit);
+        match self.internal(Place::Shard(shard), v1::internal::Kind::Discover(question), deadline).await? {
+            answer::What::Discovered(found) => Ok(convert::discovered(found)),
             other => Err(unexpected(&other)),
         }
     }
@@ -286,6 +308,7 @@ fn unexpected(answer: &answer::What) -> RequestError {
     let kind = match answer {
         answer::What::Response(_) => "response",
         answer::What::Members(_) => "members",
+        answer::What::Discovered(_) => "discovered",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

@@ -173,7 +173,9 @@ impl Asking<'_> {
         self.asked.retain(|asked| *asked != node);
         let shard = ShardId(self.question.shard);
         match what {
-            Some(answer @ (answer::What::Response(_) | answer::What::Members(_))) => {
+            Some(
+                answer @ (answer::What::Response(_) | answer::What::Members(_) | answer::What::Discovered(_)),
+            ) => {
                 self.shared.leads(shard, node);
                 return ControlFlow::Break(Ok(answer));
             }
