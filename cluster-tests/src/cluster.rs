@@ -147,7 +147,7 @@ impl Cluster {
         let nodes = (0..config.nodes)
             .map(|i| {
                 let name = format!("node-{i}");
-                let text = node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc);
+                let text = node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc, &http);
                 member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i])
             })
             .collect();
@@ -413,9 +413,16 @@ fn tail(log: &str) -> String {
 }
 
 /// The configuration file of one node.
-fn node_config(config: &Config, data: &Path, rpc: &str, admin: &str, founders: &[String]) -> String {
+fn node_config(
+    config: &Config,
+    data: &Path,
+    rpc: &str,
+    admin: &str,
+    founders: &[String],
+    authorities: &[String],
+) -> String {
     let mut text = format!(
-        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nshards = {shards}\nplaintext = true\n",
+        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\nplaintext = true\n",
         data = data.display().to_string(),
         shards = config.shards,
     );

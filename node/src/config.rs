@@ -268,7 +268,7 @@ section! {
         requests_max: u64 requests_max,
         /// Members of a root collection that one answer may list. Default 10,000.
         members_max: u64 members_max,
-        /// Shards that are asked for their members at once. Default 4.
+        /// Shards that are asked at once for their members, or for what they have of a discovery. Default 4.
         gather_max: u64 gather_max,
         /// Members that one fan-out of a group asks at once. Default 32.
         fan_out_concurrency: u64 fan_out_concurrency,
@@ -281,6 +281,8 @@ section! {
         fan_out_bytes_max: u64 fan_out_bytes_max,
         /// Members that a group may have. Default 10,000.
         group_members_max: u64 group_members_max,
+        /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
+        discovered_max: u64 discovered_max,
         /// How long a right of another shard may be used: a revocation takes effect within it. Default 1,000.
         rights_lease_ms: u64 rights_lease,
         /// How long a right of another SCL may be used, or may count as one that cannot be retrieved. Default 10,000.
@@ -521,6 +523,7 @@ fn check_counts(subtree: &subtree::Config, request: &request::Config) -> Result<
         ("request.requests_max", request.requests_max),
         ("request.members_max", request.members_max),
         ("request.gather_max", request.gather_max),
+        ("request.discovered_max", request.discovered_max),
     ];
     match counts.into_iter().find(|(_, count)| *count == 0) {
         Some((setting, _)) => Err(setting_error(setting, "must be more than 0")),

@@ -8,6 +8,7 @@
 
 mod call;
 mod config;
+mod discover;
 mod fan_out;
 mod gather;
 mod handled;
@@ -30,7 +31,8 @@ use crate::{
 };
 use banyan_client::Client;
 use banyan_model::{
-    Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot, group,
+    Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot, admit,
+    group,
     placement::{NodeId, ShardId},
 };
 use banyan_proto::{
@@ -222,7 +224,8 @@ impl Desk {
         answer: pending::Answer,
     ) {
         let collection = request.target.root_collection();
-        if collection.is_none() {
+        let discovers = request.target == admit::discovery();
+        if collection.is_none() && !discovers {
             match shard.try_retrieve(&request) {
                 Ok(Some(response)) => return answer(response_of(&response)),
                 Err(error) => return answer(place.what(Err(error))),
@@ -235,6 +238,7 @@ impl Desk {
             let retrieved = match shard.retrieve(&request, deadline).await {
                 Ok(response) => match collection {
                     Some(collection) => Ok(desk.with_members(response, collection, deadline).await),
+                    None if discovers => Ok(desk.with_discovered(response, &request, deadline).await),
                     None => Ok(response),
                 },
                 Err(error) => Err(error),

@@ -26,7 +26,9 @@ use bytes::Bytes;
 use prost::Message;
 
 pub use outbox::{media, media_to_wire};
-pub use primitive::{ELEMENT_DEPTH_MAX, members, members_to_wire};
+pub use primitive::{
+    ELEMENT_DEPTH_MAX, discover, discover_to_wire, discovered, discovered_to_wire, members, members_to_wire,
+};
 pub use status::{number, status};
 
 /// Bytes that are not what they should be.

@@ -42,7 +42,9 @@ fn one_process_conforms() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let edge = format!("127.0.0.1:{}", free_ports(1)[0]);
         let mut command = Command::new(&binaries::build().node);
-        command.args(["dev", "--listen", &edge, "--data"]).arg(folder.path().join("data"));
+        command
+            .args(["dev", "--listen", &edge, "--authority", &edge, "--data"])
+            .arg(folder.path().join("data"));
         command.env("RUST_LOG", "warn");
         let mut process = Process::start("dev", command, folder.path()).expect("the program starts");
         let mut device = Device::new([edge.clone()], "/m2m").with_timeout(Duration::from_secs(2));

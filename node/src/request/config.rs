@@ -26,6 +26,8 @@ pub struct Config {
     pub fan_out_bytes_max: usize,
     /// Members that a group may have. Default 10,000.
     pub group_members_max: usize,
+    /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
+    pub discovered_max: usize,
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
     /// revocation takes effect everywhere within it.
     pub rights_lease: Duration,
@@ -56,6 +58,7 @@ impl Default for Config {
             fan_outs_max: 16_384,
             fan_out_bytes_max: 8 << 20,
             group_members_max: 10_000,
+            discovered_max: 1_000,
             rights_lease: Duration::from_secs(1),
             rights_elsewhere_lease: Duration::from_secs(10),
             rights_timeout: Duration::from_secs(3),
@@ -82,6 +85,7 @@ impl Config {
             ("fan_outs_max", self.fan_outs_max),
             ("fan_out_bytes_max", self.fan_out_bytes_max),
             ("group_members_max", self.group_members_max),
+            ("discovered_max", self.discovered_max),
             ("rights_max", self.rights_max),
             ("polls_max", self.polls_max),
             ("polls_per_channel_max", self.polls_per_channel_max),

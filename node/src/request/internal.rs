@@ -15,6 +15,8 @@ use std::time::Instant;
 
 /// Members of one answer.
 const MEMBERS_MAX: u32 = 1_000;
+/// Addresses of one answer, and what one step finds beyond it.
+const DISCOVERED_MAX: u32 = 1_000;
 
 /// Whether an edge may ask this, too.
 pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
@@ -47,6 +49,9 @@ impl Desk {
             Some(internal::Kind::Route(uri)) => {
                 answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
             }
+            Some(internal::Kind::Discover(question)) => {
+                self.answer_discover(question, claimed, deadline, answer)
+            }
             Some(internal::Kind::Command(command)) => self.command(command, deadline, answer),
             Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
             Some(internal::Kind::Taken(taken)) => self.taken(taken, claimed, deadline, answer),
@@ -72,6 +77,33 @@ impl Desk {
             Some(shard) => ask(&shard).unwrap_or_else(|error| place.what(Err(error))),
             None => place.elsewhere(None),
         }
+    }
+
+    fn answer_discover(
+        &self,
+        question: v1::Discover,
+        claimed: ShardId,
+        deadline: Instant,
+        answer: pending::Answer,
+    ) {
+        let limit = question.limit.min(DISCOVERED_MAX) as usize;
+        let (entity, search, from) = match convert::discover(question) {
+            Ok(question) => question,
+            Err(error) => return answer(What::Refused(error.to_string())),
+        };
+        let Some(place) = self.place_of(claimed) else {
+            return answer(What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 }));
+        };
+        let Some(shard) = self.inner.shards.get(place.shard) else {
+            return answer(place.elsewhere(None));
+        };
+        let Some(ticket) = self.enter(deadline, Kind::Read, answer) else { return };
+        tokio::spawn(async move {
+            ticket.answer(match shard.discover(&entity, &search, from, limit, deadline).await {
+                Ok((uris, next)) => What::Discovered(convert::discovered_to_wire(uris, next.as_ref())),
+                Err(error) => place.what(Err(error)),
+            });
+        });
     }
 
     fn command(&self, command: v1::Command, deadline: Instant, answer: pending::Answer) {

@@ -619,3 +619,82 @@ fn a_child_of_a_root_collection_belongs_to_its_own_subtree() {
     assert_eq!(of(&retrieve("/containers")), Some(SubtreeRoot::SclBase));
     assert_ne!(SubtreeRoot::SclBase.slot(), Slot(0));
 }
+
+fn found_by(name: &str, strings: &[&str], right: Option<&str>) -> RequestPrimitive {
+    let mut request = create_container(name);
+    if let Body::Representation(container) = &mut request.body {
+        container.set("searchStrings", Value::List(strings.iter().map(|&text| text.to_owned()).collect()));
+        if let Some(right) = right {
+            container.set("accessRightID", Value::Text(format!("/m2m/accessRights/{right}")));
+        }
+    }
+    request
+}
+
+/// An accessRight that lets everybody do this, itself included.
+fn create_right(name: &str, flag: &str) -> RequestPrimitive {
+    let one = |name, field, value| Value::Struct(Struct { name, fields: vec![(field, value)] });
+    let permissions = || {
+        let flags = one("PermissionFlagListType", "flag", Value::Text(flag.to_owned()));
+        let holders = one("PermissionHolderType", "all", Value::Empty);
+        let fields = vec![("permissionFlags", flags), ("permissionHolders", holders)];
+        one("PermissionListType", "permission", Value::Struct(Struct { name: "PermissionType", fields }))
+    };
+    let mut right = Representation::new(ResourceType::AccessRight);
+    right.set("id", Value::Text(name.to_owned()));
+    right.set("permissions", permissions());
+    right.set("selfPermissions", permissions());
+    request(Method::Create, "/accessRights", Body::Representation(right))
+}
+
+async fn discover(node: &Node, entity: &str, string: &str, max_size: Option<i64>) -> (Vec<String>, bool) {
+    let mut request = retrieve("/discovery");
+    request.requesting_entity = Entity(entity.to_owned());
+    request.filter = Ok(banyan_model::filter::FilterCriteria {
+        search_string: vec![string.to_owned()],
+        max_size,
+        ..Default::default()
+    });
+    let found = representation(node.ask(&request).await);
+    let Some(Value::List(uris)) = found.get("discoveryURI") else { panic!("{found:?}") };
+    assert_eq!(found.long("matchSize"), Some(uris.len() as i64));
+    (uris.clone(), found.get("truncated") == Some(&Value::Bool(true)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn discovery_finds_in_all_shards_what_the_entity_may_know_of() {
+    let node = Node::leading(4, |_, desk| desk.discovered_max = 20).await;
+    for (name, flag) in [("seen", "DISCOVER"), ("known", "WRITE")] {
+        assert_eq!(node.ask(&create_right(name, flag)).await.status, StatusCode::Created);
+    }
+    // Rights and resources are spread: most rights are in another shard than what they govern.
+    for n in 0..30 {
+        let right = [Some("seen"), Some("known"), None][n % 3];
+        let created = node.ask(&found_by(&format!("c{n:02}"), &["all", ["even", "odd"][n % 2]], right)).await;
+        assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    }
+    let (uris, truncated) = discover(&node, "/m2m", "even", None).await;
+    assert_eq!((uris.len(), truncated), (15, false));
+    assert!(
+        uris.iter().enumerate().all(|(n, uri)| *uri == format!("/m2m/containers/c{:02}", 2 * n)),
+        "{uris:?}"
+    );
+
+    let (uris, truncated) = discover(&node, "/m2m/applications/a", "even", None).await;
+    let expected: Vec<String> =
+        (0..30).step_by(2).filter(|n| n % 3 != 2).map(|n| format!("/m2m/containers/c{n:02}")).collect();
+    assert_eq!((uris, truncated), (expected, false), "any flag is enough, no right hides");
+
+    let (uris, truncated) = discover(&node, "/m2m", "even", Some(3)).await;
+    assert_eq!((uris.len(), truncated), (3, true));
+    let (uris, truncated) = discover(&node, "/m2m", "even", Some(15)).await;
+    assert_eq!((uris.len(), truncated), (15, false), "as many as were asked for is not more");
+    let (uris, truncated) = discover(&node, "/m2m", "all", Some(1_000)).await;
+    assert_eq!((uris.len(), truncated), (20, true), "the node's own limit");
+    assert_eq!(discover(&node, "/m2m", "none", None).await, (Vec::new(), false));
+
+    let gone = request(Method::Delete, "/containers/c04", Body::None);
+    assert_eq!(node.ask(&gone).await.status, StatusCode::Ok);
+    let (uris, _) = discover(&node, "/m2m", "even", None).await;
+    assert!(uris.len() == 14 && !uris.iter().any(|uri| uri.ends_with("c04")), "{uris:?}");
+}

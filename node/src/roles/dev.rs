@@ -40,6 +40,10 @@ pub struct Arguments {
     /// Where the edge listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// A `host[:port]` that means this SCL, may stand several times. Without one every name does, and no other SCL with
+    /// the same sclBase can be told from this one. Counts when the data is new.
+    #[arg(long = "authority")]
+    authorities: Vec<String>,
     /// Keeps the data here; without it everything is gone afterwards.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -134,7 +138,9 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
     let mut nodes: JoinSet<Result<(), DevError>> = JoinSet::new();
     let mut readiness = Vec::new();
     for (number, listener) in listeners.into_iter().enumerate() {
-        let checked = node_config(folder, number, &addresses).check()?;
+        let config =
+            Config { authorities: arguments.authorities.clone(), ..node_config(folder, number, &addresses) };
+        let checked = config.check()?;
         let store = node::open(&checked.data, checked.storage.clone()).await?;
         let node = Node::start_on(checked, store, listener).await?;
         readiness.push(node.readiness());

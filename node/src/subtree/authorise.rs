@@ -8,7 +8,7 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Path, Refusal, Representation, RequestPrimitive,
+    Entity, Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
     admit::{self, Admission, Target},
     announce,
@@ -115,6 +115,35 @@ pub(super) fn announcement(
         Ok(Ok(())) => Ok(Settled::Done),
         Ok(Err(refusal)) => Ok(Settled::Refused(refusal)),
         Err(Lookup::Missing(source)) => Ok(Settled::Missing(source)),
+        Err(Lookup::Failed(error)) => Err(error),
+    }
+}
+
+/// Whether an entity may know of a resource.
+pub(super) enum Sight {
+    Visible,
+    Hidden,
+    /// The right at this path is not known here.
+    Missing(Source),
+}
+
+pub(super) fn sight(
+    shard: &Inner,
+    view: &View<'_>,
+    governing: &Governing,
+    entity: &Entity,
+    leases: &Leases,
+) -> Result<Sight, ViewError> {
+    let (governing, resolved) = match resolve(shard, view, governing.clone(), leases) {
+        Ok(found) => found,
+        Err(Lookup::Missing(source)) => return Ok(Sight::Missing(source)),
+        Err(Lookup::Failed(error)) => return Err(error),
+    };
+    let mut find = |holder: &str| lookup(shard, view, Source::of(&shard.scl, holder), leases);
+    match access::is_visible(&shard.scl, &governing, resolved.as_deref(), entity, &mut find) {
+        Ok(true) => Ok(Sight::Visible),
+        Ok(false) => Ok(Sight::Hidden),
+        Err(Lookup::Missing(source)) => Ok(Sight::Missing(source)),
         Err(Lookup::Failed(error)) => Err(error),
     }
 }

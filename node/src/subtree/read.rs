@@ -1,7 +1,7 @@
 //! Reads: past the mailbox, over a short view of the leader's state. They never enter the log.
 
 use super::{
-    ShardError, ShardHandle, Source,
+    Lease, ShardError, ShardHandle, Source,
     authorise::{self, Leases, Verdict},
     handle::Inner,
     view::{View, ViewError},
@@ -199,12 +199,16 @@ impl ShardHandle {
         leases: &mut Leases,
         deadline: Instant,
     ) -> Result<(), ShardError> {
-        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(&source)).await {
-            Ok(Ok(lease)) => {
-                leases.retain(|(known, _)| *known != source);
-                leases.push((source, lease));
-                Ok(())
-            }
+        let lease = self.fetch(&source, deadline).await?;
+        leases.retain(|(known, _)| *known != source);
+        leases.push((source, lease));
+        Ok(())
+    }
+
+    /// Asks the owner of a right.
+    pub(super) async fn fetch(&self, source: &Source, deadline: Instant) -> Result<Lease, ShardError> {
+        match tokio::time::timeout_at(deadline.into(), self.inner.rights.fetch(source)).await {
+            Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) => {
                 let shard = self.inner.shard.id.0;
                 tracing::debug!(shard, error = &error as &dyn std::error::Error, "no right");

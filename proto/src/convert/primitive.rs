@@ -6,6 +6,7 @@ use banyan_model::{
     Body, Entity, Method, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Timestamp, Value,
     filter::FilterCriteria,
     primitive::{Correlation, ReferencePoint},
+    query::{Cursor, Search},
     value::{Element, NamedReference, Struct},
 };
 
@@ -194,6 +195,48 @@ pub fn members(members: v1::Members) -> Result<Vec<(ResourceType, NamedReference
         Ok((names::resource_type(&member.r#type)?, required("reference", member.reference)?.into()))
     };
     members.members.into_iter().map(member).collect()
+}
+
+/// A question about what a shard has, of at most `limit`.
+pub fn discover_to_wire(entity: &Entity, search: &Search, from: Option<&Cursor>, limit: u32) -> v1::Discover {
+    v1::Discover {
+        requesting_entity: entity.0.clone(),
+        criteria: Some((&search.criteria).into()),
+        prefix: Some((&search.prefix).into()),
+        from: from.map(cursor_to_wire),
+        limit,
+    }
+}
+
+/// Reads such a question, without its limit.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn discover(question: v1::Discover) -> Result<(Entity, Search, Option<Cursor>), Malformed> {
+    let search = Search {
+        criteria: required("criteria", question.criteria)?.into(),
+        prefix: required("prefix", question.prefix)?.into(),
+    };
+    Ok((Entity(question.requesting_entity), search, question.from.map(cursor)))
+}
+
+/// What a shard has found.
+pub fn discovered_to_wire(uris: Vec<String>, next: Option<&Cursor>) -> v1::Discovered {
+    v1::Discovered { uris, next: next.map(cursor_to_wire) }
+}
+
+/// Reads what a shard has found.
+pub fn discovered(found: v1::Discovered) -> (Vec<String>, Option<Cursor>) {
+    (found.uris, found.next.map(cursor))
+}
+
+fn cursor_to_wire(cursor: &Cursor) -> v1::DiscoveryCursor {
+    let Cursor { stage, after, instance } = cursor;
+    v1::DiscoveryCursor { stage: *stage, after: after.clone().into(), instance: *instance }
+}
+
+fn cursor(cursor: v1::DiscoveryCursor) -> Cursor {
+    Cursor { stage: cursor.stage, after: cursor.after.into(), instance: cursor.instance }
 }
 
 fn body_to_wire(body: &Body) -> Option<v1::Body> {

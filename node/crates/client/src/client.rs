@@ -9,10 +9,11 @@ use crate::{
     session::{Sessions, Ticket},
 };
 use banyan_model::{
-    Body, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
+    Body, Entity, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
     ResponsePrimitive, StatusCode,
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
+    query::{Cursor, Search},
     value::NamedReference,
 };
 use banyan_proto::{
@@ -221,6 +222,27 @@ impl Client {
         }
     }
 
+    /// What `shard` has that a search selects and `entity` may know of, from where the last answer ended: about `limit`
+    /// addresses, and where to go on if that was not all.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn discover(
+        &self,
+        shard: ShardId,
+        entity: &Entity,
+        search: &Search,
+        from: Option<&Cursor>,
+        limit: u32,
+        deadline: Instant,
+    ) -> Result<(Vec<String>, Option<Cursor>), RequestError> {
+        let question = convert::discover_to_wire(entity, search, from, limit);
+        match self.internal(Place::Shard(shard), v1::internal::Kind::Discover(question), deadline).await? {
+            answer::What::Discovered(found) => Ok(convert::discovered(found)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The accessRight at `path`; `None` if there is none.
     ///
     /// # Errors
@@ -389,6 +411,7 @@ fn unexpected(answer: &answer::What) -> RequestError {
         answer::What::Members(_) => "members",
         answer::What::Polled(_) => "polled",
         answer::What::Routed(_) => "routed",
+        answer::What::Discovered(_) => "discovered",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

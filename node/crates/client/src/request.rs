@@ -179,6 +179,7 @@ impl Asking<'_> {
             Some(
                 answer @ (answer::What::Response(_)
                 | answer::What::Members(_)
+                | answer::What::Discovered(_)
                 | answer::What::Polled(_)
                 | answer::What::Routed(_)),
             ) => {

@@ -241,7 +241,8 @@ fn nobody() -> Governing {
     Governing::Default(DefaultRight { owners: Vec::new() })
 }
 
-fn discovery() -> Path {
+/// Where discovery is asked; nothing is stored there.
+pub fn discovery() -> Path {
     Path::scl_base().child("discovery")
 }
 

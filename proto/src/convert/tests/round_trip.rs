@@ -34,6 +34,13 @@ proptest! {
     }
 
     #[test]
+    fn discoveries_come_back((entity, search, from) in strategy::discovery(), uris: Vec<String>) {
+        let question = discover_to_wire(&entity, &search, from.as_ref(), 7);
+        prop_assert_eq!(discovered(discovered_to_wire(uris.clone(), from.as_ref())), (uris, from.clone()));
+        prop_assert_eq!(discover(question), Ok((entity, search, from)));
+    }
+
+    #[test]
     fn shards_and_maps_come_back(shard in strategy::shard(), map in strategy::shard_map()) {
         prop_assert_eq!(Shard::from(&v1::ShardInfo::from(&shard)), shard);
         let shards = map.shards.iter().map(Into::into).collect();

@@ -12,6 +12,7 @@ use banyan_model::{
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
     primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
+    query::{Cursor, Search},
     record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     tables,
     time::XsdDuration,
@@ -426,6 +427,13 @@ pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
             info,
         }
     })
+}
+
+pub(super) fn discovery() -> impl Strategy<Value = (Entity, Search, Option<Cursor>)> {
+    let cursor = (any::<u32>(), vec(any::<u8>(), 0..40), any::<u64>())
+        .prop_map(|(stage, after, instance)| Cursor { stage, after, instance });
+    (text(), filter(), path(), option::of(cursor))
+        .prop_map(|(entity, criteria, prefix, from)| (Entity(entity), Search { criteria, prefix }, from))
 }
 
 pub(super) fn members() -> impl Strategy<Value = Vec<(ResourceType, NamedReference)>> {

@@ -23,6 +23,8 @@ pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
             "sizeUntil" => once(&mut criteria.size_until, name, long(name, &value)?)?,
             "metaDataOnly" => once(&mut meta_data_only, name, boolean(name, &value)?)?,
             "attributeAccessor" => once(&mut criteria.attribute_accessor, name, value)?,
+            "searchPrefix" => once(&mut criteria.search_prefix, name, value)?,
+            "maxSize" => once(&mut criteria.max_size, name, long(name, &value)?)?,
             "ifNoneMatch" => criteria.if_none_match.push(value),
             "searchString" => criteria.search_string.push(value),
             "contentType" => criteria.content_type.push(value),
@@ -118,7 +120,7 @@ mod tests {
             "ifModifiedSince=2013-05-31T12:00:00Z&ifUnmodifiedSince=2013-05-31T14:00:00%2B02:00&ifNoneMatch=a&\
              ifNoneMatch=b&attributeAccessor=searchStrings&searchString=unit%2Fcelsius&searchString=a+b&\
              createdAfter=2013-05-31T12:00:00.5Z&createdUntil=2013-05-31T14:00:00+02:00&sizeFrom=-1&sizeUntil=9&\
-             contentType=image/*&metaDataOnly=true&unknown=%41&&",
+             contentType=image/*&metaDataOnly=true&searchPrefix=/m2m/a%20b&maxSize=7&unknown=%41&&",
         );
         let noon = Timestamp(1_370_001_600_000);
         let expected = FilterCriteria {
@@ -133,6 +135,8 @@ mod tests {
             size_until: Some(9),
             content_type: vec!["image/*".to_owned()],
             meta_data_only: true,
+            search_prefix: Some("/m2m/a b".to_owned()),
+            max_size: Some(7),
             ..FilterCriteria::default()
         };
         assert_eq!(read(&write(&expected)).as_ref(), Ok(&expected), "{}", write(&expected));
@@ -153,6 +157,9 @@ mod tests {
             ("createdBefore=noon", "createdBefore: not an xsd:dateTime"),
             ("sizeFrom=", "sizeFrom: not an xsd:long"),
             ("sizeUntil=99999999999999999999", "sizeUntil: not an xsd:long"),
+            ("maxSize=many", "maxSize: not an xsd:long"),
+            ("maxSize=1&maxSize=2", "maxSize: given twice"),
+            ("searchPrefix=/a&searchPrefix=/b", "searchPrefix: given twice"),
             ("searchString=%ff", "searchString: broken escape"),
             ("x%=1", "x%: broken escape"),
         ] {
