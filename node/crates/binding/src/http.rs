@@ -14,6 +14,7 @@ mod binding;
 mod body;
 mod client;
 mod conditions;
+mod correlation;
 mod criteria;
 mod intake;
 mod response;

@@ -3,7 +3,7 @@
 use super::{
     Response, Service,
     accept::Accept,
-    conditions, criteria,
+    conditions, correlation, criteria,
     intake::{self, Budget},
     response::{self, Dress},
     target,
@@ -98,8 +98,10 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             return Err(refused(Refusal::new(StatusCode::NotAcceptable, info)));
         }
 
+        let correlation = correlation::read(scl, &head.headers).map_err(refused)?;
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
+            correlation,
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
         // No header has a name for it in the standard; this one is private to implementations.
