@@ -184,9 +184,8 @@ async fn ask_contact(room: &Room, subscription: String, notify: outbox::Notify) 
 fn judge(result: DeliveryResult) -> Verdict {
     match result.http_status {
         200..=299 => Verdict::Taken,
-        // They ask for another try, not for an end.
-        408 | 425 | 429 => retry(&result),
-        refused @ 400..=499 => Verdict::Refused(refused),
+        // Whoever is there does not want it, or nobody is. Any other 4xx may be a mistake that passes.
+        refused @ (401 | 403 | 404 | 410) => Verdict::Refused(refused),
         _ => retry(&result),
     }
 }

@@ -15,6 +15,7 @@ mod binding;
 mod body;
 mod client;
 mod conditions;
+mod correlation;
 mod criteria;
 mod intake;
 mod outgoing;

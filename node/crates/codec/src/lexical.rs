@@ -209,6 +209,12 @@ fn facets(field: &FieldDef, value: &Value) -> Result<(), Why> {
     Ok(())
 }
 
+/// Whether this is a TRPDT: tolerableDelay (xsd:duration, or a number of seconds as V1 has them) or tolerableTime
+/// (xsd:time).
+pub fn is_tolerated_delay(text: &str) -> bool {
+    duration(text).is_some_and(|delay| !delay.negative) || is_time(text)
+}
+
 /// `YYYY-MM-DDThh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?`; without zone it is UTC.
 fn datetime(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_once('T')?;

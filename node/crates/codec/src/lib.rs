@@ -24,4 +24,5 @@ pub use face::{
     Edition, Expect, Format, Limits, Style, decode, decode_content, encode_attribute, encode_body,
     encode_message, encode_representation,
 };
-pub use message::{error_info, notify, status_name};
+pub use lexical::is_tolerated_delay;
+pub use message::{ResponseNotify, error_info, notify, response_notify, status_name};

@@ -1,4 +1,4 @@
-//! The message bodies this SCL writes itself: errorInfo and notify.
+//! The message bodies this SCL writes itself: errorInfo, notify and responseNotify.
 
 use crate::{Style, encode_message};
 use banyan_model::{StatusCode, Value, value::Struct};
@@ -60,8 +60,37 @@ pub fn notify(
     message(style, Struct { name: "Notify", fields })
 }
 
+/// The answer to a request that was accepted before (bindings.md 7).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ResponseNotify {
+    /// What came of it; CREATED is written as STATUS_OK beside its location (D-2).
+    pub status: StatusCode,
+    /// Content-Type and body of the answer: a resource, raw content, or in a refusal the [`error_info`].
+    pub body: Option<(String, Bytes)>,
+    /// Location, absolute.
+    pub location: Option<String>,
+    /// ETag with its quotes.
+    pub etag: Option<String>,
+    /// Last-Modified, an HTTP-date.
+    pub last_modified: Option<String>,
+}
+
+/// responseNotify. The body is carried in base64 with its own Content-Type as xmime:contentType; what would have been
+/// headers stands as text.
+pub fn response_notify(style: impl Into<Style>, answer: ResponseNotify) -> Bytes {
+    let ResponseNotify { status, body, location, etag, last_modified } = answer;
+    let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
+    if let Some((content_type, bytes)) = body {
+        fields.push(("representation", Value::Binary { content_type: Some(content_type), bytes }));
+    }
+    let headers = [("locationHeader", location), ("etagHeader", etag), ("lastModifiedHeader", last_modified)];
+    fields.extend(headers.into_iter().filter_map(|(name, text)| Some((name, Value::Text(text?)))));
+    message(style.into(), Struct { name: "ResponseNotify", fields })
+}
+
 fn message(style: Style, message: Struct) -> Bytes {
-    encode_message(style, &message).expect("ErrorInfo and Notify have root elements (tested below)")
+    encode_message(style, &message)
+        .expect("ErrorInfo, Notify and ResponseNotify have root elements (tested below)")
 }
 
 #[cfg(test)]
@@ -120,6 +149,55 @@ mod tests {
             assert_eq!(read.get("statusCode"), Some(&Value::Text("STATUS_DELETED".into())));
             let expected = Value::Binary { content_type: Some(format.media_type().into()), bytes: inner };
             assert_eq!(read.get("representation"), Some(&expected));
+        }
+    }
+
+    fn answer(status: StatusCode) -> ResponseNotify {
+        ResponseNotify { status, body: None, location: None, etag: None, last_modified: None }
+    }
+
+    fn read_again(format: Format, written: &Bytes) -> Struct {
+        match decode(format, written, &Limits::default(), Expect::Message("responseNotify")) {
+            Body::Message(read) => read,
+            _ => panic!("{}", String::from_utf8_lossy(written)),
+        }
+    }
+
+    #[test]
+    fn a_successful_create_is_an_ok_with_its_location() {
+        for format in [Format::Xml, Format::Json] {
+            let created = ResponseNotify {
+                location: Some("http://h/m2m/applications/a?x=1&y=<2>".to_owned()),
+                etag: Some("\"v1\"".to_owned()),
+                last_modified: Some("Fri, 31 May 2013 12:07:00 GMT".to_owned()),
+                ..answer(StatusCode::Created)
+            };
+            let read = read_again(format, &response_notify(format, created.clone()));
+            let text = |text: Option<String>| text.map(Value::Text);
+            assert_eq!(read.get("statusCode"), Some(&Value::Text("STATUS_OK".into())));
+            assert_eq!(read.get("locationHeader").cloned(), text(created.location));
+            assert_eq!(read.get("etagHeader").cloned(), text(created.etag));
+            assert_eq!(read.get("lastModifiedHeader").cloned(), text(created.last_modified));
+            assert_eq!(read.get("representation"), None);
+        }
+    }
+
+    #[test]
+    fn an_answer_carries_its_body_whatever_its_media_type() {
+        for format in [Format::Xml, Format::Json] {
+            let refused = error_info(Format::Json, StatusCode::NotFound, "no such resource");
+            for (status, content_type, bytes) in [
+                (StatusCode::NotFound, "application/json", refused),
+                (StatusCode::Ok, "image/png", Bytes::from_static(b"\x89PNG\r\n\0")),
+            ] {
+                let body = Some((content_type.to_owned(), bytes.clone()));
+                let read =
+                    read_again(format, &response_notify(format, ResponseNotify { body, ..answer(status) }));
+                assert_eq!(read.get("statusCode"), Some(&Value::Text(status_name(status).into())));
+                let expected = Value::Binary { content_type: Some(content_type.into()), bytes };
+                assert_eq!(read.get("representation"), Some(&expected));
+                assert_eq!(read.fields.len(), 2);
+            }
         }
     }
 }

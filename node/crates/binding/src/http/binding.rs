@@ -3,7 +3,7 @@
 use super::{
     Response, Service,
     accept::Accept,
-    conditions, criteria,
+    conditions, correlation, criteria,
     intake::{self, Budget, Taken},
     outgoing,
     relay::{Held, Hop, Relay},
@@ -63,6 +63,7 @@ pub struct Binding<H, I> {
 }
 
 /// What a request turned out to be. The body's share of the budget is held as long as it may be in memory.
+#[allow(clippy::large_enum_variant, reason = "nearly all are ours")]
 enum Read {
     Ours {
         request: RequestPrimitive,
@@ -164,8 +165,10 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             return Err(refused(Refusal::new(StatusCode::NotAcceptable, info)));
         }
 
+        let correlation = correlation::read(scl, &head.headers).map_err(refused)?;
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
+            correlation,
             // What an SCL passed on came over mId.
             reference_point: if via.is_empty() { ReferencePoint::Mia } else { ReferencePoint::Mid },
             via,

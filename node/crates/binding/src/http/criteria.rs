@@ -137,7 +137,6 @@ mod tests {
             meta_data_only: true,
             search_prefix: Some("/m2m/a b".to_owned()),
             max_size: Some(7),
-            ..FilterCriteria::default()
         };
         assert_eq!(read(&write(&expected)).as_ref(), Ok(&expected), "{}", write(&expected));
         assert_eq!(criteria, Ok(expected));

@@ -5,7 +5,11 @@ use banyan_binding::{
     http::{Config, Server},
     identity::Open,
 };
-use banyan_model::{Timestamp, filter::FilterCriteria, primitive::NotifyMedia};
+use banyan_model::{
+    Timestamp,
+    filter::FilterCriteria,
+    primitive::{Correlation, NotifyMedia},
+};
 
 const APPLICATION: &str = r#"<m2m:application xmlns:m2m="http://uri.etsi.org/m2m" appId="meterReader"/>"#;
 
@@ -421,4 +425,74 @@ async fn two_requests_share_a_connection() {
     let second = text[1..].find("HTTP/1.1 ").map(|at| at + 1).unwrap();
     assert_eq!(Answer::read(text[..second].into()).status, 200);
     assert_eq!(Answer::read(text[second..].into()).status, 404);
+}
+
+#[tokio::test]
+async fn a_correlation_id_and_a_contact_are_read() {
+    let bench = Bench::open().await;
+    let seen = async |headers: &str| {
+        let head = format!("GET /m2m/applications/x HTTP/1.1\nHost: h\nFrom: a\n{headers}");
+        bench.check(head.trim_end(), "200\n> Retrieve /applications/x by a: no body").await;
+        bench.fake.seen.lock().unwrap().last().unwrap().correlation.clone()
+    };
+    let correlation = |id: &str, contact: Option<&str>| {
+        Some(Correlation { id: id.to_owned(), contact: contact.map(str::to_owned) })
+    };
+    let longest = "9".repeat(128);
+    for (headers, expected) in [
+        (String::new(), None),
+        ("X-etsi-rcat: 3\nX-etsi-trpdt: PT10M".to_owned(), None),
+        ("x-etsi-rcat: 0\nx-etsi-trpdt: 12:07:00Z".to_owned(), None),
+        ("X-etsi-trpdt: 2".to_owned(), None),
+        ("X-etsi-correlationID: 9001".to_owned(), correlation("9001", None)),
+        (format!("X-etsi-correlationID: {longest}"), correlation(&longest, None)),
+        (
+            "X-ETSI-CORRELATIONID: 9001\nX-etsi-contactURI: http://dash.example.org/async".to_owned(),
+            correlation("9001", Some("http://dash.example.org/async")),
+        ),
+        (
+            "X-etsi-correlationID: a/b\nX-etsi-contactURI: /m2m/applications/x/notificationChannels/n/contact"
+                .to_owned(),
+            correlation("a/b", Some("/m2m/applications/x/notificationChannels/n/contact")),
+        ),
+    ] {
+        assert_eq!(seen(&headers).await, expected, "{headers}");
+    }
+}
+
+#[tokio::test]
+async fn asynchronous_headers_that_mean_nothing_are_refused() {
+    let bench = Bench::open().await;
+    let id = "X-etsi-correlationID: 1";
+    let long = format!("X-etsi-correlationID: {}", "9".repeat(129));
+    for (headers, info) in [
+        (format!("{id}\n{id}"), "X-etsi-correlationID: given twice"),
+        ("X-etsi-correlationID:".to_owned(), "X-etsi-correlationID: empty, or not visible ASCII"),
+        ("X-etsi-correlationID: 1 2".to_owned(), "X-etsi-correlationID: empty, or not visible ASCII"),
+        ("X-etsi-correlationID: \u{e9}".to_owned(), "X-etsi-correlationID: empty, or not visible ASCII"),
+        (long, "X-etsi-correlationID: longer than 128 octets"),
+        ("X-etsi-contactURI: http://c/x".to_owned(), "X-etsi-correlationID: missing"),
+        (
+            format!("{id}\nX-etsi-contactURI: http://c/x\nX-etsi-contactURI: http://c/x"),
+            "X-etsi-contactURI: given twice",
+        ),
+        (format!("{id}\nX-etsi-contactURI: coap://c/x"), "X-etsi-contactURI: neither"),
+        (format!("{id}\nX-etsi-contactURI: http:///x"), "X-etsi-contactURI: neither"),
+        (format!("{id}\nX-etsi-contactURI: /elsewhere/x"), "X-etsi-contactURI: neither"),
+        (format!("{id}\nX-etsi-contactURI: dash"), "X-etsi-contactURI: neither"),
+        ("X-etsi-rcat: 8".to_owned(), "X-etsi-rcat: not a category"),
+        ("X-etsi-rcat: 03".to_owned(), "X-etsi-rcat: not a category"),
+        ("X-etsi-trpdt: soon".to_owned(), "X-etsi-trpdt: neither a duration nor a time"),
+        ("X-etsi-trpdt: -PT1S".to_owned(), "X-etsi-trpdt: neither a duration nor a time"),
+    ] {
+        let head = format!("GET /m2m/applications/x HTTP/1.1\nHost: h\nFrom: a\n{headers}");
+        bench.check(&head, &format!("400\n| STATUS_BAD_REQUEST\n| {info}\n>")).await;
+    }
+}
+
+#[tokio::test]
+async fn an_accepted_request_is_answered_without_a_body() {
+    let bench = Bench::open().await;
+    let head = "DELETE /m2m/applications/later HTTP/1.1\nHost: h\nFrom: a\nX-etsi-correlationID: 1";
+    bench.check(head, "202\n!content-type\n|\n> Delete /applications/later by a: no body").await;
 }

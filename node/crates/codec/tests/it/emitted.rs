@@ -5,7 +5,9 @@ use crate::{
     every_type::{World, minimal, value},
     schema_check::validate,
 };
-use banyan_codec::{Expect, Format, Limits, decode, encode_representation};
+use banyan_codec::{
+    Expect, Format, Limits, ResponseNotify, decode, encode_representation, error_info, response_notify,
+};
 use banyan_model::{
     Body, Method, Representation, ResourceType, StatusCode,
     tables::{AttributeDef, Category, Mode, TYPES},
@@ -77,4 +79,35 @@ fn what_is_shown_of_every_type_keeps_the_schema() {
     }
     assert!(documents.len() > 150, "{} representations", documents.len());
     validate(documents.iter().map(|(name, xml)| (name.clone(), xml.as_ref())));
+}
+
+#[test]
+fn a_response_notify_keeps_the_schema() {
+    let created = ResponseNotify {
+        status: StatusCode::Created,
+        body: None,
+        location: Some("http://gw42.example.net:8080/m2m/containers/CMD/contentInstances/ci-77".to_owned()),
+        etag: Some("\"2013-05-31T12:07:00Z\"".to_owned()),
+        last_modified: Some("Fri, 31 May 2013 12:07:00 GMT".to_owned()),
+    };
+    let written = response_notify(Format::Xml, created.clone());
+    let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+        <m2m:responseNotify xmlns:m2m=\"http://uri.etsi.org/m2m\">\
+        <m2m:statusCode>STATUS_OK</m2m:statusCode>\
+        <locationHeader>http://gw42.example.net:8080/m2m/containers/CMD/contentInstances/ci-77</locationHeader>\
+        <etagHeader>\"2013-05-31T12:07:00Z\"</etagHeader>\
+        <lastModifiedHeader>Fri, 31 May 2013 12:07:00 GMT</lastModifiedHeader>\
+        </m2m:responseNotify>";
+    assert_eq!(String::from_utf8_lossy(&written), expected);
+    let info = error_info(Format::Xml, StatusCode::NotFound, "no such resource");
+    let body = Some((Format::Xml.media_type().to_owned(), info));
+    let refused = ResponseNotify {
+        status: StatusCode::NotFound,
+        body,
+        location: None,
+        etag: None,
+        last_modified: None,
+    };
+    let refused = response_notify(Format::Xml, refused);
+    validate([("created".to_owned(), written.as_ref()), ("refused".to_owned(), refused.as_ref())]);
 }

@@ -188,6 +188,9 @@ struct Step<'a, V> {
     left: usize,
 }
 
+/// An index entry's key, and the path in it.
+type Entry = (Vec<u8>, Path);
+
 impl<V: TreeView> Step<'_, V> {
     /// What has a term.
     fn index(&mut self, term: Term<'_>, after: Option<Vec<u8>>) -> Result<Option<Place>, V::Error> {
@@ -274,7 +277,7 @@ impl<V: TreeView> Step<'_, V> {
         term: Term<'_>,
         after: Option<&[u8]>,
         most: usize,
-    ) -> Result<(Vec<(Vec<u8>, Path)>, bool), V::Error> {
+    ) -> Result<(Vec<Entry>, bool), V::Error> {
         let (mut entries, mut is_all, mut corrupt) = (Vec::new(), true, None);
         let range = Range::index(term, &self.search.prefix, after);
         self.tree.view.scan(&range, false, &mut |key, _| {
