@@ -24,4 +24,4 @@ pub use face::{
     Edition, Expect, Format, Limits, Style, decode, decode_content, encode_attribute, encode_body,
     encode_message, encode_representation,
 };
-pub use message::{error_info, notify, status_name};
+pub use message::{error_info, notify, notify_body, status_name};

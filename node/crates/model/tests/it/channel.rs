@@ -89,7 +89,11 @@ fn the_queue_goes_with_its_channel_and_a_new_one_repeats_no_sequence() {
     let old = waiting(&shard)[0].0;
     let gone = shard.apply(delete(CHANNEL));
     assert!(gone.effects.contains(&Effect::ChannelChanged(path(CHANNEL))), "waiting polls are released");
-    assert_eq!(shard.memory.records.len(), before - 2, "channel, its place in the index, queue and its count");
+    assert_eq!(
+        shard.memory.records.len(),
+        before - 2,
+        "channel, its place in the index, queue and its count"
+    );
     assert_eq!(status(&shard.apply(notify("late"))), StatusCode::NotFound);
 
     shard.at = Timestamp(shard.at.0 + 1);
