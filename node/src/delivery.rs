@@ -10,7 +10,7 @@
 //! | answer | what happens |
 //! | --- | --- |
 //! | 2xx | the entries are acknowledged |
-//! | 4xx but 408, 425 and 429 | the subscription ends, nobody is told |
+//! | 401, 403, 404, 410 | the subscription ends, nobody is told |
 //! | anything else, none at all | tried again, ever more seldom, until [`Config::give_up_after`] |
 //!
 //! While no edge is connected nothing is tried and nothing is given up: that is our failure, not the contact's.

@@ -241,9 +241,8 @@ fn judge_answer(answer: ResponsePrimitive) -> Verdict {
 fn judge(result: DeliveryResult) -> Verdict {
     match result.http_status {
         200..=299 => Verdict::Taken,
-        // They ask for another try, not for an end.
-        408 | 425 | 429 => retry(&result),
-        refused @ 400..=499 => Verdict::Refused(refused.to_string()),
+        // The contact is gone or wants nothing of us (D-17). Any other 4xx may be a fault that somebody mends.
+        refused @ (401 | 403 | 404 | 410) => Verdict::Refused(refused.to_string()),
         _ => retry(&result),
     }
 }

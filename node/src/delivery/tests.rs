@@ -286,12 +286,15 @@ async fn what_is_not_taken_is_tried_again_before_anything_later() {
         ["deliver s/1", "deliver s/1", "deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"];
     check("s 1 2", "s/1 503 -", &expected).await;
     check("s 1 2", "s/1 429 408", &expected).await;
+    check("s 1 2", "s/1 400 415", &expected).await;
     check("s 1 2", "s/1 301 500", &expected).await;
 }
 
 #[tokio::test]
 async fn a_refusal_ends_the_subscription_and_tells_nobody() {
-    check("s 1 2 3", "s/1 404", &["deliver s/1", "end s"]).await;
+    for status in [401, 403, 404, 410] {
+        check("s 1 2 3", &format!("s/1 {status}"), &["deliver s/1", "end s"]).await;
+    }
     check("s 1 2 3", "s/2 410", &["deliver s/1", "acknowledge s 1", "deliver s/2", "end s"]).await;
 }
 
