@@ -6,15 +6,17 @@ use super::{
     courier::Room,
     source::{Source, SourceError},
 };
+use banyan_codec::{Format, encode_representation, error_info, notify_body};
 use banyan_model::{
-    Operation, Path, StatusCode,
+    Body, Entity, Method, Operation, Path, RequestPrimitive, ResponsePrimitive, StatusCode,
     outbox::{self, Message, Notification, OutboxEntry, next_notify},
+    primitive::NotifyMedia,
 };
 use banyan_proto::{
     convert,
     v1::{DeliveryJob, DeliveryResult, delivery_job},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Entries looked at at once; those that can go together become one notify.
 const ENTRIES_MAX: usize = 64;
@@ -39,8 +41,13 @@ pub(super) enum Next {
 /// What the contact had to say.
 enum Verdict {
     Taken,
-    Refused(u32),
-    Retry { retry_after: Option<Duration>, why: String },
+    Refused(String),
+    /// Not even asked, and never will be.
+    Hopeless(&'static str),
+    Retry {
+        retry_after: Option<Duration>,
+        why: String,
+    },
 }
 
 /// Delivers the head of `queue` if there is one. `failures` tries before this one failed.
@@ -125,7 +132,7 @@ async fn notify<S: Source>(
         return Ok(Next::Again(Duration::ZERO));
     }
     let shard = source.shard().0;
-    match ask_contact(room, source.scl().address(queue), notify).await {
+    match ask_contact(source, room, source.scl().address(queue), notify).await {
         Verdict::Taken => {
             room.counters.count(Fate::Confirmed);
             let pause = if is_last { Duration::ZERO } else { source.pause(queue)? };
@@ -135,6 +142,12 @@ async fn notify<S: Source>(
         Verdict::Refused(status) => {
             tracing::info!(shard, subscription = %queue, status, "contact refuses: the subscription ends");
             room.counters.count(Fate::Refused);
+            source.operate(end(None)).await?;
+            Ok(Next::Again(Duration::ZERO))
+        }
+        Verdict::Hopeless(why) => {
+            tracing::warn!(shard, subscription = %queue, why, "notification given up: the subscription ends");
+            room.counters.count(Fate::GivenUp);
             source.operate(end(None)).await?;
             Ok(Next::Again(Duration::ZERO))
         }
@@ -154,10 +167,14 @@ async fn notify<S: Source>(
     }
 }
 
-async fn ask_contact(room: &Room, subscription: String, notify: outbox::Notify) -> Verdict {
-    if notify.contact.starts_with('/') {
-        let why = "a contact inside this SCL cannot be notified yet".to_owned();
-        return Verdict::Retry { retry_after: None, why };
+async fn ask_contact<S: Source>(
+    source: &S,
+    room: &Room,
+    subscription: String,
+    notify: outbox::Notify,
+) -> Verdict {
+    if notify.contact.starts_with('/') || source.scl().local_path(&notify.contact).is_some() {
+        return ask_inside(source, room, &subscription, notify).await;
     }
     let what = match (notify.representation, notify.info.is_empty()) {
         (Some(representation), _) => delivery_job::What::Representation((&representation).into()),
@@ -181,11 +198,51 @@ async fn ask_contact(room: &Room, subscription: String, notify: outbox::Notify) 
     }
 }
 
+/// A contact inside this SCL is sent what one outside is sent, as a request of the subscription's creator: the SCL itself
+/// may write everywhere, and so could whoever can subscribe.
+async fn ask_inside<S: Source>(
+    source: &S,
+    room: &Room,
+    subscription: &str,
+    notify: outbox::Notify,
+) -> Verdict {
+    let Some(creator) = notify.creator else { return Verdict::Hopeless("nobody knows who subscribed") };
+    let format = match notify.media {
+        NotifyMedia::Xml => Format::Xml,
+        NotifyMedia::Json => Format::Json,
+    };
+    let document = match (notify.representation, notify.info.is_empty()) {
+        (Some(representation), _) => Some(encode_representation(format, &representation)),
+        (None, true) => None,
+        (None, false) => Some(error_info(format, notify.status, &notify.info)),
+    };
+    let body = Body::Message(notify_body(format, notify.status, document, subscription));
+    let request =
+        RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator)) };
+    let deadline = Instant::now() + room.config.timeout;
+    judge_answer(source.call(&notify.contact, request, deadline).await)
+}
+
+fn judge_answer(answer: ResponsePrimitive) -> Verdict {
+    match answer.status {
+        StatusCode::Ok | StatusCode::Created | StatusCode::Accepted => Verdict::Taken,
+        StatusCode::NotFound
+        | StatusCode::Forbidden
+        | StatusCode::PermissionDenied
+        | StatusCode::Deleted
+        | StatusCode::Expired => Verdict::Refused(format!("{:?}", answer.status)),
+        status => Verdict::Retry {
+            retry_after: answer.retry_after_ms.map(|ms| Duration::from_millis(ms.into())),
+            why: format!("{status:?}: {}", answer.info),
+        },
+    }
+}
+
 fn judge(result: DeliveryResult) -> Verdict {
     match result.http_status {
         200..=299 => Verdict::Taken,
-        // Whoever is there does not want it, or nobody is. Any other 4xx may be a mistake that passes.
-        refused @ (401 | 403 | 404 | 410) => Verdict::Refused(refused),
+        // The contact is gone or wants nothing of us (D-17). Any other 4xx may be a fault that somebody mends.
+        refused @ (401 | 403 | 404 | 410) => Verdict::Refused(refused.to_string()),
         _ => retry(&result),
     }
 }

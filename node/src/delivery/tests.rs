@@ -8,7 +8,7 @@ use super::{
     source::{Leading, Source, SourceError},
 };
 use banyan_model::{
-    Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Timestamp,
+    Body, Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Timestamp, Value,
     announce::Look,
     outbox::{Message, Notification, OutboxEntry},
     placement::ShardId,
@@ -33,6 +33,8 @@ struct State {
     told: Vec<Path>,
     log: Vec<String>,
     forbidden: BTreeSet<Path>,
+    /// Of contacts inside the SCL; then they take what comes.
+    answers: BTreeMap<String, VecDeque<StatusCode>>,
 }
 
 struct List {
@@ -84,8 +86,18 @@ impl Source for List {
         panic!("nothing is announced here: {scl}");
     }
 
-    async fn call(&self, uri: &str, _request: RequestPrimitive, _deadline: Instant) -> ResponsePrimitive {
-        panic!("nothing is called here: {uri}");
+    async fn call(&self, uri: &str, request: RequestPrimitive, _deadline: Instant) -> ResponsePrimitive {
+        let Body::Message(notify) = &request.body else { panic!("no notify: {request:?}") };
+        let text = |name: &str| match notify.get(name) {
+            Some(Value::Text(text)) => text.clone(),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert!(text("subscriptionReference").starts_with("/m2m/applications/a/subscriptions/"));
+        let mut state = self.state.lock();
+        let (method, entity) = (request.method, request.requesting_entity.0);
+        state.log.push(format!("{method:?} {uri} as {entity}: {}", text("statusCode")));
+        let answer = state.answers.get_mut(uri).and_then(VecDeque::pop_front).unwrap_or(StatusCode::Ok);
+        ResponsePrimitive::status(answer)
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {
@@ -122,9 +134,10 @@ fn subscription(name: &str) -> Path {
     Path::parse(&format!("/applications/a/subscriptions/{name}")).unwrap()
 }
 
-/// `s 1 2 3!`: subscription `s` owes three notifies, the last one is its final one. Each goes to a contact of its own,
+/// `s 1 2/ 3!`: subscription `s` owes three notifies, the second one to a contact inside the SCL, the last one is its
+/// final one. Each goes to a contact of its own,
 /// so that none can go together with another. `applications 1 2` are messages to sclBase.
-fn outbox(text: &str) -> BTreeMap<Path, Vec<OutboxEntry>> {
+fn outbox(text: &str, creator: Option<&str>) -> BTreeMap<Path, Vec<OutboxEntry>> {
     let mut queues = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -133,7 +146,7 @@ fn outbox(text: &str) -> BTreeMap<Path, Vec<OutboxEntry>> {
         let queue = if messages { Path::parse(name).unwrap() } else { subscription(name) };
         let entry = |word: &str| {
             let number = word.trim_end_matches(['!', '/']);
-            let notification = match word.ends_with('!') {
+            let notification = match word.contains('!') {
                 true => Notification::Final(StatusCode::Deleted),
                 false => Notification::Bare,
             };
@@ -143,7 +156,12 @@ fn outbox(text: &str) -> BTreeMap<Path, Vec<OutboxEntry>> {
             };
             let message = match messages {
                 true => Message::CollectionChanged { collection: "applications" },
-                false => Message::Notify { contact, media: NotifyMedia::Xml, notification },
+                false => Message::Notify {
+                    contact,
+                    creator: creator.map(str::to_owned),
+                    media: NotifyMedia::Xml,
+                    notification,
+                },
             };
             OutboxEntry { queue: queue.clone(), sequence: number.parse().unwrap(), at: Timestamp(0), message }
         };
@@ -157,6 +175,8 @@ struct Scene {
     age: Duration,
     pause: Duration,
     forbidden: BTreeSet<Path>,
+    inside: BTreeMap<String, VecDeque<StatusCode>>,
+    creator: Option<&'static str>,
     slots: u32,
 }
 
@@ -167,7 +187,15 @@ impl Default for Scene {
             retry_max: Duration::from_millis(20),
             ..Config::default()
         };
-        Scene { config, age: Duration::ZERO, pause: Duration::ZERO, forbidden: BTreeSet::new(), slots: 4 }
+        Scene {
+            config,
+            age: Duration::ZERO,
+            pause: Duration::ZERO,
+            forbidden: BTreeSet::new(),
+            inside: BTreeMap::new(),
+            creator: Some("/m2m/applications/na"),
+            slots: 4,
+        }
     }
 }
 
@@ -175,9 +203,15 @@ impl Scene {
     /// Runs until the outbox is empty; what happened, in order. `answers`: lines of a contact and what it answers, one
     /// word a try: a status, `-` for no answer, `lost` for an edge whose stream ends. Default 200.
     async fn play(self, text: &str, answers: &str) -> Vec<String> {
-        let queues = outbox(text);
+        let queues = outbox(text, self.creator);
         let told = queues.keys().cloned().collect();
-        let state = Arc::new(Mutex::new(State { queues, told, forbidden: self.forbidden, log: Vec::new() }));
+        let state = Arc::new(Mutex::new(State {
+            queues,
+            told,
+            forbidden: self.forbidden,
+            answers: self.inside,
+            log: Vec::new(),
+        }));
         let room = Arc::new(Room::new(self.config));
         let scl = Scl {
             id: "nscl".to_owned(),
@@ -252,12 +286,15 @@ async fn what_is_not_taken_is_tried_again_before_anything_later() {
         ["deliver s/1", "deliver s/1", "deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"];
     check("s 1 2", "s/1 503 -", &expected).await;
     check("s 1 2", "s/1 429 408", &expected).await;
+    check("s 1 2", "s/1 400 415", &expected).await;
     check("s 1 2", "s/1 301 500", &expected).await;
 }
 
 #[tokio::test]
 async fn a_refusal_ends_the_subscription_and_tells_nobody() {
-    check("s 1 2 3", "s/1 404", &["deliver s/1", "end s"]).await;
+    for status in [401, 403, 404, 410] {
+        check("s 1 2 3", &format!("s/1 {status}"), &["deliver s/1", "end s"]).await;
+    }
     check("s 1 2 3", "s/2 410", &["deliver s/1", "acknowledge s 1", "deliver s/2", "end s"]).await;
 }
 
@@ -293,12 +330,35 @@ async fn messages_go_to_scl_base_without_an_edge() {
 }
 
 #[tokio::test]
-async fn a_contact_inside_this_scl_holds_nobody_else_up() {
-    // It is undeliverable for now; given up at once here, for its age.
-    let scene = Scene { age: Duration::from_secs(25 * 3600), ..Scene::default() };
-    let log = scene.play("s 1/\nt 1", "").await;
-    assert!(log.contains(&"end s".to_owned()) && log.contains(&"acknowledge t 1".to_owned()), "{log:?}");
-    assert!(!log.contains(&"deliver s/1".to_owned()), "{log:?}");
+async fn a_contact_inside_this_scl_is_notified_on_behalf_of_the_subscriber() {
+    let call =
+        |number: u32, status: &str| format!("Notify /m2m/s/{number} as /m2m/applications/na: {status}");
+    let log = Scene::default().play("s 1/ 2!/", "").await;
+    assert_eq!(
+        log,
+        [
+            call(1, "STATUS_OK"),
+            "acknowledge s 1".to_owned(),
+            call(2, "STATUS_DELETED"),
+            "acknowledge s 2".to_owned(),
+        ]
+    );
+    let busy = BTreeMap::from([("/m2m/s/1".to_owned(), VecDeque::from([StatusCode::ServiceUnavailable]))]);
+    let log = Scene { inside: busy, ..Scene::default() }.play("s 1/", "").await;
+    assert_eq!(log, [call(1, "STATUS_OK"), call(1, "STATUS_OK"), "acknowledge s 1".to_owned()]);
+    for status in [StatusCode::NotFound, StatusCode::Forbidden, StatusCode::PermissionDenied] {
+        let refused = BTreeMap::from([("/m2m/s/1".to_owned(), VecDeque::from([status]))]);
+        let log = Scene { inside: refused, ..Scene::default() }.play("s 1/ 2/", "").await;
+        assert_eq!(log, [call(1, "STATUS_OK"), "end s".to_owned()], "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_creator_nothing_is_written_inside_this_scl() {
+    let log = Scene { creator: None, ..Scene::default() }.play("s 1/", "").await;
+    assert_eq!(log, ["end s"]);
+    let log = Scene { creator: None, ..Scene::default() }.play("s 1!/", "").await;
+    assert_eq!(log, ["acknowledge s 1"]);
 }
 
 #[tokio::test]

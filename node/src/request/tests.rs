@@ -451,6 +451,22 @@ async fn a_right_of_another_shard_decides_about_reads_and_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notify_is_stored_if_its_issuer_may_create_there() {
+    let (node, _right) = node_with_a_right(&["READ", "CREATE"]).await;
+    let bytes = Bytes::from_static(b"<x/>");
+    let carried = Value::Binary { content_type: Some("application/xml".to_owned()), bytes: bytes.clone() };
+    let body = Body::Message(Struct { name: "Notify", fields: vec![("representation", carried)] });
+    let instances = "/containers/c/contentInstances";
+    let mut notify = request(Method::Notify, instances, body);
+    notify.requesting_entity = Entity("/m2m/applications/other".to_owned());
+    assert_eq!(node.ask(&notify).await.status, StatusCode::NotFound);
+    let stored = node.ask(&by_device(notify)).await;
+    assert_eq!((stored.status, stored.body), (StatusCode::Ok, Body::None));
+    let latest = node.ask(&by_device(retrieve(&format!("{instances}/latest/content")))).await;
+    assert_eq!(latest.body, Body::Raw { content_type: "application/xml".to_owned(), bytes });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_is_told_only_while_it_may_read() {
     let (node, right) = node_with_a_right(&["READ"]).await;
     let mut subscription = Representation::new(ResourceType::Subscription);

@@ -59,6 +59,10 @@ impl From<&Operation> for v1::command::Operation {
                     representation: Some(representation.into()),
                 })
             }
+            Operation::StoreNotify { container, representation } => Wire::StoreNotify(v1::StoreNotify {
+                container: Some(container.into()),
+                representation: Some(representation.into()),
+            }),
             Operation::Update { path, representation, conditions } => Wire::Update(v1::Update {
                 path: Some(path.into()),
                 representation: Some(representation.into()),
@@ -156,6 +160,10 @@ impl TryFrom<v1::command::Operation> for Operation {
                     representation: required("representation", representation)?.try_into()?,
                 }
             }
+            Wire::StoreNotify(v1::StoreNotify { container, representation }) => Operation::StoreNotify {
+                container: required("container", container)?.into(),
+                representation: required("representation", representation)?.try_into()?,
+            },
             Wire::Update(v1::Update { path, representation, conditions }) => Operation::Update {
                 path: required("path", path)?.into(),
                 representation: required("representation", representation)?.try_into()?,

@@ -11,11 +11,12 @@ use banyan_model::{
 impl From<&OutboxEntry> for v1::OutboxEntry {
     fn from(entry: &OutboxEntry) -> v1::OutboxEntry {
         let message = match &entry.message {
-            Message::Notify { contact, media, notification } => {
+            Message::Notify { contact, creator, media, notification } => {
                 v1::outbox_entry::Message::Notify(v1::Notify {
                     contact: contact.clone(),
                     media: media_to_wire(*media),
                     notification: Some(notification.into()),
+                    creator: creator.clone(),
                 })
             }
             Message::CollectionChanged { collection } => {
@@ -39,6 +40,7 @@ impl TryFrom<v1::OutboxEntry> for OutboxEntry {
         let message = match required("outbox message", entry.message)? {
             v1::outbox_entry::Message::Notify(notify) => Message::Notify {
                 contact: notify.contact,
+                creator: notify.creator,
                 media: media(notify.media)?,
                 notification: required("notification", notify.notification)?.try_into()?,
             },

@@ -1,6 +1,6 @@
 //! The message bodies this SCL writes itself: errorInfo, notify and responseNotify.
 
-use crate::{Style, encode_message};
+use crate::{Format, Style, encode_message};
 use banyan_model::{StatusCode, Value, value::Struct};
 use bytes::Bytes;
 
@@ -51,13 +51,23 @@ pub fn notify(
     subscription_reference: &str,
 ) -> Bytes {
     let style = style.into();
+    message(style, notify_body(style.format, status, document, subscription_reference))
+}
+
+/// The same before it is written, for a receiver inside this SCL.
+pub fn notify_body(
+    format: Format,
+    status: StatusCode,
+    document: Option<Bytes>,
+    subscription_reference: &str,
+) -> Struct {
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
     if let Some(bytes) = document {
-        let content_type = Some(style.format.media_type().to_owned());
+        let content_type = Some(format.media_type().to_owned());
         fields.push(("representation", Value::Binary { content_type, bytes }));
     }
     fields.push(("subscriptionReference", Value::Text(subscription_reference.to_owned())));
-    message(style, Struct { name: "Notify", fields })
+    Struct { name: "Notify", fields }
 }
 
 /// The answer to a request that was accepted before (bindings.md 7).
@@ -96,7 +106,7 @@ fn message(style: Style, message: Struct) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Expect, Format, Limits, decode};
+    use crate::{Expect, Limits, decode};
     use banyan_model::Body;
 
     #[test]

@@ -134,6 +134,9 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::CreateInstance { container, id, representation } => {
             create_instance::create_instance(writer, container, id.as_deref(), representation)
         }
+        Operation::StoreNotify { container, representation } => {
+            create_instance::store_notify(writer, container, representation)
+        }
         Operation::Update { path, representation, conditions } => {
             update::update(writer, path, representation, conditions)
         }

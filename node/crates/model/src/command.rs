@@ -64,6 +64,13 @@ pub enum Operation {
         /// Attributes as sent (delayTolerance, searchStrings, contentTypes, content).
         representation: Representation,
     },
+    /// NOTIFY of a contentInstances collection: what it carries becomes the content of one new instance.
+    StoreNotify {
+        /// The container's path.
+        container: Path,
+        /// Attributes of the instance.
+        representation: Representation,
+    },
     /// Full UPDATE: RW attributes are replaced, absent optional ones removed (D-12).
     Update {
         /// Addressed resource.

@@ -40,6 +40,9 @@ pub enum Message {
     Notify {
         /// Where it goes.
         contact: String,
+        /// Who subscribed. On whose behalf a contact inside the SCL is written to, also when the subscription is gone:
+        /// as the SCL itself, anyone who can subscribe could write anywhere. `None` in entries of a former version.
+        creator: Option<String>,
         /// How representations are written.
         media: NotifyMedia,
         /// What it says.
@@ -74,6 +77,8 @@ pub enum Notification {
 pub struct Notify {
     /// Where it goes.
     pub contact: String,
+    /// On whose behalf, where that matters: at a contact inside this SCL.
+    pub creator: Option<String>,
     /// How the representation is written.
     pub media: NotifyMedia,
     /// STATUS_OK, or why the subscription ended.
@@ -91,9 +96,10 @@ pub struct Notify {
 /// `None`: nothing waits, or it is no notify.
 pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     let head = entries.first()?;
-    let Message::Notify { contact, media, notification } = &head.message else { return None };
+    let Message::Notify { contact, creator, media, notification } = &head.message else { return None };
     let mut notify = Notify {
         contact: contact.clone(),
+        creator: creator.clone(),
         media: *media,
         status: StatusCode::Ok,
         representation: None,

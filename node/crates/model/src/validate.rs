@@ -204,6 +204,13 @@ impl Write<'_> {
             conditions::for_write(&request.conditions, &self.stored.etag, self.stored.last_modified)?;
         }
         match (request.method, target) {
+            // Who POSTs a notify means a NOTIFY, whichever of the two it was taken for.
+            (
+                Method::Notify | Method::Create,
+                Target::Resource { path, resource_type: ResourceType::ContentInstances },
+            ) if request.method == Method::Notify || matches!(request.body, Body::Message(_)) => {
+                self.store_notify(path, request.body)
+            }
             (Method::Create, Target::Resource { path, resource_type }) => {
                 self.create(path, *resource_type, request)
             }
@@ -241,11 +248,18 @@ impl Write<'_> {
                 Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
             }
             (Method::Execute, target) => self.execute(request.body, target),
-            (Method::Notify, _) => Err(unsupported("a notify cannot be stored as a contentInstance")),
             (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),
             // `admit` lets no other pair through.
             _ => Err(Refusal::new(StatusCode::MethodNotAllowed, "no such method on this resource")),
         }
+    }
+
+    /// The notify's content becomes an instance: what it represents, or in a last notify why it was the last.
+    fn store_notify(&self, collection: &Path, sent: Body) -> Result<Operation, Refusal> {
+        let mut representation = body::notified(sent)?;
+        rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
+        let container = collection.parent().unwrap_or_default();
+        Ok(Operation::StoreNotify { container, representation })
     }
 
     fn create(
@@ -502,10 +516,6 @@ fn modes(representation: &Representation, mode: fn(&AttributeDef) -> Mode) -> Re
         }
     }
     Ok(())
-}
-
-fn unsupported(info: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::NotImplemented, info)
 }
 
 #[cfg(test)]

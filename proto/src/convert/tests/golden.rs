@@ -172,6 +172,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
             "create_instance_unnamed",
             Operation::CreateInstance { container: path(), id: None, representation: instance_as_sent() },
         ),
+        ("store_notify", Operation::StoreNotify { container: path(), representation: instance_as_sent() }),
         (
             "update",
             Operation::Update { path: path(), representation: representation(), conditions: conditions() },
@@ -322,18 +323,20 @@ fn records() -> Vec<(&'static str, Record)> {
             form: ContentForm::Text,
         },
     };
-    let notify = |notification| {
+    let notify_of = |creator: Option<&str>, notification| {
         Record::Outbox(OutboxEntry {
             queue: path().child("subscriptions").child("s"),
             sequence: 300,
             at: AT,
             message: Promise::Notify {
                 contact: "http://na.example.org:9000/notify".to_owned(),
+                creator: creator.map(str::to_owned),
                 media: NotifyMedia::Json,
                 notification,
             },
         })
     };
+    let notify = |notification| notify_of(None, notification);
     vec![
         (
             "resource",
@@ -365,6 +368,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("outbox_representation", notify(Notification::Representation(every_value()))),
         ("outbox_instance", notify(Notification::Instance(instance()))),
         ("outbox_bare", notify(Notification::Bare)),
+        ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
         ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
         (
             "outbox_collection_changed",

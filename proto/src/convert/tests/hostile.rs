@@ -239,6 +239,7 @@ fn promise(representation: banyan_model::Representation) -> Record {
         at: banyan_model::Timestamp(0),
         message: Promise::Notify {
             contact: String::new(),
+            creator: None,
             media: NotifyMedia::Xml,
             notification: Notification::Representation(representation),
         },

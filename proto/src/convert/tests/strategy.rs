@@ -164,6 +164,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), option::of(text()), representation()).prop_map(|(container, id, representation)| {
             Operation::CreateInstance { container, id, representation }
         }),
+        (path(), representation())
+            .prop_map(|(container, representation)| Operation::StoreNotify { container, representation }),
         (path(), representation(), conditions()).prop_map(|(path, representation, conditions)| {
             Operation::Update { path, representation, conditions }
         }),
@@ -279,11 +281,14 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         status().prop_map(Notification::Final),
     ];
     let message = prop_oneof![
-        (text(), media(), notification).prop_map(|(contact, media, notification)| Message::Notify {
-            contact,
-            media,
-            notification
-        }),
+        (text(), option::of(text()), media(), notification).prop_map(
+            |(contact, creator, media, notification)| Message::Notify {
+                contact,
+                creator,
+                media,
+                notification
+            }
+        ),
         collection().prop_map(|collection| Message::CollectionChanged { collection }),
         Just(Message::Announce),
     ];

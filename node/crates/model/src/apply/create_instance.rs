@@ -93,3 +93,13 @@ pub(super) fn create_instance<V: TreeView>(
         ..ResponsePrimitive::status(StatusCode::Created)
     }))
 }
+
+/// Stores what a notify carried. A notify is confirmed, it creates nothing for its issuer.
+pub(super) fn store_notify<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    container: &Path,
+    representation: &Representation,
+) -> Answer<V> {
+    let created = create_instance(writer, container, None, representation)?;
+    Ok(created.map(|_| ResponsePrimitive::status(StatusCode::Ok)))
+}

@@ -145,6 +145,7 @@ fn enqueue<V: TreeView>(
 ) -> Result<(), V::Error> {
     let message = Message::Notify {
         contact: subscription.representation.text("contact").unwrap_or_default().to_owned(),
+        creator: Some(subscription.creator.clone()),
         media: subscription.notify_media,
         notification,
     };

@@ -1,11 +1,11 @@
 //! What a body must be for the target that it was sent to.
 
-use super::unsupported;
 use crate::{
     Body, Refusal, Representation, ResourceType, StatusCode, Value, partial,
     tables::{AttributeDef, FieldDef, Shape, struct_def},
     value::{Content, ContentForm, Struct},
 };
+use bytes::Bytes;
 
 /// The new member of a collection.
 pub(super) fn child(body: Body) -> Result<Representation, Refusal> {
@@ -23,9 +23,6 @@ pub(super) fn instance(body: Body) -> Result<Representation, Refusal> {
             let mut representation = Representation::new(ResourceType::ContentInstance);
             representation.set("content", Value::Content(content));
             Ok(representation)
-        }
-        Body::Message(message) if message.name == "Notify" => {
-            Err(unsupported("a notify cannot be stored as a contentInstance"))
         }
         other => child(other),
     }
@@ -80,6 +77,25 @@ pub(super) fn keep_name(entry: &mut Value, field: &'static FieldDef, name: &str)
             Ok(())
         }
     }
+}
+
+/// The instance that a notify leaves in a container: its representation as it is, in the media type it came in. Without
+/// one (noRepresentation) the instance is empty; that it is there says all there is to say.
+pub(super) fn notified(body: Body) -> Result<Representation, Refusal> {
+    let mut notify = match body {
+        Body::Message(message) if message.name == "Notify" => message,
+        other => return Err(unfit(other, "notify")),
+    };
+    let carried = notify.fields.iter().position(|(name, _)| *name == "representation");
+    let (content_type, bytes) = match carried.map(|at| notify.fields.swap_remove(at).1) {
+        None => (None, Bytes::new()),
+        Some(Value::Binary { content_type, bytes }) => (content_type, bytes),
+        Some(_) => return Err(Refusal::attribute("representation", "base64Binary was expected")),
+    };
+    let content = Content { content_type, bytes, form: ContentForm::Binary };
+    let mut representation = Representation::new(ResourceType::ContentInstance);
+    representation.set("content", Value::Content(content));
+    Ok(representation)
 }
 
 /// A notify, or several.

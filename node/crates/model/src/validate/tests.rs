@@ -361,6 +361,42 @@ fn raw_bodies_become_content_and_malformed_ones_are_refused_last() {
 }
 
 #[test]
+fn a_notify_becomes_the_content_of_one_instance() {
+    let instances = "applications/a/containers/c/contentInstances";
+    let notify = |fields| Body::Message(Struct { name: "Notify", fields });
+    let stored = |method, body| match send(&policy(), fixture::request(method, instances, body)) {
+        Ok(Operation::StoreNotify { container, representation }) => {
+            assert_eq!(container, fixture::path("applications/a/containers/c"));
+            let Some(Value::Content(content)) = representation.get("content") else { panic!("content") };
+            (content.content_type.clone(), content.bytes.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let xml = || ("application/xml".to_owned(), Bytes::from_static(b"<x/>"));
+    let carried = || {
+        let (content_type, bytes) = xml();
+        ("representation", Value::Binary { content_type: Some(content_type), bytes })
+    };
+    let status = || ("statusCode", text("STATUS_OK"));
+    for method in [Method::Notify, Method::Create] {
+        let (content_type, bytes) = xml();
+        let body = notify(vec![status(), carried(), ("subscriptionReference", text("/m2m/s"))]);
+        assert_eq!(stored(method, body), (Some(content_type), bytes));
+    }
+    assert_eq!(stored(Method::Notify, notify(vec![status()])), (None, Bytes::new()), "noRepresentation");
+
+    let large = Value::Binary { content_type: None, bytes: Bytes::from(vec![0; 1_000_000]) };
+    for body in [
+        notify(vec![status(), ("representation", large)]),
+        Body::Message(Struct { name: "NotifyCollection", fields: Vec::new() }),
+        Body::None,
+    ] {
+        let refused = send(&policy(), fixture::request(Method::Notify, instances, body));
+        assert_eq!(refused.map_err(|refusal| refusal.status), Err(StatusCode::BadRequest));
+    }
+}
+
+#[test]
 fn updates_are_full_or_of_one_attribute() {
     let whole = Body::Representation(Representation::new(ResourceType::Container));
     match send(&policy(), fixture::request(Method::Update, "applications/a/containers/c", whole)) {
@@ -498,5 +534,5 @@ fn an_admission_does_not_weaken_the_checks() {
     let refused =
         command(&fixture::tree(), &fixture::scl(), &policy(), AT, RequestId::default(), request, &admission)
             .expect("memory reads");
-    assert_eq!(refused.map(drop).map_err(|refusal| refusal.status), Err(StatusCode::NotImplemented));
+    assert_eq!(refused.map(drop).map_err(|refusal| refusal.status), Err(StatusCode::BadRequest));
 }
