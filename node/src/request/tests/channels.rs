@@ -132,6 +132,7 @@ async fn polls_have_bounds_of_their_own() {
     })
     .await;
     let waiting = [node.poll(PATIENCE), node.poll(PATIENCE)];
+    until("both wait", || node.desk.inner.polls.available_permits() <= 1).await;
     let refused = response(came(node.poll(PATIENCE)).await);
     assert_eq!(refused.status, StatusCode::ServiceUnavailable, "two at one channel");
     assert!(refused.retry_after_ms.is_some());
