@@ -4,6 +4,7 @@
 
 use crate::{
     Path, Refusal, Representation, RequestId, ResourceType, Scl, StatusCode, Value, access, tables::Category,
+    validate,
 };
 use std::collections::HashSet;
 use xxhash_rust::xxh3::Xxh3;
@@ -96,7 +97,7 @@ pub fn distinct(scl: &Scl, group: Option<&Path>, members: &[String]) -> Result<V
     for member in members {
         let member = member.trim();
         let local = scl.local_path(member);
-        if local.is_none() && !is_absolute(member) {
+        if local.is_none() && !validate::is_absolute(member) {
             let why = format_args!("{member} is neither an absolute URI nor a path of this SCL");
             return Err(Refusal::attribute("members", why));
         }
@@ -205,16 +206,6 @@ pub(crate) fn assign(group: &mut Representation, verified: Option<&Verified>) {
 pub(crate) fn count(group: &mut Representation) {
     let count = i64::try_from(members(group).len()).unwrap_or(i64::MAX);
     group.set("currentNrOfMembers", Value::Long(count));
-}
-
-/// `scheme://authority`.
-fn is_absolute(uri: &str) -> bool {
-    uri.split_once("://").is_some_and(|(scheme, rest)| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-            && !rest.is_empty()
-            && !rest.starts_with('/')
-    })
 }
 
 #[cfg(test)]

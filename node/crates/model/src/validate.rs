@@ -11,6 +11,8 @@ mod name;
 mod quota;
 mod rules;
 
+pub(crate) use rules::is_absolute;
+
 use crate::{
     Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
     ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,

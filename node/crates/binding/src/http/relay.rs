@@ -1,7 +1,10 @@
 //! Requests that are not ours to answer go on to an application or another SCL, and what that says comes back
 //! (procedures.md 12, 13). The one who asked stays the requestingEntity (D-21); this SCL adds itself to `Via`.
 
-use super::{Client, Response, SendError, outgoing::Caller};
+use super::{
+    Client, Response, SendError,
+    outgoing::{self, Caller},
+};
 use banyan_model::{Refusal, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
@@ -46,11 +49,11 @@ const ONWARD: [HeaderName; 12] = [
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
-    HeaderName::from_static("x-etsi-correlationid"),
-    HeaderName::from_static("x-etsi-contacturi"),
+    outgoing::CORRELATION_ID,
+    outgoing::CONTACT_URI,
     HeaderName::from_static("x-etsi-rcat"),
     HeaderName::from_static("x-etsi-trpdt"),
-    HeaderName::from_static("x-etsi-grouprequestidentifier"),
+    outgoing::GROUP_REQUEST,
     header::ACCEPT_CHARSET,
 ];
 

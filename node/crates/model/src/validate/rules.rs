@@ -111,7 +111,7 @@ pub(super) fn is_local(scl: &Scl, uri: &str) -> bool {
 }
 
 /// `scheme://authority`.
-pub(super) fn is_absolute(uri: &str) -> bool {
+pub(crate) fn is_absolute(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
