@@ -1,7 +1,13 @@
 //! What the courier reads: which queues may have something, and their heads.
 
 use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
-use banyan_model::{Path, TreeView, key::Range, outbox::OutboxEntry, record::Record};
+use banyan_model::{
+    Path, TreeView,
+    key::Range,
+    outbox::{Message, Notification, OutboxEntry},
+    query,
+    record::Record,
+};
 use std::ops::ControlFlow;
 use tokio::sync::watch;
 
@@ -31,7 +37,7 @@ impl ShardHandle {
         }
     }
 
-    /// The head of a queue: at most `max` entries, and not much more than `Config::outbox_bytes_max`, but at least one.
+    /// The head of a queue, a collection in the first entry as it stands now: at most `max` entries, and not much more than `Config::outbox_bytes_max`, but at least one.
     ///
     /// # Errors
     /// [`ShardError`]; only the leader answers.
@@ -51,7 +57,16 @@ impl ShardHandle {
                 }
                 ControlFlow::Continue(())
             })?;
-            corrupt.map_or(Ok(entries), Err)
+            if let Some(corrupt) = corrupt {
+                return Err(corrupt);
+            }
+            if let Some(OutboxEntry { message: Message::Notify { notification, .. }, .. }) =
+                entries.first_mut()
+                && *notification == Notification::Collection
+            {
+                *notification = query::told(view, &self.inner.scl, queue)?;
+            }
+            Ok(entries)
         })
     }
 }

@@ -2,23 +2,26 @@
 //! here, in the order of the tables.
 
 use crate::{
-    Path, Representation, ResourceType, Scl, TreeView, Value,
+    Path, Representation, ResourceType, Scl, Value,
     record::{Instance, InstancesState, Resource},
-    tables::{AttributeDef, Category, Mode, Shape, TypeDef},
-    tree::Tree,
+    tables::{AttributeDef, Mode, Shape, TypeDef},
     value::{NamedReference, Struct},
 };
+use std::collections::BTreeMap;
 
-/// The representation of a resource or collection. The member lists of sclBase's collections stay empty: their
-/// members live in all shards (`query::merge_members`).
-pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<Representation, V::Error> {
+/// The representation of a resource, or of a collection with these members in its lists. Only a RETRIEVE and the
+/// delivery of a notify know them: whatever changes a collection costs the same however many it has.
+pub fn resource(
+    scl: &Scl,
+    resource: &Resource,
+    members: Vec<(ResourceType, NamedReference)>,
+) -> Representation {
     let stored = &resource.representation;
     let def = stored.resource_type.def();
-    let members = if def.category == Category::Collection && resource.path.root_collection().is_none() {
-        tree.children(&resource.path)?
-    } else {
-        Vec::new()
-    };
+    let mut lists: BTreeMap<ResourceType, Vec<NamedReference>> = BTreeMap::new();
+    for (member_type, reference) in members {
+        lists.entry(member_type).or_default().push(reference);
+    }
 
     let mut complete = Representation::new(stored.resource_type);
     complete.attributes.reserve(def.attributes.len());
@@ -28,16 +31,29 @@ pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<
         let value = if Some(name) == id {
             resource.path.name().map(|name| Value::Text(name.to_owned()))
         } else if let Some(child) = referenced_child(def, attribute) {
-            Some(Value::Text(tree.scl.address(&resource.path.child(child))))
+            Some(Value::Text(scl.address(&resource.path.child(child))))
         } else if let Some(member_type) = listed_type(attribute) {
-            let listed = members.iter().filter(|member| member.representation.resource_type == member_type);
-            Some(Value::References(listed.filter_map(|member| reference(tree.scl, &member.path)).collect()))
+            Some(Value::References(lists.remove(&member_type).unwrap_or_default()))
         } else {
             stored.get(name).cloned().or_else(|| empty_list(attribute))
         };
         complete.attributes.extend(value.map(|value| (name, value)));
     }
-    Ok(complete)
+    complete
+}
+
+/// Only the attribute that an accessor names: its first segment, as an entry inside it is of no type of its own. `None`:
+/// it names nothing (10.39.6). The instances behind `latest` and `oldest` may come, so these always stay valid.
+pub(crate) fn narrowed(whole: &Representation, accessor: &str) -> Option<Representation> {
+    let mut part = Representation::new(whole.resource_type);
+    let name = accessor.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+    match whole.attributes.iter().find(|(attribute, _)| *attribute == name) {
+        Some((attribute, value)) => part.set(attribute, value.clone()),
+        None if whole.resource_type == ResourceType::ContentInstances
+            && matches!(name, "latest" | "oldest") => {}
+        None => return None,
+    }
+    Some(part)
 }
 
 /// The representation of a contentInstance. `container` is the path of the container, not of its contentInstances.
@@ -120,11 +136,6 @@ pub fn instances_etag(state: &InstancesState) -> String {
 /// The eTag of a contentInstance, which never changes.
 pub fn instance_etag(instance: &Instance) -> String {
     format!("{:x}-{:x}", instance.creation_time.0, instance.sequence)
-}
-
-/// A member of a collection as its list names it; `None` for sclBase, which is no member.
-pub fn reference(scl: &Scl, path: &Path) -> Option<NamedReference> {
-    Some(NamedReference { id: path.name()?.to_owned(), uri: scl.address(path) })
 }
 
 /// The type whose members an attribute of a collection lists (`containerCollection`: container).

@@ -264,6 +264,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("outbox_representation", notify(Notification::Representation(every_value()))),
         ("outbox_instance", notify(Notification::Instance(instance()))),
         ("outbox_bare", notify(Notification::Bare)),
+        ("outbox_collection", notify(Notification::Collection)),
         ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
         (
             "outbox_collection_changed",

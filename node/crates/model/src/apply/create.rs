@@ -65,7 +65,7 @@ pub(super) fn create<V: TreeView>(
         writer.effect(Effect::AccessRightChanged(path.clone()));
     }
 
-    let mut response = writer.shown(StatusCode::Created, &resource)?;
+    let mut response = writer.shown(StatusCode::Created, &resource);
     response.resource_uri = Some(writer.scl.address(path));
     match root {
         Some(root) => collection::member_changed(writer, root, name, true)?,

@@ -38,7 +38,7 @@ pub(super) fn update<V: TreeView>(
         }
     }
     write(writer, &before, &mut after)?;
-    Ok(Ok(writer.shown(StatusCode::Ok, &after)?))
+    Ok(Ok(writer.shown(StatusCode::Ok, &after)))
 }
 
 /// Replaces one attribute and answers with it, as it may have been negotiated.
@@ -60,7 +60,7 @@ pub(super) fn update_attribute<V: TreeView>(
     let mut after = before.clone();
     after.representation.set(attribute, value.clone());
     write(writer, &before, &mut after)?;
-    let mut response = writer.shown(StatusCode::Ok, &after)?;
+    let mut response = writer.shown(StatusCode::Ok, &after);
     response.body = Body::Attribute { name: attribute.to_owned(), value: value.clone() };
     Ok(Ok(response))
 }
