@@ -93,7 +93,6 @@ mod tests {
             meta_data_only: true,
             search_prefix: Some("/m2m/a b".to_owned()),
             max_size: Some(7),
-            ..FilterCriteria::default()
         };
         assert_eq!(criteria, Ok(expected));
         assert_eq!(read(""), Ok(FilterCriteria::default()));

@@ -174,6 +174,9 @@ pub fn discover<V: TreeView>(
     Ok(Page { candidates: step.candidates, next: None })
 }
 
+/// A key of the index, and what stands there.
+type Entry = (Vec<u8>, Path);
+
 /// Where a stage goes on.
 #[derive(Default)]
 struct Place {
@@ -274,7 +277,7 @@ impl<V: TreeView> Step<'_, V> {
         term: Term<'_>,
         after: Option<&[u8]>,
         most: usize,
-    ) -> Result<(Vec<(Vec<u8>, Path)>, bool), V::Error> {
+    ) -> Result<(Vec<Entry>, bool), V::Error> {
         let (mut entries, mut is_all, mut corrupt) = (Vec::new(), true, None);
         let range = Range::index(term, &self.search.prefix, after);
         self.tree.view.scan(&range, false, &mut |key, _| {
