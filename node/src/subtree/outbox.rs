@@ -5,7 +5,8 @@ use banyan_model::{
     Path, TreeView,
     announce::{self, Look},
     key::Range,
-    outbox::OutboxEntry,
+    outbox::{Message, Notification, OutboxEntry},
+    query,
     record::Record,
     tree::Tree,
 };
@@ -47,7 +48,8 @@ impl ShardHandle {
         self.inner.read(|view| announce::look(&Tree::new(view, &scl), original, origin))
     }
 
-    /// The head of a queue: at most `max` entries, and not much more than `Config::outbox_bytes_max`, but at least one.
+    /// The head of a queue, a collection in the first entry as it stands now: at most `max` entries, and not much more
+    /// than `Config::outbox_bytes_max`, but at least one.
     ///
     /// # Errors
     /// [`ShardError`]; only the leader answers.
@@ -67,7 +69,16 @@ impl ShardHandle {
                 }
                 ControlFlow::Continue(())
             })?;
-            corrupt.map_or(Ok(entries), Err)
+            if let Some(corrupt) = corrupt {
+                return Err(corrupt);
+            }
+            if let Some(OutboxEntry { message: Message::Notify { notification, .. }, .. }) =
+                entries.first_mut()
+                && *notification == Notification::Collection
+            {
+                *notification = query::told(view, &self.inner.scl, queue)?;
+            }
+            Ok(entries)
         })
     }
 }

@@ -65,6 +65,7 @@ impl From<&Notification> for v1::Notification {
             Notification::Representation(representation) => Kind::Representation(representation.into()),
             Notification::Instance(instance) => Kind::Instance(instance.into()),
             Notification::Bare => Kind::Bare(true),
+            Notification::Collection => Kind::Collection(true),
             Notification::Final(status) => Kind::Final(number(*status)),
         };
         v1::Notification { kind: Some(kind) }
@@ -80,6 +81,7 @@ impl TryFrom<v1::Notification> for Notification {
             Kind::Representation(representation) => Notification::Representation(representation.try_into()?),
             Kind::Instance(instance) => Notification::Instance(instance.try_into()?),
             Kind::Bare(_) => Notification::Bare,
+            Kind::Collection(_) => Notification::Collection,
             Kind::Final(number) => Notification::Final(status(number)?),
         })
     }

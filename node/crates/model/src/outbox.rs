@@ -66,6 +66,9 @@ pub enum Notification {
     Representation(Representation),
     /// A contentInstances collection: the new instance; the courier may put several into one notify.
     Instance(Instance),
+    /// A collection changed. Its members are listed when the notify is made (`query::told`): what is promised costs the
+    /// same however many there are.
+    Collection,
     /// noRepresentation: only that something changed.
     Bare,
     /// The last notify of a subscription.
@@ -108,7 +111,8 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     };
     match notification {
         Notification::Representation(whole) => notify.representation = Some(whole.clone()),
-        Notification::Bare => {}
+        // A collection that was not listed: only that it changed.
+        Notification::Bare | Notification::Collection => {}
         Notification::Final(status) => {
             notify.status = *status;
             notify.info = why_ended(*status).to_owned();

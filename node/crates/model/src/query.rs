@@ -10,6 +10,7 @@ use crate::{
     conditions,
     filter::FilterCriteria,
     key::{Key, Range},
+    outbox::Notification,
     partial::{self, Part},
     primitive::Conditions,
     record::{Instance, InstancesState, Record},
@@ -75,6 +76,29 @@ pub fn retrieve<V: TreeView>(
         }
     };
     Ok(found.and_then(|found| found.answer(request, filter)).unwrap_or_else(ResponsePrimitive::from))
+}
+
+/// What a subscription on a collection is told when `Notification::Collection` is delivered: the collection as it
+/// stands then. One whose members are more than a notify carries, or that is gone, is told without representation.
+pub fn told<V: TreeView>(view: &V, scl: &Scl, subscription: &Path) -> Result<Notification, V::Error> {
+    let tree = Tree::new(view, scl);
+    let Some(path) = subscription.parent().and_then(|collection| collection.parent()) else {
+        return Ok(Notification::Bare);
+    };
+    let (Some(resource), Some(subscription)) = (tree.resource(&path)?, tree.resource(subscription)?) else {
+        return Ok(Notification::Bare);
+    };
+    let Some(members) = tree.members(&path, TOLD_BYTES_MAX)? else { return Ok(Notification::Bare) };
+    let whole = represent::resource(scl, &resource, members);
+    let accessor = match subscription.representation.get("filterCriteria") {
+        Some(Value::Struct(criteria)) => match criteria.get("attributeAccessor") {
+            Some(Value::Text(accessor)) => accessor.trim_matches('/'),
+            _ => "",
+        },
+        _ => "",
+    };
+    let shown = if accessor.is_empty() { Some(whole) } else { represent::narrowed(&whole, accessor) };
+    Ok(shown.map_or(Notification::Bare, Notification::Representation))
 }
 
 /// The members of a root collection that live in this shard, in name order, from `after` (exclusive), at most `limit`.
@@ -153,6 +177,11 @@ pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
     ResponsePrimitive { body: Body::Representation(found), ..ResponsePrimitive::status(StatusCode::Ok) }
 }
 
+/// Octets of the names and addresses that one answer lists: a frame between nodes and edges holds them.
+pub const MEMBERS_BYTES_MAX: usize = 24 << 20;
+/// The same for a notify.
+const TOLD_BYTES_MAX: usize = 1 << 20;
+
 type Accessor<'a> = Option<(&'a str, &'a [String])>;
 
 /// What was found, before the conditions were asked.
@@ -204,9 +233,15 @@ fn resource<V: TreeView>(
     accessor: Accessor<'_>,
 ) -> Result<Result<Found, Refusal>, V::Error> {
     let Some(resource) = tree.resource(path)? else { return Ok(Err(Refusal::not_found())) };
+    let lists = represent::lists_members(resource.representation.resource_type);
+    let members = if lists { tree.members(path, MEMBERS_BYTES_MAX)? } else { Some(Vec::new()) };
+    let Some(members) = members else {
+        let why = format!("more than {MEMBERS_BYTES_MAX} octets of members in one answer");
+        return Ok(Err(Refusal::new(StatusCode::Forbidden, why)));
+    };
     let whole = match accessor {
-        None => represent::resource(tree, &resource)?,
-        Some(_) => represent::with_running(tree, &resource)?,
+        None => represent::resource(tree.scl, &resource, members),
+        Some(_) => represent::with_running(tree.scl, &resource, members),
     };
     Ok(part(whole, accessor).map(|body| Found {
         body,

@@ -2,38 +2,36 @@
 //! here, in the order of the tables.
 
 use crate::{
-    Path, Representation, ResourceType, Scl, TreeView, Value,
+    Path, Representation, ResourceType, Scl, Value,
     record::{Instance, InstancesState, Resource},
     tables::{AttributeDef, Category, Mode, Shape, TypeDef},
-    tree::Tree,
     value::{NamedReference, Struct},
 };
 
-/// The representation of a resource or collection. The member lists of sclBase's collections stay empty: their
-/// members live in all shards (`query::merge_members`).
+/// The representation of a resource, or of a collection with these members in its lists. Only a RETRIEVE and the
+/// delivery of a notify know them: whatever changes a collection costs the same however many it has.
 ///
 /// The schema has no form for an action that runs (`ActionStatus` without finalStatus), so it is left out until it ends;
 /// [`with_running`] shows it.
-pub fn resource<V: TreeView>(tree: &Tree<'_, V>, resource: &Resource) -> Result<Representation, V::Error> {
-    let mut complete = with_running(tree, resource)?;
+pub fn resource(
+    scl: &Scl,
+    resource: &Resource,
+    members: Vec<(ResourceType, NamedReference)>,
+) -> Representation {
+    let mut complete = with_running(scl, resource, members);
     let runs = |value: &Value| matches!(value, Value::Struct(s) if s.name == "ActionStatus" && s.get("finalStatus").is_none());
     complete.attributes.retain(|(_, value)| !runs(value));
-    Ok(complete)
+    complete
 }
 
 /// The same with the status of running actions: for whoever asks for that attribute alone.
-pub fn with_running<V: TreeView>(
-    tree: &Tree<'_, V>,
+pub fn with_running(
+    scl: &Scl,
     resource: &Resource,
-) -> Result<Representation, V::Error> {
+    mut members: Vec<(ResourceType, NamedReference)>,
+) -> Representation {
     let stored = &resource.representation;
     let def = stored.resource_type.def();
-    let lists = def.attributes.iter().any(|attribute| listed_type(attribute).is_some());
-    let members = if lists && resource.path.root_collection().is_none() {
-        tree.children(&resource.path)?
-    } else {
-        Vec::new()
-    };
 
     let mut complete = Representation::new(stored.resource_type);
     complete.attributes.reserve(def.attributes.len());
@@ -45,17 +43,31 @@ pub fn with_running<V: TreeView>(
         let value = if Some(name) == id {
             resource.path.name().map(|name| Value::Text(name.to_owned()))
         } else if let Some(child) = referenced_child(def, attribute) {
-            Some(Value::Text(tree.scl.address(&resource.path.child(child))))
+            Some(Value::Text(scl.address(&resource.path.child(child))))
         } else if let Some(member_type) = listed_type(attribute) {
-            let listed =
-                members.iter().filter(|member| member.representation.resource_type.is_a(member_type));
-            Some(Value::References(listed.filter_map(|member| reference(tree.scl, &member.path)).collect()))
+            let listed;
+            (listed, members) = members.into_iter().partition(|(of, _)| of.is_a(member_type));
+            Some(Value::References(listed.into_iter().map(|(_, reference)| reference).collect()))
         } else {
             stored.get(name).cloned().or_else(|| empty_list(attribute))
         };
         complete.attributes.extend(value.map(|value| (name, value)));
     }
-    Ok(complete)
+    complete
+}
+
+/// Only the attribute that an accessor names: its first segment, as an entry inside it is of no type of its own. `None`:
+/// it names nothing (10.39.6). The instances behind `latest` and `oldest` may come, so these always stay valid.
+pub(crate) fn narrowed(whole: &Representation, accessor: &str) -> Option<Representation> {
+    let mut part = Representation::new(whole.resource_type);
+    let name = accessor.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+    match whole.attributes.iter().find(|(attribute, _)| *attribute == name) {
+        Some((attribute, value)) => part.set(attribute, value.clone()),
+        None if whole.resource_type == ResourceType::ContentInstances
+            && matches!(name, "latest" | "oldest") => {}
+        None => return None,
+    }
+    Some(part)
 }
 
 /// The representation of a contentInstance. `container` is the path of the container, not of its contentInstances.
@@ -140,17 +152,17 @@ pub fn instance_etag(instance: &Instance) -> String {
     format!("{:x}-{:x}", instance.creation_time.0, instance.sequence)
 }
 
-/// A member of a collection as its list names it; `None` for sclBase, which is no member.
-pub fn reference(scl: &Scl, path: &Path) -> Option<NamedReference> {
-    Some(NamedReference { id: path.name()?.to_owned(), uri: scl.address(path) })
-}
-
 /// The type whose members an attribute of a collection lists (`containerCollection`: container).
 pub fn listed_type(attribute: &AttributeDef) -> Option<ResourceType> {
     if attribute.field.shape != Shape::NamedReferenceCollection {
         return None;
     }
     ResourceType::from_name(attribute.field.name.strip_suffix("Collection")?)
+}
+
+/// Whether representations of this type list their children.
+pub(crate) fn lists_members(of: ResourceType) -> bool {
+    of.def().attributes.iter().any(|attribute| listed_type(attribute).is_some())
 }
 
 /// The child that a reference attribute addresses (`containersReference`: containers).

@@ -6,6 +6,7 @@ use crate::{
     key::{Key, Range},
     primitive::NotifyMedia,
     record::{Instance, InstancesState, Record, Resource},
+    value::NamedReference,
 };
 use std::ops::ControlFlow;
 
@@ -88,6 +89,37 @@ impl<'a, V: TreeView> Tree<'a, V> {
             }
         })?;
         corrupt.map_or(Ok(found), Err)
+    }
+
+    /// The members of a collection of this subtree as its lists name them; `None`: their names and addresses are more
+    /// than `bytes_max` octets. Those of sclBase's collections live in all shards and are not here.
+    pub fn members(
+        &self,
+        collection: &Path,
+        bytes_max: usize,
+    ) -> Result<Option<Vec<(ResourceType, NamedReference)>>, V::Error> {
+        if collection.root_collection().is_some() {
+            return Ok(Some(Vec::new()));
+        }
+        let (mut members, mut bytes, mut corrupt) = (Vec::new(), 0, None);
+        self.view.scan(
+            &Range::children(collection),
+            false,
+            &mut |key, record| match (Key::name(key), record) {
+                (Some(name), Record::Resource(resource)) => {
+                    let uri = self.scl.address(&resource.path);
+                    bytes += name.len() + uri.len();
+                    let reference = NamedReference { id: name.to_owned(), uri };
+                    members.push((resource.representation.resource_type, reference));
+                    if bytes <= bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                }
+                _ => {
+                    corrupt = Some(self.view.corrupt(key));
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        corrupt.map_or(Ok((bytes <= bytes_max).then_some(members)), Err)
     }
 
     /// sclBase and its collections, as they are before anybody changed them.

@@ -369,6 +369,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("outbox_instance", notify(Notification::Instance(instance()))),
         ("outbox_bare", notify(Notification::Bare)),
         ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
+        ("outbox_collection", notify(Notification::Collection)),
         ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
         (
             "outbox_collection_changed",

@@ -278,6 +278,7 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         representation().prop_map(Notification::Representation),
         instance().prop_map(Notification::Instance),
         Just(Notification::Bare),
+        Just(Notification::Collection),
         status().prop_map(Notification::Final),
     ];
     let message = prop_oneof![

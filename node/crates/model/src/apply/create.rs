@@ -82,7 +82,7 @@ pub(super) fn create<V: TreeView>(
     }
 
     announcement::changed(writer, None, &resource)?;
-    let mut response = writer.shown(StatusCode::Created, &resource)?;
+    let mut response = writer.shown(StatusCode::Created, &resource);
     response.resource_uri = Some(writer.scl.address(path));
     match root {
         Some(root) => collection::member_changed(writer, root, name, true)?,

@@ -45,7 +45,7 @@ fn cancel<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path) -> Answer<V> {
             write(writer, &mut instance)?;
         }
     }
-    Ok(Ok(writer.shown(StatusCode::Ok, &instance)?))
+    Ok(Ok(writer.shown(StatusCode::Ok, &instance)))
 }
 
 /// The resource above the action reports it from now on: which one, and that nothing is done yet.
@@ -63,7 +63,7 @@ fn begin<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path, attribute: &'stat
         Struct { name: "ActionStatus", fields: vec![("action", action), ("progress", Value::Long(0))] };
     reporting.representation.set(status.field.name, Value::Struct(running));
     write(writer, &mut reporting)?;
-    let response = writer.shown(StatusCode::Ok, &reporting)?;
+    let response = writer.shown(StatusCode::Ok, &reporting);
     Ok(Ok(ResponsePrimitive { body: Body::None, ..response }))
 }
 

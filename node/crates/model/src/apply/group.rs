@@ -25,7 +25,7 @@ pub(super) fn update_members<V: TreeView>(
     let mut after = before.clone();
     group::assign(&mut after.representation, Some(verified));
     update::write(writer, &before, &mut after)?;
-    let mut response = writer.shown(StatusCode::Ok, &after)?;
+    let mut response = writer.shown(StatusCode::Ok, &after);
     response.body =
         Body::Attribute { name: "members".to_owned(), value: Value::List(verified.members.clone()) };
     Ok(Ok(response))

@@ -9,7 +9,7 @@ use super::{
     writer::{SUBSCRIPTIONS, Watched, Writer},
 };
 use crate::{
-    Path, Representation, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
+    Path, Representation, ResourceType, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
     filter::FilterCriteria,
     outbox::{ENTRIES_MAX, Message, Notification},
     record::{Instance, Resource},
@@ -181,51 +181,45 @@ fn say<V: TreeView>(
                     let shown = represent::instance(scl, container, instance, content);
                     return Ok(Said::This(Notification::Representation(shown)));
                 }
-                Some(_) => represented(writer, watched)?,
+                Some(_) => represented(scl, watched),
             }
         }
         _ => {
             if !admits_resource(&criteria, watched) {
                 return Ok(Said::Nothing);
             }
-            represented(writer, watched)?
+            represented(scl, watched)
         }
     };
-    Ok(match accessor(&criteria).map(|name| narrowed(&whole, name)) {
+    Ok(match accessor(&criteria).map(|name| represent::narrowed(&whole, name)) {
         Some(None) => Said::Over(StatusCode::NotFound),
         _ if bare => Said::This(Notification::Bare),
+        _ if lists_members(watched) => Said::This(Notification::Collection),
         Some(Some(part)) => Said::This(Notification::Representation(part)),
         None => Said::This(Notification::Representation(whole)),
     })
 }
 
 /// A resource as it stands; contentInstances with the counters of what is kept, but without instances: a notify carries
-/// what came since the last one. Root collections show no members (`represent`).
-fn represented<V: TreeView>(writer: &Writer<'_, V>, watched: &Watched) -> Result<Representation, V::Error> {
+/// what came since the last one. Collections show no members: these are listed when the notify is delivered.
+fn represented(scl: &Scl, watched: &Watched) -> Representation {
     match watched {
         Watched::Instances { container, state } => {
-            let mut shown = represent::instances(writer.scl, container, state, [], false);
+            let mut shown = represent::instances(scl, container, state, [], false);
             let long = |n: u64| Value::Long(i64::try_from(n).unwrap_or(i64::MAX));
             shown.set("currentNrOfInstances", long(state.count));
             shown.set("currentByteSize", long(state.bytes));
-            Ok(shown)
+            shown
         }
-        Watched::Resource(resource) => represent::resource(&writer.tree(), resource),
+        Watched::Resource(resource) => represent::resource(scl, resource, Vec::new()),
     }
 }
 
-/// Only the attribute that an accessor names: its first segment, as an entry inside it is of no type of its own. `None`:
-/// it names nothing (10.39.6). The instances behind `latest` and `oldest` may come, so these always stay valid.
-fn narrowed(whole: &Representation, accessor: &str) -> Option<Representation> {
-    let mut part = Representation::new(whole.resource_type);
-    let name = accessor.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-    match whole.attributes.iter().find(|(attribute, _)| *attribute == name) {
-        Some((attribute, value)) => part.set(attribute, value.clone()),
-        None if whole.resource_type == ResourceType::ContentInstances
-            && matches!(name, "latest" | "oldest") => {}
-        None => return None,
-    }
-    Some(part)
+/// A root collection's members live in all shards: its notify tells it without them.
+fn lists_members(watched: &Watched) -> bool {
+    matches!(watched, Watched::Resource(resource)
+        if represent::lists_members(resource.representation.resource_type)
+            && resource.path.root_collection().is_none())
 }
 
 fn accessor(criteria: &FilterCriteria) -> Option<&str> {

@@ -44,7 +44,7 @@ pub(super) fn update<V: TreeView>(
     let validated = representation.get("memberTypeValidated").cloned();
     count_members(&mut after.representation, Some((&before.representation, validated)));
     write(writer, &before, &mut after)?;
-    Ok(Ok(writer.shown(StatusCode::Ok, &after)?))
+    Ok(Ok(writer.shown(StatusCode::Ok, &after)))
 }
 
 /// Replaces one attribute and answers with it, as it may have been negotiated.
@@ -67,7 +67,7 @@ pub(super) fn update_attribute<V: TreeView>(
     after.representation.set(attribute, value.clone());
     count_members(&mut after.representation, Some((&before.representation, None)));
     write(writer, &before, &mut after)?;
-    let mut response = writer.shown(StatusCode::Ok, &after)?;
+    let mut response = writer.shown(StatusCode::Ok, &after);
     response.body = Body::Attribute { name: attribute.to_owned(), value: value.clone() };
     Ok(Ok(response))
 }

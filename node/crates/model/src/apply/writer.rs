@@ -164,18 +164,14 @@ impl<'a, V: TreeView> Writer<'a, V> {
         Ok(())
     }
 
-    /// The answer that shows a resource as it stands now.
-    pub(super) fn shown(
-        &self,
-        status: StatusCode,
-        resource: &Resource,
-    ) -> Result<ResponsePrimitive, V::Error> {
-        Ok(ResponsePrimitive {
-            body: Body::Representation(represent::resource(&self.tree(), resource)?),
+    /// The answer that shows a resource as it stands now, a collection without its members.
+    pub(super) fn shown(&self, status: StatusCode, resource: &Resource) -> ResponsePrimitive {
+        ResponsePrimitive {
+            body: Body::Representation(represent::resource(self.scl, resource, Vec::new())),
             etag: Some(represent::etag(resource)),
             last_modified: resource.representation.datetime("lastModifiedTime"),
             ..ResponsePrimitive::status(status)
-        })
+        }
     }
 
     /// The write set and the hints.

@@ -174,6 +174,9 @@ pub fn discover<V: TreeView>(
     Ok(Page { candidates: step.candidates, next: None })
 }
 
+/// A key of the index, and what stands there.
+type Entry = (Vec<u8>, Path);
+
 /// Where a stage goes on.
 #[derive(Default)]
 struct Place {
@@ -187,9 +190,6 @@ struct Step<'a, V> {
     candidates: Vec<Candidate>,
     left: usize,
 }
-
-/// An index entry's key, and the path in it.
-type Entry = (Vec<u8>, Path);
 
 impl<V: TreeView> Step<'_, V> {
     /// What has a term.

@@ -1,5 +1,10 @@
 use super::*;
-use crate::{Method, admit, fixture, memory::Memory};
+use crate::{
+    Method, admit,
+    fixture::{self, path, put, scl},
+    memory::Memory,
+    record,
+};
 
 const C: &str = "applications/a/containers/c";
 
@@ -218,4 +223,44 @@ fn members_of_root_collections_are_merged_from_parts() {
     let Some(Value::References(members)) = collection.get("applicationCollection") else { panic!("no list") };
     assert_eq!(members.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
     assert_eq!(collection.get("applicationAnncCollection"), Some(&Value::References(Vec::new())));
+}
+
+#[test]
+fn a_collection_of_a_hundred_thousand_is_listed_and_told_without_its_members() {
+    const COUNT: usize = 100_000;
+    let mut memory = Memory::default();
+    put(&mut memory, "applications/a", ResourceType::Application, &[]);
+    put(&mut memory, "applications/a/containers/c0", ResourceType::Container, &[]);
+    let Some(Record::Resource(one)) =
+        memory.records.get(&Key::resource(&path("applications/a/containers/c0"))).cloned()
+    else {
+        panic!("a container")
+    };
+    let containers = path("applications/a/containers");
+    for n in 1..COUNT {
+        let at = containers.child(format!("c{n}"));
+        memory
+            .records
+            .insert(Key::resource(&at), Record::Resource(record::Resource { path: at, ..one.clone() }));
+    }
+    let answer = ask(&memory, "applications/a/containers", |_| {});
+    let Body::Representation(whole) = answer.body else { panic!("{}", answer.info) };
+    let Some(Value::References(listed)) = whole.get("containerCollection") else { panic!("a list") };
+    assert_eq!(listed.len(), COUNT);
+    assert!(listed.is_sorted_by(|left, right| left.id < right.id));
+
+    // A notify does not carry so many, and says only that the collection changed.
+    let subscription = containers.child("subscriptions").child("s");
+    put(&mut memory, "applications/a/containers/subscriptions/s", ResourceType::Subscription, &[]);
+    assert_eq!(told(&memory, &scl(), &subscription).expect("memory reads"), Notification::Bare);
+    for n in 100..COUNT {
+        memory.records.remove(&Key::resource(&containers.child(format!("c{n}"))));
+    }
+    let Notification::Representation(whole) = told(&memory, &scl(), &subscription).expect("memory reads")
+    else {
+        panic!("few members are told")
+    };
+    assert!(
+        matches!(whole.get("containerCollection"), Some(Value::References(listed)) if listed.len() == 100)
+    );
 }

@@ -109,6 +109,10 @@ impl Shard {
             Message::Notify { notification, .. } => match notification {
                 Notification::Representation(whole) => whole.resource_type.name().to_owned(),
                 Notification::Instance(instance) => format!("instance {}", instance.id),
+                Notification::Collection => {
+                    let collection = entry.queue.parent().unwrap().parent().unwrap();
+                    collection.name().unwrap().to_owned()
+                }
                 Notification::Bare => "bare".to_owned(),
                 Notification::Final(status) => format!("final {status:?}"),
             },
