@@ -3,7 +3,7 @@
 use super::{Desk, Kind, pending, response_of};
 use crate::subtree::{ShardError, ShardHandle};
 use banyan_model::{
-    Body, Operation, Path, ResponsePrimitive, StatusCode, SubtreeRoot,
+    Body, Operation, Path, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
     placement::ShardId,
     route::{Next, Route},
 };
@@ -48,6 +48,13 @@ impl Desk {
             }
             Some(internal::Kind::Route(uri)) => {
                 answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
+            }
+            Some(internal::Kind::Linked(link)) => {
+                answer(self.at(None, claimed, |shard| {
+                    let scls = shard.linked(&link, MEMBERS_MAX as usize)?;
+                    let scls: Vec<_> = scls.into_iter().map(|scl| (ResourceType::Scl, scl)).collect();
+                    Ok(What::Members(convert::members_to_wire(&scls)))
+                }));
             }
             Some(internal::Kind::Discover(question)) => {
                 self.answer_discover(question, claimed, deadline, answer)

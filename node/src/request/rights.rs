@@ -12,8 +12,8 @@ use super::{Config, Desk, Outside};
 use crate::subtree::{Fetching, Lease, Rights, RightsError, Shards, Source, WeakShards};
 use banyan_client::{Client, RequestError};
 use banyan_model::{
-    Body, Entity, Method, Path, Representation, RequestPrimitive, ResourceType, StatusCode, Value, announce,
-    placement::ShardId, value::NamedReference,
+    Body, Entity, Method, Path, Representation, RequestPrimitive, StatusCode, announce, placement::ShardId,
+    value::NamedReference,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Registered SCLs that announcements find by their link, or go to when they go to all.
+/// Registered SCLs that announcements go to when they go to all.
 const REGISTERED_MAX: usize = 1_000;
 /// Questions at once on the way to these.
 const ASKED_AT_ONCE: usize = 8;
@@ -137,8 +137,8 @@ impl Inner {
         tokio::spawn(async move {
             let asked = Instant::now();
             let result = match &source {
-                Source::Here(path) => this.ask_owner(path, asked + this.lease).await,
-                Source::Elsewhere(uri) => this.ask_elsewhere(uri, asked + this.lease_elsewhere).await,
+                Source::Elsewhere(uri) => this.ask_elsewhere(uri, asked).await,
+                _ => this.ask_owner(&source, asked).await,
             };
             {
                 let mut known = this.known.lock();
@@ -154,22 +154,25 @@ impl Inner {
         asking
     }
 
-    async fn ask_owner(&self, path: &Path, until: Instant) -> Result<Lease, RightsError> {
-        let failed = |why: String| RightsError { of: Source::Here(path.clone()), why };
+    async fn ask_owner(&self, source: &Source, asked: Instant) -> Result<Lease, RightsError> {
+        let failed = |why: String| RightsError { of: source.clone(), why };
         let Some((shards, client)) = self.sources.get() else {
             return Err(failed("the node is starting".to_owned()));
         };
         let deadline = Instant::now() + self.timeout;
-        let found = match *path == announce::registered() {
-            true => registered(shards, client, deadline).await.map(Some),
-            false => resource(shards, client, path, deadline).await,
+        let found = match source {
+            Source::Here(path) => resource(shards, client, path, deadline).await,
+            Source::Linked(link) => linked(client, link, deadline).await,
+            Source::Registered => registered(shards, client, deadline).await.map(Some),
+            Source::Elsewhere(_) => Ok(None),
         };
         let representation = found.map_err(|error| failed(error.to_string()))?.map(Arc::new);
-        Ok(Lease { representation, until })
+        Ok(Lease { representation, asked, until: asked + self.lease })
     }
 
     /// Retrieves it on this SCL's own behalf.
-    async fn ask_elsewhere(&self, uri: &str, until: Instant) -> Result<Lease, RightsError> {
+    async fn ask_elsewhere(&self, uri: &str, asked: Instant) -> Result<Lease, RightsError> {
+        let until = asked + self.lease_elsewhere;
         let failed = |why: &str| RightsError { of: Source::Elsewhere(uri.to_owned()), why: why.to_owned() };
         let outside = self.outside.get().and_then(|outside| outside.get().cloned());
         let shards = self.sources.get().and_then(|(shards, _)| shards.upgrade());
@@ -177,7 +180,7 @@ impl Inner {
         let (Some(outside), Some(scl)) = (outside, scl) else { return Err(failed("the node is starting")) };
         if !uri.contains("://") {
             // No address at all: nothing can stand there.
-            return Ok(Lease { representation: None, until });
+            return Ok(Lease { representation: None, asked, until });
         }
         let request = RequestPrimitive::new(Method::Retrieve, Path::scl_base(), Entity(scl.base.clone()));
         let answer = outside.exchange(uri.to_owned(), request, Instant::now() + self.timeout).await;
@@ -189,7 +192,7 @@ impl Inner {
                 None
             }
         };
-        Ok(Lease { representation, until })
+        Ok(Lease { representation, asked, until })
     }
 }
 
@@ -206,9 +209,19 @@ async fn resource(
     client.access_right(path, deadline.into()).await
 }
 
+/// The SCLs with this `link`. Costs a look into the index of every shard, however many are registered.
+async fn linked(
+    client: &Client,
+    link: &str,
+    deadline: Instant,
+) -> Result<Option<Representation>, RequestError> {
+    let scls = client.linked(link, deadline.into()).await?;
+    Ok((!scls.is_empty()).then(|| announce::registered(scls)))
+}
+
 /// The SCLs that are registered here, each with its `link`: at most [`REGISTERED_MAX`], the first in name order of each
-/// shard. Costs a question to every shard and one for every SCL, so it is asked only by announcements that name an SCL
-/// by its link or go to all, at most once a lease.
+/// shard. Costs a question to every shard and one for every SCL, so it is asked only by announcements that go to all,
+/// at most once a lease.
 async fn registered(
     shards: &WeakShards,
     client: &Client,
@@ -235,9 +248,7 @@ async fn registered(
         Ok::<_, RequestError>(link.map(|uri| NamedReference { id: member.id, uri }))
     });
     let linked: Vec<_> = linked.buffered(ASKED_AT_ONCE).try_collect().await?;
-    let mut collection = Representation::new(ResourceType::Scls);
-    collection.set("sclCollection", Value::References(linked.into_iter().flatten().collect()));
-    Ok(collection)
+    Ok(announce::registered(linked.into_iter().flatten().collect()))
 }
 
 impl Known {
@@ -256,7 +267,7 @@ mod tests {
     #[test]
     fn no_more_is_remembered_than_there_is_room_for_and_the_newest_stays() {
         let mut known = Known::default();
-        let lease = Lease { representation: None, until: Instant::now() };
+        let lease = Lease { representation: None, asked: Instant::now(), until: Instant::now() };
         let path = |n: u32| Source::Here(Path::scl_base().child(n.to_string()));
         for n in 0..100 {
             known.remember(path(n), lease.clone(), 4);

@@ -331,6 +331,41 @@ async fn a_right_of_another_shard_is_known_for_its_lease_and_asked_for_again() {
     assert!(node.rights.cached(&collection).is_none(), "what changed here is forgotten at once");
 }
 
+/// CREATE of a container that is to be announced at an scl; gives sclList as it was stored.
+async fn announced_to(node: &Node, container: &str, scl: &str) -> Vec<String> {
+    let list = ("sclList", Value::List(vec![scl.to_owned()]));
+    let mut create = create_container(container);
+    let Body::Representation(body) = &mut create.body else { panic!("a container") };
+    body.set("announceTo", Value::Struct(Struct { name: "AnnounceTo", fields: vec![list] }));
+    let created = representation(node.ask(&create).await);
+    let Some(Value::Struct(to)) = created.get("announceTo") else { panic!("{created:?}") };
+    banyan_model::announce::scls(to).map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_scl_that_registered_after_it_was_found_missing_is_announced_to_at_once() {
+    let node = Node::leading(4, |_, desk| desk.rights_lease = Duration::from_secs(3600)).await;
+    let (address, scl) = ("/m2m/scls/gw", path_of("/scls/gw"));
+    let of_scl = node.shard_of("/scls/gw").id();
+    // Where the scl is another shard's, and so leased.
+    let mut elsewhere = (0..).map(|n| format!("c{n}"));
+    let mut next = || elsewhere.find(|name| node.shard_of(&format!("/containers/{name}")).id() != of_scl);
+    let (before, after) = (next().unwrap(), next().unwrap());
+    assert!(announced_to(&node, &before, address).await.is_empty());
+    let known = node.rights.cached(&Source::Here(scl)).expect("it is remembered");
+    assert!(known.representation.is_none());
+
+    let mut registered = Representation::new(ResourceType::Scl);
+    for (name, value) in
+        [("sclId", "gw"), ("link", "http://gw.example.org/m2m"), ("mgmtProtocolType", "OMA_DM")]
+    {
+        registered.set(name, Value::Text(value.to_owned()));
+    }
+    let created = node.ask(&request(Method::Create, "/scls", Body::Representation(registered))).await;
+    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    assert_eq!(announced_to(&node, &after, address).await, [address]);
+}
+
 fn created(name: &str, expires: Option<Timestamp>) -> Operation {
     let mut representation = Representation::new(ResourceType::Container);
     if let Some(at) = expires {

@@ -11,12 +11,12 @@ use banyan_model::{
     Entity, Path, Refusal, Representation, RequestPrimitive,
     access::{self, Governing},
     admit::{self, Admission, Target},
-    announce,
+    announce::Sought,
     apoc::Handling,
     tree::Tree,
     validate,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// Leases that a request has waited for. They may be gone from the cache when it comes back.
 pub(super) type Leases = Vec<(Source, Lease)>;
@@ -98,18 +98,28 @@ fn opened(
     Ok(admit::by_apoc(view, &shard.scl, application, rest, admission.flag, handling)?)
 }
 
-/// Settles announceTo of a granted write: the SCLs that it names are found as rights are.
+/// Settles announceTo of a granted write that arrived `since`. The SCLs that it names are found as rights are, but that
+/// one is not registered is believed only of an owner who was asked after that: who has just registered counts.
 pub(super) fn announcement(
     shard: &Inner,
     view: &View<'_>,
     request: &mut RequestPrimitive,
     admission: &Admission,
     leases: &Leases,
+    since: Instant,
 ) -> Result<Settled, ViewError> {
-    let lookup = |path: &Path| match *path == announce::registered() {
-        // An attribute that no subtree stores.
-        true => leased(shard, Source::Here(path.clone()), leases),
-        false => lookup(shard, view, Source::Here(path.clone()), leases),
+    let lookup = |sought: Sought<'_>| {
+        let source = match sought {
+            Sought::At(path) => Source::Here(path.clone()),
+            Sought::Linked(link) => Source::Linked(link.to_owned()),
+            Sought::Registered => Source::Registered,
+        };
+        match stored(shard, view, &source)? {
+            Some(found) => Ok(found),
+            None => {
+                leased(shard, source, leases, |lease| lease.representation.is_some() || lease.asked >= since)
+            }
+        }
     };
     match validate::announcement(&shard.scl, &shard.config.policy, request, admission, lookup) {
         Ok(Ok(())) => Ok(Settled::Done),
@@ -173,18 +183,36 @@ fn lookup(
     source: Source,
     leases: &Leases,
 ) -> Result<Option<Arc<Representation>>, Lookup> {
-    if let Source::Here(path) = &source
-        && shard.owns(path)
-    {
-        let resource = Tree::new(view, &shard.scl).resource(path)?;
-        return Ok(resource.map(|resource| Arc::new(resource.representation)));
+    match stored(shard, view, &source)? {
+        Some(found) => Ok(found),
+        None => leased(shard, source, leases, |_| true),
     }
-    leased(shard, source, leases)
 }
 
-fn leased(shard: &Inner, source: Source, leases: &Leases) -> Result<Option<Arc<Representation>>, Lookup> {
+/// What this very shard has there; the outer `None`: it is not for this shard to say.
+fn stored(
+    shard: &Inner,
+    view: &View<'_>,
+    source: &Source,
+) -> Result<Option<Option<Arc<Representation>>>, ViewError> {
+    let Source::Here(path) = source else { return Ok(None) };
+    if !shard.owns(path) {
+        return Ok(None);
+    }
+    let resource = Tree::new(view, &shard.scl).resource(path)?;
+    Ok(Some(resource.map(|resource| Arc::new(resource.representation))))
+}
+
+/// From a lease that is `believed`.
+fn leased(
+    shard: &Inner,
+    source: Source,
+    leases: &Leases,
+    believed: impl Fn(&Lease) -> bool,
+) -> Result<Option<Arc<Representation>>, Lookup> {
     let waited_for = leases.iter().find(|(known, lease)| *known == source && lease.is_fresh());
-    match waited_for.map(|(_, lease)| lease.clone()).or_else(|| shard.rights.cached(&source)) {
+    let lease = waited_for.map(|(_, lease)| lease.clone()).or_else(|| shard.rights.cached(&source));
+    match lease.filter(believed) {
         Some(lease) => Ok(lease.representation),
         None => Err(Lookup::Missing(source)),
     }

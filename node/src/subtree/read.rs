@@ -188,6 +188,14 @@ impl ShardHandle {
         self.inner.read(|view| route::find(&Tree::new(view, &self.inner.scl), uri))
     }
 
+    /// The SCLs of this shard that are registered with this `link`, at most `max`.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn linked(&self, link: &str, max: usize) -> Result<Vec<NamedReference>, ShardError> {
+        self.inner.read(|view| route::linked(&Tree::new(view, &self.inner.scl), link, max))
+    }
+
     /// Whether the slot of this subtree is of this shard.
     pub fn owns(&self, subtree: &SubtreeRoot) -> bool {
         self.inner.owns_slot(subtree.slot())

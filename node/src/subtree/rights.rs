@@ -11,6 +11,10 @@ pub enum Source {
     Here(Path),
     /// At another SCL, by its address.
     Elsewhere(String),
+    /// The SCLs that are registered here with this `link`, as `announce::registered` has them.
+    Linked(String),
+    /// All registered SCLs, the same.
+    Registered,
 }
 
 impl Source {
@@ -28,6 +32,8 @@ impl fmt::Display for Source {
         match self {
             Source::Here(path) => path.fmt(f),
             Source::Elsewhere(uri) => uri.fmt(f),
+            Source::Linked(link) => write!(f, "the SCL of {link}"),
+            Source::Registered => f.write_str("the registered SCLs"),
         }
     }
 }
@@ -37,7 +43,9 @@ impl fmt::Display for Source {
 pub struct Lease {
     /// `None`: nothing stands there.
     pub representation: Option<Arc<Representation>>,
-    /// Counted from when the owner was asked: a revocation takes effect everywhere within the lease.
+    /// When the owner was asked.
+    pub asked: Instant,
+    /// Counted from then: a revocation takes effect everywhere within the lease.
     pub until: Instant,
 }
 

@@ -41,6 +41,7 @@ pub(super) struct Job {
     request: RequestPrimitive,
     id: RequestId,
     verified: Option<Verified>,
+    arrived: Instant,
     deadline: Instant,
     leases: Leases,
     pub(super) reply: Reply,
@@ -86,7 +87,8 @@ impl Job {
         let Write { subtree, request, id, verified, deadline, answer } = write;
         let reply =
             Reply { shard: shard.clone(), answer: Some(answer), begun: false, proposed: false, permit: None };
-        Job { subtree, request, id, verified, deadline, leases: Leases::new(), reply }
+        let arrived = Instant::now();
+        Job { subtree, request, id, verified, arrived, deadline, leases: Leases::new(), reply }
     }
 
     /// Authorises and proposes, or answers at once. Does not wait for anything.
@@ -97,9 +99,9 @@ impl Job {
         if self.deadline <= Instant::now() {
             return self.reply.answer(Err(ShardError::busy("not begun before the deadline")));
         }
-        let Job { subtree, request, id, verified, deadline, leases, mut reply } = self;
+        let Job { subtree, request, id, verified, arrived, deadline, leases, mut reply } = self;
         reply.begun = true;
-        let decision = decide(shard, &shard.view(), request, id, verified.as_ref(), &leases);
+        let decision = decide(shard, &shard.view(), request, id, verified.as_ref(), &leases, arrived);
         match decision {
             Ok(Decision::Known(recorded)) => reply.answer(Ok(recorded)),
             Ok(Decision::Answer(response)) => reply.answer(Ok(convert::response_to_bytes(&response))),
@@ -111,7 +113,8 @@ impl Job {
             }
             Ok(Decision::Missing(source, request)) => {
                 reply.begun = false;
-                let job = Job { subtree, request: *request, id, verified, deadline, leases, reply };
+                let request = *request;
+                let job = Job { subtree, request, id, verified, arrived, deadline, leases, reply };
                 tokio::spawn(job.fetch(shard.clone(), source));
             }
             Err(error) => reply.answer(Err(shard.fail(&error))),
@@ -155,6 +158,7 @@ fn decide(
     id: RequestId,
     verified: Option<&Verified>,
     leases: &Leases,
+    arrived: Instant,
 ) -> Result<Decision, ViewError> {
     // Before anything else: what was applied has changed what the checks below would say.
     if let Some(recorded) = apply::recorded(view, id)? {
@@ -168,7 +172,7 @@ fn decide(
     if let Some(elsewhere) = admission.retarget() {
         return Ok(Decision::Answer(elsewhere));
     }
-    match authorise::announcement(shard, view, &mut request, &admission, leases)? {
+    match authorise::announcement(shard, view, &mut request, &admission, leases, arrived)? {
         Settled::Done => {}
         Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
         Settled::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),

@@ -222,6 +222,33 @@ impl Client {
         }
     }
 
+    /// The SCLs that are registered with this `link`. Every shard is asked.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn linked(&self, link: &str, deadline: Instant) -> Result<Vec<NamedReference>, RequestError> {
+        // Without a map nobody would be asked, and nobody found.
+        let why = RequestError::Unavailable { why: "no cluster map", retry_after: request::RETRY_AFTER };
+        let map = self.map().borrow().clone().ok_or(why)?;
+        let shards = map.shards.shards.iter().map(|shard| shard.id);
+        let mut asked: FuturesUnordered<_> = shards
+            .map(|shard| {
+                let kind = v1::internal::Kind::Linked(link.to_owned());
+                self.internal(Place::Shard(shard), kind, deadline)
+            })
+            .collect();
+        let mut found = Vec::new();
+        while let Some(answer) = asked.next().await {
+            match answer? {
+                answer::What::Members(members) => {
+                    found.extend(convert::members(members)?.into_iter().map(|(_, scl)| scl));
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(found)
+    }
+
     /// What `shard` has that a search selects and `entity` may know of, from where the last answer ended: about `limit`
     /// addresses, and where to go on if that was not all.
     ///

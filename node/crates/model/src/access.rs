@@ -69,6 +69,16 @@ pub enum Governing {
 pub struct DefaultRight {
     /// The owners, normalised (registered SCL with its link, application). The SCL itself always counts.
     pub owners: Vec<Entity>,
+    /// Of an announcement, and of a collection where one is to be created: the sclBase of the SCL that announces. Its
+    /// applications count, for it announces in their names (procedures.md 10.1, 3b).
+    pub announcer: Option<Entity>,
+}
+
+impl DefaultRight {
+    /// Only the SCL itself may.
+    pub fn nobody() -> DefaultRight {
+        DefaultRight { owners: Vec::new(), announcer: None }
+    }
 }
 
 impl Governing {
@@ -85,11 +95,18 @@ impl Governing {
     pub fn with_collection(self, representation: Option<&Representation>) -> Governing {
         let Governing::RootCollection { otherwise, .. } = self else { return self };
         match representation.and_then(|collection| collection.text("accessRightID")) {
-            Some(uri) => {
-                Governing::AccessRight { uri: uri.to_owned(), otherwise: DefaultRight { owners: Vec::new() } }
-            }
+            Some(uri) => Governing::AccessRight { uri: uri.to_owned(), otherwise: DefaultRight::nobody() },
             None => *otherwise,
         }
+    }
+
+    /// What governs where an announcement is to be created.
+    #[must_use]
+    pub(crate) fn announced_by(mut self, announcer: Option<Entity>) -> Governing {
+        if let Governing::Default(right) | Governing::AccessRight { otherwise: right, .. } = &mut self {
+            right.announcer = announcer;
+        }
+        self
     }
 
     /// The accessRight that has to be looked up before `decide`.
@@ -299,7 +316,8 @@ fn holder_refs(permission: &Struct) -> impl Iterator<Item = &str> {
 
 fn by_default(scl: &Scl, right: &DefaultRight, entity: &str) -> Result<(), Refusal> {
     let owner = right.owners.iter().any(|owner| canonical(scl, &owner.0) == entity);
-    if owner { Ok(()) } else { Err(Refusal::not_found()) }
+    let announces = || right.announcer.as_ref().is_some_and(|base| covers(&canonical(scl, &base.0), entity));
+    if owner || announces() { Ok(()) } else { Err(Refusal::not_found()) }
 }
 
 fn is_held_by(scl: &Scl, holders: &Struct, entity: &str) -> bool {

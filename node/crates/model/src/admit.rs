@@ -1,7 +1,7 @@
 //! Steps 4 and 5 of procedures.md 1.2: does the addressed resource exist, and does the method exist on its type.
 
 use crate::{
-    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    Body, Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
     SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
     apoc::{self, Handling},
@@ -112,9 +112,10 @@ pub fn by_apoc<V: TreeView>(
         return Ok(Err(Refusal::not_found()));
     };
     let governing = match opened.access_right {
-        Some(uri) => {
-            Governing::AccessRight { uri, otherwise: DefaultRight { owners: owners(&tree, application)? } }
-        }
+        Some(uri) => Governing::AccessRight {
+            uri,
+            otherwise: default_right(&tree, application, ResourceType::Application)?,
+        },
         None => governing(&tree, application)?,
     };
     Ok(Ok(Admission { target: Target::Retarget { uri: opened.uri }, governing, flag }))
@@ -159,7 +160,13 @@ pub fn admit<V: TreeView>(
         let otherwise = if registration { Governing::Everybody } else { nobody() };
         Governing::RootCollection { collection: path, otherwise: Box::new(otherwise) }
     } else {
-        governing(&tree, &path)?
+        let governing = governing(&tree, &path)?;
+        match (request.method, &request.body) {
+            (Method::Create, Body::Representation(child)) if child.resource_type.is_announcement() => {
+                governing.announced_by(announcer(&tree, &path)?)
+            }
+            _ => governing,
+        }
     };
     Ok(Ok(Admission { target, governing, flag }))
 }
@@ -191,8 +198,8 @@ pub fn governing<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Governi
             creator: Entity(resource.creator),
             otherwise: Box::new(governing(tree, &collection)?),
         }),
-        _ => {
-            let otherwise = DefaultRight { owners: owners(tree, path)? };
+        (resource_type, _) => {
+            let otherwise = default_right(tree, path, resource_type)?;
             Ok(match resource.representation.text("accessRightID") {
                 Some(uri) => Governing::AccessRight { uri: uri.to_owned(), otherwise },
                 None => Governing::Default(otherwise),
@@ -206,14 +213,35 @@ fn members_content<V: TreeView>(tree: &Tree<'_, V>, group: &Path) -> Result<Gove
     let own = tree.resource(group)?.map(|group| group.representation);
     match own.as_ref().and_then(|own| own.text("membersContentAccessRightID")) {
         Some(uri) => {
-            let otherwise = DefaultRight { owners: owners(tree, group)? };
+            let otherwise = default_right(tree, group, ResourceType::Group)?;
             Ok(Governing::AccessRight { uri: uri.to_owned(), otherwise })
         }
         None => governing(tree, group),
     }
 }
 
-/// Whom the default access right lets in (procedures.md 4.2), besides the SCL itself.
+/// Whom the default access right of a resource lets in (procedures.md 4.2).
+fn default_right<V: TreeView>(
+    tree: &Tree<'_, V>,
+    path: &Path,
+    resource_type: ResourceType,
+) -> Result<DefaultRight, V::Error> {
+    let announcer = if resource_type.is_announcement() { announcer(tree, path)? } else { None };
+    Ok(DefaultRight { owners: owners(tree, path)?, announcer })
+}
+
+/// The sclBase of the SCL below whose scl resource something stands. Never this one: its applications announce nothing
+/// to itself, and where every authority means this SCL it would stand for all others.
+fn announcer<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Entity>, V::Error> {
+    let SubtreeRoot::Named { collection, .. } = path.subtree() else { return Ok(None) };
+    if collection != "scls" {
+        return Ok(None);
+    }
+    let base = link(tree, tree.resource(&path.subtree().path())?.as_ref());
+    Ok(base.filter(|base| base.0 != tree.scl.base))
+}
+
+/// The owners among them, besides the SCL itself.
 fn owners<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Vec<Entity>, V::Error> {
     let SubtreeRoot::Named { collection, .. } = path.subtree() else { return Ok(Vec::new()) };
     let root = path.subtree().path();
@@ -238,7 +266,7 @@ fn link<V: TreeView>(tree: &Tree<'_, V>, resource: Option<&Resource>) -> Option<
 }
 
 fn nobody() -> Governing {
-    Governing::Default(DefaultRight { owners: Vec::new() })
+    Governing::Default(DefaultRight::nobody())
 }
 
 /// Where discovery is asked; nothing is stored there.

@@ -109,13 +109,26 @@ pub fn scl_id(scl: &Scl, address: &str) -> Option<String> {
     }
 }
 
-/// Where the list of all registered SCLs is looked up: its own address by partial addressing. Its entries name the id
-/// and, other than in a representation, the `link` of each.
-pub fn registered() -> Path {
-    Path::scl_base().child("scls").child("sclCollection")
+/// What has to be looked up to settle announceTo; it may live in other subtrees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sought<'a> {
+    /// The resource at a path.
+    At(&'a Path),
+    /// The SCLs that are registered with this `link`, without a slash at its end: see [`registered`].
+    Linked(&'a str),
+    /// All registered SCLs: see [`registered`].
+    Registered,
 }
 
-/// The registered SCLs in what [`registered`] gave.
+/// Registered SCLs as a lookup gives them: each with its id and, other than in a representation, its `link`.
+pub fn registered(mut scls: Vec<NamedReference>) -> Representation {
+    scls.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut collection = Representation::new(ResourceType::Scls);
+    collection.set("sclCollection", Value::References(scls));
+    collection
+}
+
+/// The registered SCLs in what [`registered`] made.
 pub fn registered_in(collection: &Representation) -> &[NamedReference] {
     match collection.get("sclCollection") {
         Some(Value::References(scls)) => scls,

@@ -9,6 +9,7 @@ use crate::{
     index::Term,
     key::{Key, Range},
     tree::Tree,
+    value::NamedReference,
 };
 use std::ops::ControlFlow;
 
@@ -81,6 +82,42 @@ pub fn find<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> Result<Option<Route>,
         }
     }
     Ok(None)
+}
+
+/// The SCLs of this shard that are registered with this `link`, each with its id, at most `max`. It costs what shares the
+/// address: their pocs and contacts, too.
+pub fn linked<V: TreeView>(
+    tree: &Tree<'_, V>,
+    uri: &str,
+    max: usize,
+) -> Result<Vec<NamedReference>, V::Error> {
+    let (mut scls, mut corrupt) = (Vec::new(), None);
+    let range = Range::index(Term::Address(uri), &Path::scl_base(), None);
+    tree.view.scan(&range, false, &mut |key, _| {
+        match Key::indexed_path(key) {
+            Some(path) if path.segments().len() == 2 => scls.push(path),
+            Some(_) => {}
+            None => corrupt = Some(tree.view.corrupt(key)),
+        }
+        if corrupt.is_some() || scls.len() >= max {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(corrupt) = corrupt {
+        return Err(corrupt);
+    }
+    let mut found = Vec::new();
+    for path in scls {
+        // A poc of it, or what only shares the hash of the term, is not its link.
+        if let Some(id) = path.name()
+            && let Some(link) = link(tree, &path)?
+            && link == uri
+        {
+            found.push(NamedReference { id: id.to_owned(), uri: link });
+        }
+    }
+    Ok(found)
 }
 
 /// Who is called for `target` at an scl: an online m2mPoc, else where there is none a poc, else the link itself. The outer
@@ -213,6 +250,24 @@ mod tests {
         check(&memory, "/a/applications/x", "http://gw.example.org/m2m/applications/x for gw.example.org");
         check(&memory, "/nobody/applications/x", "unknown");
         check(&memory, "rubbish", "unknown");
+    }
+
+    #[test]
+    fn an_scl_is_found_by_its_link_and_by_no_other_address() {
+        let mut memory = Memory::default();
+        let pocs = ("pocs", Value::List(vec!["http://a.example.org/m2m".to_owned()]));
+        scl(&mut memory, "a", &[("link", text("http://a.example.org/m2m/"))]);
+        scl(&mut memory, "b", &[("link", text("http://b.example.org/m2m")), pocs]);
+        poc(&mut memory, "b", "p", "http://a.example.org/m2m", "ONLINE");
+        let memory = indexed(memory);
+        let own = fixture::scl();
+        let linked = |uri: &str| -> Vec<String> {
+            let found = linked(&Tree::new(&memory, &own), uri, 10).expect("memory reads");
+            found.into_iter().map(|scl| scl.id).collect()
+        };
+        assert_eq!(linked("http://a.example.org/m2m"), ["a"]);
+        assert_eq!(linked("http://b.example.org/m2m"), ["b"]);
+        assert!(linked("http://b.example.org").is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ fn check(permissions: &[(&str, &str)], entity: &str, expected: Result<(), Status
     );
     let governing = Governing::AccessRight {
         uri: "/m2m/accessRights/r".into(),
-        otherwise: DefaultRight { owners: vec![Entity(A.into())] },
+        otherwise: DefaultRight { owners: vec![Entity(A.into())], announcer: None },
     };
     let found = decide(&scl, &governing, Some(&right), &Entity(entity.into()), Flag::Read);
     if found.as_ref().is_err_and(|refusal| refusal.status == StatusCode::NotFound) {
@@ -61,7 +61,7 @@ fn a_right_that_cannot_be_retrieved_is_the_default_right() {
     let scl = fixture::scl();
     let governing = Governing::AccessRight {
         uri: "/m2m/accessRights/gone".into(),
-        otherwise: DefaultRight { owners: vec![Entity(A.into())] },
+        otherwise: DefaultRight { owners: vec![Entity(A.into())], announcer: None },
     };
     assert_eq!(decide(&scl, &governing, None, &Entity(A.into()), Flag::Delete), Ok(()));
     let other = decide(&scl, &governing, None, &Entity("/m2m/applications/b".into()), Flag::Read);
@@ -69,9 +69,30 @@ fn a_right_that_cannot_be_retrieved_is_the_default_right() {
 }
 
 #[test]
+fn the_applications_of_an_scl_count_where_it_announces() {
+    let scl = fixture::scl();
+    let announcer = Some(Entity("http://gw.example.org/m2m".into()));
+    let right = Governing::Default(DefaultRight { announcer, ..DefaultRight::nobody() });
+    for (entity, may) in [
+        ("http://gw.example.org/m2m", true),
+        ("http://gw.example.org/m2m/applications/x", true),
+        ("http://gw.example.org/m2m/applications/x/containers/c", false),
+        ("http://gw.example.org/m2m/scls/other", false),
+        ("http://gw.example.org/m2mother/applications/x", false),
+        ("http://other.example.org/m2m/applications/x", false),
+        (A, false),
+    ] {
+        let expected = if may { Ok(()) } else { Err(Refusal::not_found()) };
+        for flag in [Flag::Create, Flag::Write, Flag::Delete, Flag::Read] {
+            assert_eq!(decide(&scl, &right, None, &Entity(entity.into()), flag), expected, "{entity}");
+        }
+    }
+}
+
+#[test]
 fn a_subscription_is_its_creators_and_readable_with_strong_rights() {
     let scl = fixture::scl();
-    let owner = DefaultRight { owners: vec![Entity(A.into())] };
+    let owner = DefaultRight { owners: vec![Entity(A.into())], announcer: None };
     let governing = Governing::Creator {
         creator: Entity("/m2m/applications/b".into()),
         otherwise: Box::new(Governing::Default(owner)),
@@ -115,7 +136,7 @@ fn check_with(permissions: &[(&str, &str)], entity: &str, expected: Result<(), S
     );
     let governing = Governing::AccessRight {
         uri: "/m2m/accessRights/r".into(),
-        otherwise: DefaultRight { owners: vec![] },
+        otherwise: DefaultRight { owners: vec![], announcer: None },
     };
     let mut looked_up = Vec::new();
     let mut find = |uri: &str| -> Result<_, Infallible> {

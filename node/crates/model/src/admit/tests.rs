@@ -128,6 +128,43 @@ fn the_right_that_governs_follows_the_table() {
     }
 }
 
+#[test]
+fn applications_of_an_scl_are_let_in_to_announcements_only() {
+    let base = Entity("http://gw.example.org/m2m".into());
+    let mut memory = fixture::tree();
+    let link = ("link", fixture::text("http://gw.example.org/m2m/applications/x"));
+    fixture::put(&mut memory, "scls/s/applications/xAnnc", ResourceType::ApplicationAnnc, &[link]);
+    fixture::put(&mut memory, "scls/s/containers/own", ResourceType::Container, &[]);
+    let announcer = |method, target: &str, body: Option<ResourceType>| {
+        let body = body.map_or(Body::None, |of| Body::Representation(fixture::representation(of, &[])));
+        let request = fixture::request(method, target, body);
+        let admitted = admit(&memory, &fixture::scl(), &request).expect("memory reads").expect("it exists");
+        match admitted.governing {
+            Governing::Default(right) => right.announcer,
+            other => panic!("{target}: {other:?}"),
+        }
+    };
+    let (create, update) = (Method::Create, Method::Update);
+    use ResourceType::{ApplicationAnnc, Container, ContainerAnnc};
+    for (method, target, body, is_let_in) in [
+        (create, "scls/s/applications", Some(ApplicationAnnc), true),
+        (create, "scls/s/containers", Some(ContainerAnnc), true),
+        (create, "scls/s/applications/xAnnc/containers", Some(ContainerAnnc), true),
+        (update, "scls/s/applications/xAnnc", Some(ApplicationAnnc), true),
+        (Method::Delete, "scls/s/applications/xAnnc", None, true),
+        (Method::Retrieve, "scls/s/applications/xAnnc/link", None, true),
+        (create, "scls/s/containers", Some(Container), false),
+        (create, "scls/s/containers", None, false),
+        (update, "scls/s/containers/own", Some(ContainerAnnc), false),
+        (Method::Delete, "scls/s/containers/own", None, false),
+        (update, "scls/s", None, false),
+        (create, "applications/a/containers", Some(ContainerAnnc), false),
+    ] {
+        let expected = is_let_in.then(|| base.clone());
+        assert_eq!(announcer(method, target, body), expected, "{method:?} {target}");
+    }
+}
+
 fn governed(governing: &Governing) -> String {
     match governing {
         Governing::AccessRight { uri, .. } => format!("right {uri}"),

@@ -8,14 +8,14 @@ use super::{Policy, rules};
 use crate::{
     Body, Method, Refusal, Representation, RequestPrimitive, ResourceType, Scl, StatusCode, Value,
     admit::{Admission, Target},
-    announce::{self, ANNOUNCE_TO, SCLS_MAX},
-    path::Path,
+    announce::{self, ANNOUNCE_TO, SCLS_MAX, Sought},
     value::Struct,
 };
 use std::sync::Arc;
 
 /// Settles announceTo in a write of an announceable resource; leaves every other request alone. `lookup` gives what
-/// stands at a path of any subtree, and for `announce::registered` the registered SCLs. The outer error is its.
+/// is sought, wherever it lives; that there is none must be known for certain, for an SCL that is not registered is
+/// dropped. The outer error is its.
 ///
 /// # Errors
 /// Those of `lookup`.
@@ -24,7 +24,7 @@ pub fn announcement<E>(
     policy: &Policy,
     request: &mut RequestPrimitive,
     admission: &Admission,
-    lookup: impl FnMut(&Path) -> Result<Option<Arc<Representation>>, E>,
+    lookup: impl FnMut(Sought<'_>) -> Result<Option<Arc<Representation>>, E>,
 ) -> Result<Result<(), Refusal>, E> {
     let Some((written, sent)) = written(request, &admission.target) else { return Ok(Ok(())) };
     let is_create = request.method == Method::Create;
@@ -80,7 +80,7 @@ struct Settle<'a, L> {
     lookup: L,
 }
 
-impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L> {
+impl<E, L: FnMut(Sought<'_>) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L> {
     /// 10.1: as it was sent, with the registered SCLs only, each once, by their address.
     fn asked(&mut self, to: &Struct) -> Result<Result<Struct, Refusal>, E> {
         if !matches!(to.get("sclList"), Some(Value::List(_))) {
@@ -129,7 +129,7 @@ impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L>
         // Who registers is no application here yet, but becomes one; its own announceTo is no default for itself.
         let registers = request.method == Method::Create && written == ResourceType::Application;
         if !own && !registers {
-            let Some(application) = (self.lookup)(&issuer)? else { return Ok(None) };
+            let Some(application) = (self.lookup)(Sought::At(&issuer))? else { return Ok(None) };
             if let Some(Value::Struct(to)) = application.get(ANNOUNCE_TO)
                 && to.get("global") == Some(&Value::Bool(true))
             {
@@ -142,7 +142,7 @@ impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L>
         if !policy.announce_all {
             return Ok(None);
         }
-        let all = (self.lookup)(&announce::registered())?;
+        let all = (self.lookup)(Sought::Registered)?;
         let all = all.iter().flat_map(|all| announce::registered_in(all)).take(SCLS_MAX);
         let all = all.map(|known| self.scl.address(&announce::scl_path(&known.id))).collect();
         Ok(Some(announce_to(Some(true), all)))
@@ -160,18 +160,16 @@ impl<E, L: FnMut(&Path) -> Result<Option<Arc<Representation>>, E>> Settle<'_, L>
     fn registered(&mut self, uri: &str) -> Result<Option<String>, E> {
         if let Some(id) = announce::scl_id(self.scl, uri) {
             let path = announce::scl_path(&id);
-            let found = (self.lookup)(&path)?;
+            let found = (self.lookup)(Sought::At(&path))?;
             let is_scl = |found: Arc<Representation>| found.resource_type == ResourceType::Scl;
             return Ok(found.is_some_and(is_scl).then(|| self.scl.address(&path)));
         }
         if !rules::is_absolute(uri) {
             return Ok(None);
         }
-        let Some(all) = (self.lookup)(&announce::registered())? else { return Ok(None) };
-        let link = uri.trim_end_matches('/');
-        let found =
-            announce::registered_in(&all).iter().find(|known| known.uri.trim_end_matches('/') == link);
-        Ok(found.map(|known| self.scl.address(&announce::scl_path(&known.id))))
+        let found = (self.lookup)(Sought::Linked(uri.trim_end_matches('/')))?;
+        let first = found.as_deref().and_then(|found| announce::registered_in(found).first());
+        Ok(first.map(|known| self.scl.address(&announce::scl_path(&known.id))))
     }
 }
 

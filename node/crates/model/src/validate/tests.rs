@@ -528,7 +528,7 @@ fn an_admission_does_not_weaken_the_checks() {
             path: fixture::path("applications/a/containers/c/contentInstances"),
             resource_type: ResourceType::ContentInstances,
         },
-        governing: Governing::Default(DefaultRight { owners: vec![Entity("/m2m".into())] }),
+        governing: Governing::Default(DefaultRight { owners: vec![Entity("/m2m".into())], announcer: None }),
         flag: Flag::Create,
     };
     let refused =

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Entity, admit,
+    Entity, Path, admit,
     fixture::{self, put, representation, text},
     memory::Memory,
     tree::Tree,
@@ -63,8 +63,8 @@ impl Scene {
         let scl = fixture::scl();
         let admission = admit::admit(&self.memory, &scl, &request).expect("memory reads")?;
         let policy = Policy { announce_all: self.announce_all, ..super::super::tests::policy() };
-        let settled = announcement(&scl, &policy, &mut request, &admission, |path| {
-            Ok::<_, Infallible>(self.lookup(&scl, path))
+        let settled = announcement(&scl, &policy, &mut request, &admission, |sought| {
+            Ok::<_, Infallible>(self.lookup(&scl, sought))
         });
         settled.expect("nothing is missing")?;
         Ok(match &request.body {
@@ -74,17 +74,19 @@ impl Scene {
         })
     }
 
-    fn lookup(&self, scl: &Scl, at: &Path) -> Option<Arc<Representation>> {
+    fn lookup(&self, scl: &Scl, sought: Sought<'_>) -> Option<Arc<Representation>> {
         let tree = Tree::new(&self.memory, scl);
-        if *at != announce::registered() {
-            return tree.resource(at).expect("memory reads").map(|found| Arc::new(found.representation));
-        }
-        let linked = ["s", "t"].into_iter().filter_map(|id| {
-            let found = tree.resource(&announce::scl_path(id)).expect("memory reads")?;
-            Some(NamedReference { id: id.to_owned(), uri: found.representation.text("link")?.to_owned() })
+        let at = |path: &Path| tree.resource(path).expect("memory reads").map(|found| found.representation);
+        let all = ["s", "t"].into_iter().filter_map(|id| {
+            let uri = at(&announce::scl_path(id))?.text("link")?.to_owned();
+            Some(NamedReference { id: id.to_owned(), uri })
         });
-        let listed = ("sclCollection", Value::References(linked.collect()));
-        Some(Arc::new(representation(ResourceType::Scls, &[listed])))
+        let found = match sought {
+            Sought::At(path) => at(path)?,
+            Sought::Linked(link) => announce::registered(all.filter(|known| known.uri == link).collect()),
+            Sought::Registered => announce::registered(all.collect()),
+        };
+        Some(Arc::new(found))
     }
 
     /// CREATE of a container, without announceTo if `sent` is empty.
