@@ -202,6 +202,9 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
         ),
         ("<container><maxInstanceAge>P</maxInstanceAge></container>", "maxInstanceAge: not an xs:duration"),
         ("<container id='a b'/>", "id: not an xs:NMTOKEN (letters, digits, '.', '-', '_', ':')"),
+        ("<scl sclId='a%'/>", "sclId: not an xs:anyURI"),
+        ("<application appId='7:30'/>", "appId: not an xs:anyURI"),
+        ("<group><members><reference>a[1]</reference></members></group>", "reference: not an xs:anyURI"),
         ("<scl><sclType>XSCL</sclType></scl>", "sclType: not one of NSCL, GSCL, DSCL"),
         (
             "<container><announceTo><activated>yes</activated><sclList/></announceTo></container>",
