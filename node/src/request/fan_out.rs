@@ -15,7 +15,7 @@ use crate::subtree::ShardHandle;
 use banyan_codec::{Format, encode_body, error_info, status_name};
 use banyan_model::{
     Body, Method, Path, Refusal, Representation, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode,
-    Value, admit::Target, group, primitive::NotifyMedia, value::Struct,
+    Value, admit::Target, group, primitive::NotifyMedia, tables::Mode, value::Struct,
 };
 use banyan_proto::{convert, v1::answer::What};
 use bytes::Bytes;
@@ -273,7 +273,8 @@ fn name_child(request: &mut RequestPrimitive, id: RequestId, group: &Path) {
     }
     let Body::Representation(child) = &mut request.body else { return };
     let Some(attribute) = child.resource_type.id_attribute() else { return };
-    if child.get(attribute.field.name).is_none() && id.session != 0 && is_for_root_collections(child) {
+    let is_ours_to_choose = child.get(attribute.field.name).is_none() && attribute.create != Mode::Mandatory;
+    if is_ours_to_choose && id.session != 0 && is_for_root_collections(child) {
         let drawn = group::part_id(id, group, "the child");
         child.set(attribute.field.name, Value::Text(format!("{:016x}", drawn.session)));
     }

@@ -1,5 +1,7 @@
 //! Simple values as text: the lexical forms of XML Schema, shared by XML and by JSON strings.
 
+mod uri;
+
 use crate::{Edition, collect::Why};
 use banyan_model::{
     Timestamp, Value,
@@ -135,6 +137,9 @@ fn string(field: &FieldDef, text: &str) -> Result<String, Why> {
     let is_nmtoken = |text: &str| !text.is_empty() && text.chars().all(|c| c == ':' || is_name_char(c));
     if field.xsd_type == "xs:NMTOKEN" && !is_nmtoken(text) {
         return Err("not an xs:NMTOKEN (letters, digits, '.', '-', '_', ':')".into());
+    }
+    if field.xsd_type == "xs:anyURI" && !uri::is_any_uri(text) {
+        return Err("not an xs:anyURI".into());
     }
     Ok(text.to_owned())
 }

@@ -440,7 +440,12 @@ fn in_instances<V: TreeView>(
             false => attribute(collection, ResourceType::ContentInstances, name, accessor),
         });
     };
-    let methods = if accessor.is_empty() { Methods::Of(instance_type.def()) } else { Methods::RetrieveOnly };
+    let methods = match accessor.first() {
+        None => Methods::Of(instance_type.def()),
+        Some(name) if ResourceType::ContentInstance.attribute(name).is_some() => Methods::RetrieveOnly,
+        // An instance has no children: not even subscriptions.
+        Some(_) => return Ok(None),
+    };
     let target = Target::Instance { container, sequence, accessor: accessor.to_vec() };
     Ok(Some(Located { target, methods }))
 }

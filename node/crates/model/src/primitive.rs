@@ -2,7 +2,7 @@
 
 use crate::{
     Entity, Path, Refusal, Representation, StatusCode, SubtreeRoot, Timestamp, filter::FilterCriteria,
-    value::Struct,
+    tables::Mode, value::Struct,
 };
 use bytes::Bytes;
 
@@ -85,7 +85,7 @@ impl RequestPrimitive {
     }
 
     /// The subtree that decides about this request; a CREATE in one of sclBase's collections belongs to the child that
-    /// it makes. `None`: that child has no name.
+    /// it makes. `None`: that child has no name, and the SCL is to choose one.
     pub fn subtree(&self) -> Option<SubtreeRoot> {
         let target = &self.target;
         // Anything else is malformed or the wrong resource, which is for the target's own subtree to say.
@@ -93,14 +93,16 @@ impl RequestPrimitive {
             Body::Representation(child)
                 if self.method == Method::Create && target.root_collection().is_some() =>
             {
-                child.resource_type.id_attribute().map(|id| (child, id.field.name))
+                child.resource_type.id_attribute().map(|id| (child, id))
             }
             _ => None,
         };
         let Some((child, id)) = child_id else { return Some(target.subtree()) };
-        match (child.get(id), child.text(id)) {
+        match (child.get(id.field.name), child.text(id.field.name)) {
             (_, Some(name)) => Some(target.child(name).subtree()),
             (Some(_), None) => Some(target.subtree()),
+            // Without a name that only the issuer can know (sclId) it is refused.
+            (None, None) if id.create == Mode::Mandatory => Some(target.subtree()),
             (None, None) => None,
         }
     }

@@ -285,6 +285,7 @@ impl Write<'_> {
         let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
         let id = name::chosen(id, collection, collection_type, resource_type)?;
         if resource_type == ResourceType::ContentInstance {
+            rules::media_type(&mut representation)?;
             rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
             return Ok(Operation::CreateInstance {
                 container: collection.parent().unwrap_or_default(),

@@ -202,6 +202,9 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
         ),
         ("<container><maxInstanceAge>P</maxInstanceAge></container>", "maxInstanceAge: not an xs:duration"),
         ("<container id='a b'/>", "id: not an xs:NMTOKEN (letters, digits, '.', '-', '_', ':')"),
+        ("<scl sclId='a%'/>", "sclId: not an xs:anyURI"),
+        ("<application appId='7:30'/>", "appId: not an xs:anyURI"),
+        ("<group><members><reference>a[1]</reference></members></group>", "reference: not an xs:anyURI"),
         ("<scl><sclType>XSCL</sclType></scl>", "sclType: not one of NSCL, GSCL, DSCL"),
         (
             "<container><announceTo><activated>yes</activated><sclList/></announceTo></container>",
@@ -216,6 +219,19 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
             "other: excludes contactURI in contactInfo",
         ),
         ("<m2mPoc><contactInfo/></m2mPoc>", "contactURI: is missing in contactInfo"),
+        // V1 had them, V2 has nothing in their place.
+        (
+            "<subscription><filterCriteria><ifMatch>e</ifMatch></filterCriteria></subscription>",
+            "ifMatch: unknown element in filterCriteria",
+        ),
+        (
+            "<subscription><filterCriteria><creator>/m2m/applications/a</creator></filterCriteria></subscription>",
+            "creator: unknown element in filterCriteria",
+        ),
+        (
+            "<subscription><creator>/m2m/applications/a</creator></subscription>",
+            "creator: unknown element in subscription",
+        ),
         (
             "<contentInstance><content><binaryContent>aGk=</binaryContent><textContent>hi</textContent></content></contentInstance>",
             "textContent: content holds one of binaryContent and textContent, once",
@@ -263,6 +279,10 @@ fn json_refusals_name_the_member_and_say_what_was_expected() {
         (r#"{"nothing":{}}"#, "nothing: no resource, attribute or message of this name"),
         (r#"{"container":[]}"#, "container: an object was expected"),
         (r#"{"container":{"colour":1}}"#, "colour: unknown member of container"),
+        (
+            r#"{"subscription":{"filterCriteria":{"ifMatch":["e"]}}}"#,
+            "ifMatch: unknown member of filterCriteria",
+        ),
         (r#"{"container":{"maxByteSize":1.5}}"#, "maxByteSize: not an integer of 64 bits"),
         (r#"{"container":{"maxByteSize":1e3}}"#, "maxByteSize: not an integer of 64 bits"),
         (r#"{"container":{"maxByteSize":18446744073709551616}}"#, "maxByteSize: not an integer of 64 bits"),

@@ -117,7 +117,7 @@ fn occurrences(field: &'static FieldDef, required: bool) -> BoxedStrategy<Vec<(&
 
 fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
     match field.shape {
-        Shape::Uri => token().prop_map(Value::Text).boxed(),
+        Shape::Uri => uri().prop_map(Value::Text).boxed(),
         Shape::String => match field.xsd_type {
             "xs:NMTOKEN" => "[A-Za-z0-9._:é-]{1,12}".prop_map(Value::Text).boxed(),
             "xs:token" => token().prop_map(Value::Text).boxed(),
@@ -129,7 +129,7 @@ fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
                 text().prop_map(move |t| Value::Text(t.chars().take(most).collect())).boxed()
             }
         },
-        Shape::UriList => vec(token(), 0..4).prop_map(Value::List).boxed(),
+        Shape::UriList => vec(uri(), 0..4).prop_map(Value::List).boxed(),
         Shape::StringList => vec(text(), 0..4).prop_map(Value::List).boxed(),
         // 0001-01-01 to 9999-12-30
         Shape::Datetime => {
@@ -201,6 +201,13 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Text without white space around it.
+/// What xs:anyURI takes.
+fn uri() -> impl Strategy<Value = String> {
+    let beginnings = select(vec!["", "/m2m/", "http://h.example.org:80/", "urn:"]);
+    (beginnings, "[A-Za-z0-9._~!$&'()*+,;=@{}|?é-]{0,12}")
+        .prop_map(|(begin, rest)| format!("{begin}{rest}%20"))
+}
+
 fn token() -> impl Strategy<Value = String> {
     text().prop_map(|t| t.trim_matches([' ', '\t', '\n', '\r']).to_owned())
 }

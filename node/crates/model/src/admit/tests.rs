@@ -60,6 +60,10 @@ fn paths_lead_to_resources_instances_and_attributes() {
         "applications/a/containers/c/contentInstances/ci-0000000000000009",
         "applications/a/containers/e/contentInstances/latest",
         "applications/a/containers/e/contentInstances/oldest/content",
+        // Only what is subscribable has subscriptions.
+        "applications/a/containers/c/contentInstances/two/subscriptions",
+        "applications/a/containers/c/contentInstances/latest/subscriptions",
+        "applications/a/containers/c/subscriptions/subscriptions",
     ] {
         assert_eq!(admitted(Method::Retrieve, target), Err(Refusal::not_found()), "{target}");
     }

@@ -3,7 +3,7 @@
 use super::{Policy, quota};
 use crate::{
     Refusal, Representation, ResourceType, Scl, Value, group,
-    value::{Content, Struct},
+    value::{Content, ContentForm, Struct},
 };
 
 /// Of any representation that is to be stored: what was sent (the RW attributes of an UPDATE), or the whole.
@@ -37,6 +37,26 @@ pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation)
     }
 }
 
+/// Whoever creates an instance says what its content is; text that is not said to be anything else is plain
+/// (resources.md 3.10).
+pub(super) fn media_type(instance: &mut Representation) -> Result<(), Refusal> {
+    let content = instance.attributes.iter_mut().find_map(|(_, value)| match value {
+        Value::Content(content) => Some(content),
+        _ => None,
+    });
+    let Some(content) = content else { return Ok(()) };
+    if content.content_type.as_deref().is_some_and(|said| !said.trim().is_empty()) {
+        return Ok(());
+    }
+    match content.form {
+        ContentForm::Text => content.content_type = Some("text/plain".to_owned()),
+        ContentForm::Binary => {
+            return Err(Refusal::attribute("contentType", "is missing beside content that is not text"));
+        }
+    }
+    Ok(())
+}
+
 /// The content of a new instance: within the limits; its media type becomes contentTypes where these are left out.
 pub(super) fn content(
     policy: &Policy,
@@ -67,9 +87,13 @@ pub(super) fn content(
 }
 
 fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusal> {
-    let contact = representation.text("contact");
-    if contact.is_some_and(|contact| !is_absolute(contact) && !is_local(scl, contact)) {
-        return Err(Refusal::attribute("contact", "is neither an absolute URI nor a path of this SCL"));
+    for name in ["contact", "aggregateURI"] {
+        match representation.text(name) {
+            // An empty aggregateURI means the contact.
+            None => {}
+            Some("") if name == "aggregateURI" => {}
+            Some(uri) => reachable(scl, name, uri)?,
+        }
     }
     let minimal = representation.get("minimalTimeBetweenNotifications");
     if minimal.is_some() && representation.get("delayTolerance").is_some() {
@@ -83,6 +107,24 @@ fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusa
         _ => Ok(()),
     }
 }
+
+/// What this SCL can notify: a resource of its own, or what the bindings carry to.
+fn reachable(scl: &Scl, attribute: &str, uri: &str) -> Result<(), Refusal> {
+    if is_local(scl, uri) {
+        return Ok(());
+    }
+    if !is_absolute(uri) {
+        return Err(Refusal::attribute(attribute, "is neither an absolute URI nor a path of this SCL"));
+    }
+    let scheme = uri.split(':').next().unwrap_or_default();
+    match CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(scheme)) {
+        true => Ok(()),
+        false => Err(Refusal::attribute(attribute, format_args!("nothing is sent by {scheme}"))),
+    }
+}
+
+/// The schemes of the bindings that this SCL speaks.
+const CARRIED: [&str; 2] = ["http", "https"];
 
 /// A path may stand once, and must not hide a child or an attribute of the application.
 fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Content, Entity,
+    Content, Entity, SubtreeRoot,
     access::{DefaultRight, Flag, Governing},
     fixture::{self, representation, text},
     tables::{AttributeDef, Shape},
@@ -315,7 +315,12 @@ fn rules_of_single_types_name_the_attribute() {
     let both = [("minimalTimeBetweenNotifications", Value::Long(1)), ("delayTolerance", Value::Datetime(AT))];
     let apoc = Struct { name: "APoCPath", fields: vec![("path", text("/containers/x"))] };
     let apoc = Struct { name: "APoCPaths", fields: vec![("aPoCPath", Value::Struct(apoc))] };
-    let big = Content { content_type: None, bytes: Bytes::from_static(&[0; 11]), form: ContentForm::Binary };
+    let octets = |content_type: Option<&str>, size| {
+        let content_type = content_type.map(str::to_owned);
+        let content = Content { content_type, bytes: Bytes::from(vec![0; size]), form: ContentForm::Binary };
+        representation(ResourceType::ContentInstance, &[("content", Value::Content(content))])
+    };
+    let instances = "applications/a/containers/c/contentInstances";
     let subscriptions = "applications/a/containers/c/subscriptions";
     for (collection, body, named) in [
         ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
@@ -326,18 +331,48 @@ fn rules_of_single_types_name_the_attribute() {
             representation(ResourceType::Application, &[("aPoCPaths", Value::Struct(apoc))]),
             "aPoCPaths",
         ),
-        (
-            "applications/a/containers/c/contentInstances",
-            representation(ResourceType::ContentInstance, &[("content", Value::Content(big))]),
-            "content",
-        ),
+        (subscriptions, with(&subscription, &[("contact", text("ftp://b.example.org/n"))]), "contact"),
+        (subscriptions, with(&subscription, &[("contact", text("mailto:b@example.org"))]), "contact"),
+        (subscriptions, with(&subscription, &[("aggregateURI", text("b.example.org"))]), "aggregateURI"),
+        (instances, octets(Some("image/png"), 11), "content"),
+        (instances, octets(None, 1), "contentType"),
+        (instances, octets(Some(" "), 1), "contentType"),
     ] {
         let refusal = create(collection, body).expect_err(named);
         assert_eq!(refusal.status, StatusCode::BadRequest);
         assert!(refusal.info.starts_with(&format!("{named}: ")), "{}", refusal.info);
     }
-    let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
-    assert!(create(subscriptions, local).is_ok());
+    for (contact, aggregate) in
+        [("/m2m/applications/a", ""), ("HTTPS://b.example.org/n", "/m2m/applications/a")]
+    {
+        let contacts = [("contact", text(contact)), ("aggregateURI", text(aggregate))];
+        assert!(create(subscriptions, with(&subscription, &contacts)).is_ok(), "{contact}");
+    }
+}
+
+#[test]
+fn text_without_a_media_type_is_plain() {
+    let content = Content { content_type: None, bytes: Bytes::from_static(b"21"), form: ContentForm::Text };
+    let body = representation(ResourceType::ContentInstance, &[("content", Value::Content(content))]);
+    let made = create("applications/a/containers/c/contentInstances", body).expect("it is text");
+    let Some(Value::Content(content)) = made.get("content") else { panic!("{made:?}") };
+    assert_eq!(content.content_type.as_deref(), Some("text/plain"));
+    assert_eq!(made.get("contentTypes"), Some(&Value::List(vec!["text/plain".into()])));
+}
+
+#[test]
+fn who_registers_says_who_it_is_and_an_application_may_be_given_a_name() {
+    let mut unnamed = minimal(ResourceType::Scl, |a| a.create);
+    unnamed.remove("sclId");
+    let register =
+        |collection, body| fixture::request(Method::Create, collection, Body::Representation(body));
+    let request = register("scls", unnamed);
+    assert_eq!(request.subtree(), Some(SubtreeRoot::SclBase), "no name is drawn for it");
+    let refusal = send(&policy(), request).expect_err("who is it");
+    assert_eq!((refusal.status, refusal.info.as_str()), (StatusCode::BadRequest, "sclId: is missing"));
+    let application = register("applications", Representation::new(ResourceType::Application));
+    assert_eq!(application.subtree(), None, "whoever routes it draws a name");
+    assert!(send(&policy(), application).is_ok());
 }
 
 #[test]
