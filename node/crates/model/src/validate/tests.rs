@@ -313,6 +313,10 @@ fn rules_of_single_types_name_the_attribute() {
         body
     };
     let both = [("minimalTimeBetweenNotifications", Value::Long(1)), ("delayTolerance", Value::Datetime(AT))];
+    let filtered = |name, value| {
+        let criteria = Struct { name: "ContentInstancesFilterCriteriaType", fields: vec![(name, value)] };
+        [("filterCriteria", Value::Struct(criteria))]
+    };
     let apoc = Struct { name: "APoCPath", fields: vec![("path", text("/containers/x"))] };
     let apoc = Struct { name: "APoCPaths", fields: vec![("aPoCPath", Value::Struct(apoc))] };
     let big = Content { content_type: None, bytes: Bytes::from_static(&[0; 11]), form: ContentForm::Binary };
@@ -321,6 +325,8 @@ fn rules_of_single_types_name_the_attribute() {
         ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
         (subscriptions, with(&subscription, &[("contact", text("b.example.org"))]), "contact"),
         (subscriptions, with(&subscription, &both), "delayTolerance"),
+        (subscriptions, with(&subscription, &filtered("sizeUntil", Value::Long(9))), "sizeUntil"),
+        (subscriptions, with(&subscription, &filtered("metaDataOnly", Value::Bool(true))), "metaDataOnly"),
         (
             "applications",
             representation(ResourceType::Application, &[("aPoCPaths", Value::Struct(apoc))]),
@@ -338,6 +344,9 @@ fn rules_of_single_types_name_the_attribute() {
     }
     let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
     assert!(create(subscriptions, local).is_ok());
+    let of_instances = "applications/a/containers/c/contentInstances/subscriptions";
+    let sized = with(&subscription, &filtered("sizeUntil", Value::Long(9)));
+    assert!(create(of_instances, sized).is_ok());
 }
 
 #[test]
