@@ -6,7 +6,7 @@ use super::{
     courier::Room,
     source::{Source, SourceError},
 };
-use banyan_codec::{Format, encode_representation, error_info, notify_body};
+use banyan_codec::{Format, encode_body, error_info, notify_body};
 use banyan_model::{
     Body, Entity, Method, Operation, Path, RequestPrimitive, ResponsePrimitive, StatusCode,
     outbox::{self, Message, Notification, OutboxEntry, next_notify},
@@ -14,7 +14,7 @@ use banyan_model::{
 };
 use banyan_proto::{
     convert,
-    v1::{DeliveryJob, DeliveryResult, delivery_job},
+    v1::{DeliveryJob, DeliveryResult, Field, delivery_job},
 };
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,10 @@ async fn notify<S: Source>(
     failures: u32,
 ) -> Result<Next, SourceError> {
     let Some(head) = entries.first() else { return Ok(Next::Rest) };
+    if outbox::is_void(head) {
+        source.operate(Operation::Acknowledge { queue: queue.clone(), up_to: head.sequence }).await?;
+        return Ok(Next::Again(Duration::ZERO));
+    }
     let Some(notify) = next_notify(source.scl(), entries) else {
         return Err(SourceError::Failed("no notify can be made of the outbox".to_owned()));
     };
@@ -176,10 +180,15 @@ async fn ask_contact<S: Source>(
     if notify.contact.starts_with('/') || source.scl().local_path(&notify.contact).is_some() {
         return ask_inside(source, room, &subscription, notify).await;
     }
-    let what = match (notify.representation, notify.info.is_empty()) {
-        (Some(representation), _) => delivery_job::What::Representation((&representation).into()),
-        (None, true) => delivery_job::What::Bare(true),
-        (None, false) => delivery_job::What::ErrorInfo(notify.info),
+    let what = match (notify.body, notify.info.is_empty()) {
+        (Body::Representation(representation), _) => {
+            delivery_job::What::Representation((&representation).into())
+        }
+        (Body::Attribute { name, value }, _) => {
+            delivery_job::What::Attribute(Field { name, value: Some((&value).into()) })
+        }
+        (_, true) => delivery_job::What::Bare(true),
+        (_, false) => delivery_job::What::ErrorInfo(notify.info),
     };
     let timeout = room.config.timeout;
     let job = DeliveryJob {
@@ -211,10 +220,9 @@ async fn ask_inside<S: Source>(
         NotifyMedia::Xml => Format::Xml,
         NotifyMedia::Json => Format::Json,
     };
-    let document = match (notify.representation, notify.info.is_empty()) {
-        (Some(representation), _) => Some(encode_representation(format, &representation)),
-        (None, true) => None,
-        (None, false) => Some(error_info(format, notify.status, &notify.info)),
+    let document = match notify.info.is_empty() {
+        true => encode_body(format, &notify.body),
+        false => Some(error_info(format, notify.status, &notify.info)),
     };
     let body = Body::Message(notify_body(format, notify.status, document, subscription));
     let request =

@@ -10,7 +10,7 @@ use banyan_model::{
     record::Record,
     tree::Tree,
 };
-use std::ops::ControlFlow;
+use std::{mem, ops::ControlFlow};
 use tokio::sync::watch;
 
 impl ShardHandle {
@@ -48,7 +48,7 @@ impl ShardHandle {
         self.inner.read(|view| announce::look(&Tree::new(view, &scl), original, origin))
     }
 
-    /// The head of a queue, a collection in the first entry as it stands now: at most `max` entries, and not much more
+    /// The head of a queue, what the first entry refers to as it stands now: at most `max` entries, and not much more
     /// than `Config::outbox_bytes_max`, but at least one.
     ///
     /// # Errors
@@ -74,9 +74,9 @@ impl ShardHandle {
             }
             if let Some(OutboxEntry { message: Message::Notify { notification, .. }, .. }) =
                 entries.first_mut()
-                && *notification == Notification::Collection
             {
-                *notification = query::told(view, &self.inner.scl, queue)?;
+                let promised = mem::replace(notification, Notification::Bare);
+                *notification = query::told(view, &self.inner.scl, queue, promised)?;
             }
             Ok(entries)
         })

@@ -63,7 +63,15 @@ impl From<&Notification> for v1::Notification {
         use v1::notification::Kind;
         let kind = match notification {
             Notification::Representation(representation) => Kind::Representation(representation.into()),
+            Notification::Attribute { name, value } => {
+                Kind::Attribute(v1::Field { name: name.clone(), value: Some(value.into()) })
+            }
             Notification::Instance(instance) => Kind::Instance(instance.into()),
+            Notification::MetaData(instance) => Kind::MetaData(instance.into()),
+            Notification::Stored { sequences, octets } => {
+                Kind::Stored(v1::StoredInstances { sequences: sequences.clone(), octets: *octets })
+            }
+            Notification::Present { up_to } => Kind::Present(*up_to),
             Notification::Bare => Kind::Bare(true),
             Notification::Collection => Kind::Collection(true),
             Notification::Final(status) => Kind::Final(number(*status)),
@@ -79,7 +87,16 @@ impl TryFrom<v1::Notification> for Notification {
         use v1::notification::Kind;
         Ok(match required("notification", notification.kind)? {
             Kind::Representation(representation) => Notification::Representation(representation.try_into()?),
+            Kind::Attribute(field) => Notification::Attribute {
+                name: field.name,
+                value: required("attribute", field.value)?.try_into()?,
+            },
             Kind::Instance(instance) => Notification::Instance(instance.try_into()?),
+            Kind::MetaData(instance) => Notification::MetaData(instance.try_into()?),
+            Kind::Stored(v1::StoredInstances { sequences, octets }) => {
+                Notification::Stored { sequences, octets }
+            }
+            Kind::Present(up_to) => Notification::Present { up_to },
             Kind::Bare(_) => Notification::Bare,
             Kind::Collection(_) => Notification::Collection,
             Kind::Final(number) => Notification::Final(status(number)?),

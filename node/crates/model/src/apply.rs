@@ -14,6 +14,7 @@ mod execute;
 mod expire;
 mod group;
 mod instances;
+mod news;
 mod online;
 mod queue;
 mod reply;

@@ -1,6 +1,6 @@
 //! filterCriteria (procedures.md 7), parsed. A dateTime comparison is strict.
 
-use crate::{Path, Refusal, Timestamp, record::Instance};
+use crate::{Path, Refusal, Representation, Timestamp, Value, record::Instance, value::Struct};
 
 /// The criteria of a RETRIEVE, a discovery or a subscription. Default: everything matches.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -24,6 +24,47 @@ pub struct FilterCriteria {
 }
 
 impl FilterCriteria {
+    /// Those of a subscription.
+    pub(crate) fn of_subscription(subscription: &Representation) -> FilterCriteria {
+        match subscription.get("filterCriteria") {
+            Some(Value::Struct(criteria)) => FilterCriteria::of(criteria),
+            _ => FilterCriteria::default(),
+        }
+    }
+
+    fn of(criteria: &Struct) -> FilterCriteria {
+        let time = |name| match criteria.get(name) {
+            Some(Value::Datetime(at)) => Some(*at),
+            _ => None,
+        };
+        let long = |name| match criteria.get(name) {
+            Some(Value::Long(n)) => Some(*n),
+            _ => None,
+        };
+        let texts = |name| {
+            let text = |value: &Value| match value {
+                Value::Text(text) => Some(text.clone()),
+                _ => None,
+            };
+            criteria.all(name).filter_map(text).collect::<Vec<String>>()
+        };
+        FilterCriteria {
+            if_modified_since: time("ifModifiedSince"),
+            if_unmodified_since: time("ifUnmodifiedSince"),
+            if_none_match: texts("ifNoneMatch"),
+            attribute_accessor: texts("attributeAccessor").pop(),
+            search_string: texts("searchString"),
+            created_after: time("createdAfter"),
+            created_before: time("createdBefore"),
+            size_from: long("sizeFrom"),
+            size_until: long("sizeUntil"),
+            content_type: texts("contentType"),
+            search_prefix: None,
+            max_size: None,
+            meta_data_only: criteria.get("metaDataOnly") == Some(&Value::Bool(true)),
+        }
+    }
+
     /// The segments of attributeAccessor, decoded; none where the whole is asked for.
     ///
     /// # Errors

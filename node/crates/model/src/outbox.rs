@@ -2,18 +2,23 @@
 //!
 //! `apply` adds an entry in the same write set as the change that caused it, so a notification exists exactly when its
 //! cause is committed. Sequence numbers are dense within a queue and never reused, not even by a queue of the same path
-//! that is started anew. Only `Acknowledge` removes entries, and the end of a subscription that nobody is to be told of.
+//! that is started anew. Only `Acknowledge` removes entries, and the end of a subscription that nobody is to be told of;
+//! an entry that is not the head may be rewritten by a newer one that says all that it would have said.
 
 use crate::{
-    Path, Scl, StatusCode, Timestamp,
+    Body, Path, Scl, StatusCode, Timestamp, Value,
     primitive::NotifyMedia,
     record::{Instance, InstancesState},
     represent,
     value::Representation,
 };
 
-/// How many changes a queue holds. Above it the subscription ends: one last entry says so.
+/// How many entries a queue holds. Above it the subscription ends: one last entry says so.
 pub const ENTRIES_MAX: u64 = 10_000;
+/// Above so many waiting notifies a newer state takes the place of the one before it.
+pub const STATES_MAX: u64 = 64;
+/// Above so many waiting notifies an instance is not copied into the queue: it waits by reference.
+pub const COPIES_MAX: u64 = 1_000;
 /// How many instances one notify carries.
 pub const NOTIFY_INSTANCES_MAX: usize = 100;
 /// How many octets of content one notify carries, unless a single instance is larger.
@@ -64,8 +69,31 @@ pub enum Message {
 pub enum Notification {
     /// The subscribed-to resource as it was after the change.
     Representation(Representation),
+    /// What attributeAccessor names, as it was after the change.
+    Attribute {
+        /// The element's name.
+        name: String,
+        /// Its value.
+        value: Value,
+    },
     /// A contentInstances collection: the new instance; the courier may put several into one notify.
     Instance(Instance),
+    /// The same with metaDataOnly: the instance has no content.
+    MetaData(Instance),
+    /// New instances by their sequences, read when the notify is made (`query::told`); those that are gone by then are
+    /// left out. No more than one notify carries.
+    Stored {
+        /// In order.
+        sequences: Vec<u64>,
+        /// Octets of their contents.
+        octets: u64,
+    },
+    /// The first notify of a contentInstances collection: the instances up to this sequence, chosen when it is made: the
+    /// newest that the criteria select and one notify carries.
+    Present {
+        /// The newest one when the subscription was created.
+        up_to: u64,
+    },
     /// A collection changed. Its members are listed when the notify is made (`query::told`): what is promised costs the
     /// same however many there are.
     Collection,
@@ -73,6 +101,56 @@ pub enum Notification {
     Bare,
     /// The last notify of a subscription.
     Final(StatusCode),
+}
+
+impl Notification {
+    /// Whether it says how the resource stands, so that a newer one says all that is to be said.
+    fn is_state(&self) -> bool {
+        use Notification::{Attribute, Bare, Collection, Representation};
+        matches!(self, Representation(_) | Attribute { .. } | Bare | Collection)
+    }
+
+    /// The same without the content of an instance, which stays where it is stored.
+    #[must_use]
+    pub(crate) fn by_reference(self) -> Notification {
+        match self {
+            Notification::Instance(one) | Notification::MetaData(one) => {
+                Notification::Stored { sequences: vec![one.sequence], octets: one.content_size }
+            }
+            other => other,
+        }
+    }
+
+    /// Whether `next` can take the place of this one; it then says what this one would have said as well.
+    pub(crate) fn is_superseded(&self, next: &mut Notification) -> bool {
+        match (self, next) {
+            (_, Notification::Final(_)) => false,
+            (
+                Notification::Stored { sequences, octets },
+                Notification::Stored { sequences: newer, octets: more },
+            ) => {
+                let (count, together) = (sequences.len() + newer.len(), octets.saturating_add(*more));
+                let fits = count <= NOTIFY_INSTANCES_MAX && together <= NOTIFY_BYTES_MAX;
+                if fits {
+                    newer.splice(..0, sequences.iter().copied());
+                    *more = together;
+                }
+                fits
+            }
+            (state, _) => state.is_state(),
+        }
+    }
+}
+
+impl From<Body> for Notification {
+    fn from(part: Body) -> Notification {
+        match part {
+            Body::Representation(whole) => Notification::Representation(whole),
+            Body::Attribute { name, value } => Notification::Attribute { name, value },
+            // Nothing stands there, or an entry that is its own value.
+            _ => Notification::Bare,
+        }
+    }
 }
 
 /// What one notify to a subscriber says.
@@ -86,8 +164,9 @@ pub struct Notify {
     pub media: NotifyMedia,
     /// STATUS_OK, or why the subscription ended.
     pub status: StatusCode,
-    /// The subscribed-to resource; `None` with noRepresentation and in a last notify, which carries an errorInfo.
-    pub representation: Option<Representation>,
+    /// The subscribed-to resource, or an attribute of it; nothing with noRepresentation and in a last notify, which
+    /// carries an errorInfo.
+    pub body: Body,
     /// Of a last notify: errorInfo/additionalInfo.
     pub info: String,
     /// The last entry it covers: what to acknowledge once it is delivered.
@@ -105,51 +184,65 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         creator: creator.clone(),
         media: *media,
         status: StatusCode::Ok,
-        representation: None,
+        body: Body::None,
         info: String::new(),
         up_to: head.sequence,
     };
     match notification {
-        Notification::Representation(whole) => notify.representation = Some(whole.clone()),
-        // A collection that was not listed: only that it changed.
-        Notification::Bare | Notification::Collection => {}
+        Notification::Representation(whole) => notify.body = Body::Representation(whole.clone()),
+        Notification::Attribute { name, value } => {
+            notify.body = Body::Attribute { name: name.clone(), value: value.clone() };
+        }
+        // What was not read by now is gone: only that there was something.
+        Notification::Bare
+        | Notification::Collection
+        | Notification::Stored { .. }
+        | Notification::Present { .. } => {}
         Notification::Final(status) => {
             notify.status = *status;
             notify.info = why_ended(*status).to_owned();
         }
-        Notification::Instance(_) => {
+        Notification::Instance(first) | Notification::MetaData(first) => {
             // `<container>/contentInstances/subscriptions/<id>`
             let container = head.queue.parent()?.parent()?.parent()?;
-            let (mut together, mut bytes) = (Vec::new(), 0_u64);
-            for entry in entries.iter().take(NOTIFY_INSTANCES_MAX) {
-                let Some(instance) = instance_to(entry, contact) else { break };
+            let with_content = matches!(notification, Notification::Instance(_));
+            let (mut together, mut bytes) = (vec![first], first.content_size);
+            for entry in entries.iter().take(NOTIFY_INSTANCES_MAX).skip(1) {
+                let Some(instance) = instance_to(entry, contact, with_content) else { break };
                 bytes = bytes.saturating_add(instance.content_size);
-                if bytes > NOTIFY_BYTES_MAX && !together.is_empty() {
+                if bytes > NOTIFY_BYTES_MAX {
                     break;
                 }
                 notify.up_to = entry.sequence;
                 together.push(instance);
             }
-            notify.representation = Some(of_instances(scl, &container, &together));
+            notify.body = Body::Representation(of_instances(scl, &container, &together, with_content));
         }
     }
     Some(notify)
 }
 
+/// Whether there is nothing to deliver: what the entry refers to is gone (`query::told`).
+pub fn is_void(entry: &OutboxEntry) -> bool {
+    matches!(&entry.message,
+        Message::Notify { notification: Notification::Stored { sequences, .. }, .. } if sequences.is_empty())
+}
+
 /// contentInstances with these instances. When the collection was created does not stand in the queue and is left out.
-fn of_instances(scl: &Scl, container: &Path, together: &[&Instance]) -> Representation {
+fn of_instances(scl: &Scl, container: &Path, together: &[&Instance], with_content: bool) -> Representation {
     let newest = together.last().map(|instance| instance.last_modified_time).unwrap_or_default();
     let state = InstancesState { last_modified_time: newest, ..InstancesState::default() };
-    let mut shown = represent::instances(scl, container, &state, together.iter().copied(), true);
+    let mut shown = represent::instances(scl, container, &state, together.iter().copied(), with_content);
     shown.remove("creationTime");
     shown
 }
 
-fn instance_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Instance> {
-    match &entry.message {
-        Message::Notify { contact, notification: Notification::Instance(instance), .. } if contact == to => {
-            Some(instance)
-        }
+fn instance_to<'a>(entry: &'a OutboxEntry, to: &str, with_content: bool) -> Option<&'a Instance> {
+    let Message::Notify { contact, notification, .. } = &entry.message else { return None };
+    match notification {
+        _ if contact != to => None,
+        Notification::Instance(instance) if with_content => Some(instance),
+        Notification::MetaData(instance) if !with_content => Some(instance),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 mod discover;
 mod listing;
+mod told;
 
 use crate::{
     Body, Path, Refusal, Representation, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
@@ -10,11 +11,9 @@ use crate::{
     conditions,
     filter::FilterCriteria,
     key::{Key, Range},
-    outbox::Notification,
-    partial::{self, Part},
     primitive::Conditions,
     record::{Instance, InstancesState, Record},
-    represent,
+    represent::{self, Accessor, part},
     tree::Tree,
     value::{Content, ContentForm, NamedReference},
 };
@@ -22,6 +21,7 @@ use std::ops::ControlFlow;
 
 pub use discover::{Candidate, Cursor, Page, Search, discover};
 pub use listing::{LISTED_BYTES_MAX, LISTED_INSTANCES_MAX, VISITED_INSTANCES_MAX};
+pub use told::told;
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
 /// in the answer; `merge_members` puts the parts together. A discovery is only checked here: what it finds stands in all
@@ -45,7 +45,7 @@ pub fn retrieve<V: TreeView>(
         Ok(selected) => selected,
         Err(refusal) => return Ok(refusal.into()),
     };
-    let selected = selected.split_first().map(|(name, rest)| (name.as_str(), rest));
+    let selected = represent::accessor(&selected);
     let found = match &admission.target {
         Target::Resource { path, resource_type: ResourceType::ContentInstances } => {
             content_instances(&tree, path, filter, selected)?
@@ -76,29 +76,6 @@ pub fn retrieve<V: TreeView>(
         }
     };
     Ok(found.and_then(|found| found.answer(request, filter)).unwrap_or_else(ResponsePrimitive::from))
-}
-
-/// What a subscription on a collection is told when `Notification::Collection` is delivered: the collection as it
-/// stands then. One whose members are more than a notify carries, or that is gone, is told without representation.
-pub fn told<V: TreeView>(view: &V, scl: &Scl, subscription: &Path) -> Result<Notification, V::Error> {
-    let tree = Tree::new(view, scl);
-    let Some(path) = subscription.parent().and_then(|collection| collection.parent()) else {
-        return Ok(Notification::Bare);
-    };
-    let (Some(resource), Some(subscription)) = (tree.resource(&path)?, tree.resource(subscription)?) else {
-        return Ok(Notification::Bare);
-    };
-    let Some(members) = tree.members(&path, TOLD_BYTES_MAX)? else { return Ok(Notification::Bare) };
-    let whole = represent::resource(scl, &resource, members);
-    let accessor = match subscription.representation.get("filterCriteria") {
-        Some(Value::Struct(criteria)) => match criteria.get("attributeAccessor") {
-            Some(Value::Text(accessor)) => accessor.trim_matches('/'),
-            _ => "",
-        },
-        _ => "",
-    };
-    let shown = if accessor.is_empty() { Some(whole) } else { represent::narrowed(&whole, accessor) };
-    Ok(shown.map_or(Notification::Bare, Notification::Representation))
 }
 
 /// The members of a root collection that live in this shard, in name order, from `after` (exclusive), at most `limit`.
@@ -179,10 +156,6 @@ pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
 
 /// Octets of the names and addresses that one answer lists: a frame between nodes and edges holds them.
 pub const MEMBERS_BYTES_MAX: usize = 24 << 20;
-/// The same for a notify.
-const TOLD_BYTES_MAX: usize = 1 << 20;
-
-type Accessor<'a> = Option<(&'a str, &'a [String])>;
 
 /// What was found, before the conditions were asked.
 struct Found {
@@ -340,24 +313,6 @@ fn raw(instance: &Instance, form: &[String]) -> Result<Body, Refusal> {
         _ => return Err(Refusal::not_found()),
     }
     Ok(Body::Raw { content_type: content_type.to_owned(), bytes: bytes.clone() })
-}
-
-/// The whole, or what partial addressing selects of it (procedures.md 6).
-fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refusal> {
-    let Some((name, rest)) = accessor else { return Ok(Body::Representation(whole)) };
-    let value = whole.remove(name).ok_or_else(Refusal::not_found)?;
-    if rest.is_empty() {
-        return Ok(Body::Attribute { name: name.to_owned(), value });
-    }
-    let field = whole.resource_type.attribute(name).map(|attribute| &attribute.field);
-    match field.and_then(|field| partial::select(field, &value, rest)) {
-        Some(Part::Element { name, value }) => {
-            Ok(Body::Attribute { name: name.to_owned(), value: value.clone() })
-        }
-        // Found is success without a body.
-        Some(Part::Member) => Ok(Body::None),
-        None => Err(Refusal::not_found()),
-    }
 }
 
 #[cfg(test)]

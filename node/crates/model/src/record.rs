@@ -120,6 +120,16 @@ pub struct Instance {
     pub content: Content,
 }
 
+impl Instance {
+    /// What metaDataOnly leaves of it.
+    #[must_use]
+    pub fn without_content(&self) -> Instance {
+        let mut left = self.clone();
+        left.content.bytes = bytes::Bytes::new();
+        left
+    }
+}
+
 /// The id of an instance that its creator did not name: `ci-` and its sequence as 16 lower-case hex digits. The
 /// sequence is unique in its container, so no index entry is needed to find it again.
 pub fn instance_id(sequence: u64) -> String {

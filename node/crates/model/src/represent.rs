@@ -2,7 +2,8 @@
 //! here, in the order of the tables.
 
 use crate::{
-    Path, Representation, ResourceType, Scl, Value,
+    Body, Path, Refusal, Representation, ResourceType, Scl, Value,
+    partial::{self, Part},
     record::{Instance, InstancesState, Resource},
     tables::{AttributeDef, Category, Mode, Shape, TypeDef},
     value::{NamedReference, Struct},
@@ -56,18 +57,33 @@ pub fn with_running(
     complete
 }
 
-/// Only the attribute that an accessor names: its first segment, as an entry inside it is of no type of its own. `None`:
-/// it names nothing (10.39.6). The instances behind `latest` and `oldest` may come, so these always stay valid.
-pub(crate) fn narrowed(whole: &Representation, accessor: &str) -> Option<Representation> {
-    let mut part = Representation::new(whole.resource_type);
-    let name = accessor.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
-    match whole.attributes.iter().find(|(attribute, _)| *attribute == name) {
-        Some((attribute, value)) => part.set(attribute, value.clone()),
-        None if whole.resource_type == ResourceType::ContentInstances
-            && matches!(name, "latest" | "oldest") => {}
-        None => return None,
+/// An attribute and what follows it; `None`: the whole is meant.
+pub(crate) type Accessor<'a> = Option<(&'a str, &'a [String])>;
+
+/// What the segments of an accessor mean.
+pub(crate) fn accessor(segments: &[String]) -> Accessor<'_> {
+    segments.split_first().map(|(name, rest)| (name.as_str(), rest))
+}
+
+/// The whole, or what partial addressing selects of it (procedures.md 6).
+///
+/// # Errors
+/// NOT_FOUND: nothing.
+pub(crate) fn part(mut whole: Representation, accessor: Accessor<'_>) -> Result<Body, Refusal> {
+    let Some((name, rest)) = accessor else { return Ok(Body::Representation(whole)) };
+    let value = whole.remove(name).ok_or_else(Refusal::not_found)?;
+    if rest.is_empty() {
+        return Ok(Body::Attribute { name: name.to_owned(), value });
     }
-    Some(part)
+    let field = whole.resource_type.attribute(name).map(|attribute| &attribute.field);
+    match field.and_then(|field| partial::select(field, &value, rest)) {
+        Some(Part::Element { name, value }) => {
+            Ok(Body::Attribute { name: name.to_owned(), value: value.clone() })
+        }
+        // Found is success without a body.
+        Some(Part::Member) => Ok(Body::None),
+        None => Err(Refusal::not_found()),
+    }
 }
 
 /// The representation of a contentInstance. `container` is the path of the container, not of its contentInstances.

@@ -311,6 +311,7 @@ impl Write<'_> {
             group::assign(&mut representation, self.verified);
         }
         rules::check(self.scl, self.policy, &representation)?;
+        rules::criteria(self.stored.parent, &representation)?;
         assigned::at_create(self.scl, &path, &request, &mut representation);
         Ok(Operation::Create { path, representation, notify_media: request.notify_media })
     }

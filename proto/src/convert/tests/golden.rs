@@ -367,6 +367,16 @@ fn records() -> Vec<(&'static str, Record)> {
         ("pointer", Record::Pointer(300)),
         ("outbox_representation", notify(Notification::Representation(every_value()))),
         ("outbox_instance", notify(Notification::Instance(instance()))),
+        (
+            "outbox_attribute",
+            notify(Notification::Attribute {
+                name: "searchStrings".into(),
+                value: Value::List(vec!["a".into()]),
+            }),
+        ),
+        ("outbox_meta_data", notify(Notification::MetaData(instance().without_content()))),
+        ("outbox_stored", notify(Notification::Stored { sequences: vec![7, 9], octets: 300 })),
+        ("outbox_present", notify(Notification::Present { up_to: 9 })),
         ("outbox_bare", notify(Notification::Bare)),
         ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
         ("outbox_collection", notify(Notification::Collection)),

@@ -276,7 +276,12 @@ fn instance() -> impl Strategy<Value = Instance> {
 fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
     let notification = prop_oneof![
         representation().prop_map(Notification::Representation),
+        (text(), value()).prop_map(|(name, value)| Notification::Attribute { name, value }),
         instance().prop_map(Notification::Instance),
+        instance().prop_map(Notification::MetaData),
+        (vec(any::<u64>(), 0..4), any::<u64>())
+            .prop_map(|(sequences, octets)| Notification::Stored { sequences, octets }),
+        any::<u64>().prop_map(|up_to| Notification::Present { up_to }),
         Just(Notification::Bare),
         Just(Notification::Collection),
         status().prop_map(Notification::Final),

@@ -9,11 +9,15 @@ use banyan_binding::{
     http::{self as binding, Caller, Client, ClientConfig, Relay, SendError},
     tls,
 };
-use banyan_codec::{Edition, Format, Limits, Style, encode_representation, error_info, notify};
-use banyan_model::{Refusal, Representation, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia};
+use banyan_codec::{
+    Edition, Format, Limits, Style, encode_attribute, encode_representation, error_info, notify,
+};
+use banyan_model::{
+    Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Value, primitive::NotifyMedia,
+};
 use banyan_proto::{
     convert::{self, Malformed},
-    v1::{DeliveryJob, DeliveryResult, delivery_job::What},
+    v1::{DeliveryJob, DeliveryResult, Field, delivery_job::What},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
@@ -214,11 +218,15 @@ fn label(status: http::StatusCode) -> &'static str {
     }
 }
 
-/// What the notify carries: the resource, an errorInfo in the final one, or nothing (noRepresentation).
+/// What the notify carries: the resource or an attribute of it, an errorInfo in the final one, or nothing (noRepresentation).
 fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Option<Bytes>, Malformed> {
     Ok(match what {
         Some(What::Representation(representation)) => {
             Some(encode_representation(style, &Representation::try_from(representation)?))
+        }
+        Some(What::Attribute(Field { name, value })) => {
+            let value = Value::try_from(value.ok_or(Malformed::Missing("attribute"))?)?;
+            encode_attribute(style, &name, &value)
         }
         Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
         Some(What::Bare(_)) => None,

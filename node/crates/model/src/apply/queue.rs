@@ -35,6 +35,41 @@ pub(super) fn enqueue<V: TreeView>(
     Ok(())
 }
 
+/// The newest entry.
+pub(super) fn last<V: TreeView>(
+    writer: &Writer<'_, V>,
+    queue: &Path,
+) -> Result<Option<OutboxEntry>, V::Error> {
+    let (mut last, mut corrupt) = (None, None);
+    writer.staged.scan(&Range::outbox(queue), true, &mut |key, record| {
+        match record {
+            Record::Outbox(entry) => last = Some(entry),
+            _ => corrupt = Some(writer.staged.corrupt(key)),
+        }
+        ControlFlow::Break(())
+    })?;
+    corrupt.map_or(Ok(last), Err)
+}
+
+/// Puts a message into the place of the newest entry, as old as that was. A delivery that is under way covers the head, so
+/// there the message gets a sequence of its own, which the acknowledgement of the former one leaves alone.
+pub(super) fn replace<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    last: OutboxEntry,
+    message: Message,
+) -> Result<(), V::Error> {
+    let mut sequence = last.sequence;
+    if waiting(writer, &last.queue)? <= 1 {
+        writer.staged.delete(Key::outbox(&last.queue, sequence));
+        sequence += 1;
+        writer.staged.put(Key::outbox_next(&last.queue), Record::Pointer(sequence + 1));
+    }
+    writer.effect(Effect::Deliver { queue: last.queue.clone() });
+    let key = Key::outbox(&last.queue, sequence);
+    writer.staged.put(key, Record::Outbox(OutboxEntry { sequence, message, ..last }));
+    Ok(())
+}
+
 /// How many entries wait.
 pub(super) fn waiting<V: TreeView>(writer: &Writer<'_, V>, queue: &Path) -> Result<u64, V::Error> {
     let Some(next) = writer.tree().pointer(&Key::outbox_next(queue))? else { return Ok(0) };

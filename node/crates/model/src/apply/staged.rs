@@ -26,6 +26,11 @@ impl<'a, V: TreeView> Staged<'a, V> {
         Staged { view, changes: BTreeMap::new() }
     }
 
+    /// What was there before the command.
+    pub(super) fn below(&self) -> &'a V {
+        self.view
+    }
+
     /// Writes a record under a key that may have been there before.
     pub(super) fn put(&mut self, key: Key, record: Record) {
         // A record that was new when it was first staged still is.

@@ -26,6 +26,26 @@ pub(super) enum Watched {
     Instances { container: Path, state: InstancesState },
 }
 
+impl Watched {
+    /// What stands at a path that may have subscriptions.
+    pub(super) fn at<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Watched>, V::Error> {
+        if let Some(container) = instances_of(path)
+            && let Some(state) = tree.instances(&container)?
+        {
+            return Ok(Some(Watched::Instances { container, state }));
+        }
+        Ok(tree.resource(path)?.map(Watched::Resource))
+    }
+
+    /// Where it stands.
+    pub(super) fn path(&self) -> Path {
+        match self {
+            Watched::Resource(resource) => resource.path.clone(),
+            Watched::Instances { container, .. } => container.child(INSTANCES),
+        }
+    }
+}
+
 /// What has to be known of an instance to delete it: not its content.
 pub(super) struct Gone {
     sequence: u64,
@@ -52,6 +72,11 @@ impl<'a, V: TreeView> Writer<'a, V> {
     /// The tree with what was staged so far.
     pub(super) fn tree(&self) -> Tree<'_, Staged<'a, V>> {
         Tree::new(&self.staged, self.scl)
+    }
+
+    /// The tree as it was before the command.
+    pub(super) fn before(&self) -> Tree<'_, V> {
+        Tree::new(self.staged.below(), self.scl)
     }
 
     pub(super) fn effect(&mut self, effect: Effect) {
@@ -129,12 +154,7 @@ impl<'a, V: TreeView> Writer<'a, V> {
 
     /// What stands at a path that may have subscriptions.
     pub(super) fn watched(&self, path: &Path) -> Result<Option<Watched>, V::Error> {
-        if let Some(container) = instances_of(path)
-            && let Some(state) = self.tree().instances(&container)?
-        {
-            return Ok(Some(Watched::Instances { container, state }));
-        }
-        Ok(self.tree().resource(path)?.map(Watched::Resource))
+        Watched::at(&self.tree(), path)
     }
 
     /// Counts a subscription in (`true`) or out of what it watches, if that still exists.

@@ -70,7 +70,7 @@ fn excess(selected: usize, bytes: u64, visited: usize) -> Option<Refusal> {
     Some(Refusal::new(StatusCode::Forbidden, info))
 }
 
-fn cost(instance: &Instance, with_content: bool) -> u64 {
+pub(super) fn cost(instance: &Instance, with_content: bool) -> u64 {
     let texts = instance.search_strings.iter().chain(&instance.content_types);
     let metadata: usize = instance.id.len() + texts.map(String::len).sum::<usize>();
     metadata as u64 + if with_content { instance.content_size } else { 0 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::outbox::Notification;
 use crate::{
     Method, admit,
     fixture::{self, path, put, scl},
@@ -252,14 +253,14 @@ fn a_collection_of_a_hundred_thousand_is_listed_and_told_without_its_members() {
     // A notify does not carry so many, and says only that the collection changed.
     let subscription = containers.child("subscriptions").child("s");
     put(&mut memory, "applications/a/containers/subscriptions/s", ResourceType::Subscription, &[]);
-    assert_eq!(told(&memory, &scl(), &subscription).expect("memory reads"), Notification::Bare);
+    let told = |memory: &Memory| {
+        told(memory, &scl(), &subscription, Notification::Collection).expect("memory reads")
+    };
+    assert_eq!(told(&memory), Notification::Bare);
     for n in 100..COUNT {
         memory.records.remove(&Key::resource(&containers.child(format!("c{n}"))));
     }
-    let Notification::Representation(whole) = told(&memory, &scl(), &subscription).expect("memory reads")
-    else {
-        panic!("few members are told")
-    };
+    let Notification::Representation(whole) = told(&memory) else { panic!("few members are told") };
     assert!(
         matches!(whole.get("containerCollection"), Some(Value::References(listed)) if listed.len() == 100)
     );

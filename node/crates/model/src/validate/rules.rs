@@ -126,6 +126,19 @@ fn reachable(scl: &Scl, attribute: &str, uri: &str) -> Result<(), Refusal> {
 /// The schemes of the bindings that this SCL speaks.
 const CARRIED: [&str; 2] = ["http", "https"];
 
+/// filterCriteria of a subscription to something of this type.
+pub(super) fn criteria(watched: Option<ResourceType>, subscription: &Representation) -> Result<(), Refusal> {
+    let Some(Value::Struct(criteria)) = subscription.get("filterCriteria") else { return Ok(()) };
+    if watched == Some(ResourceType::ContentInstances) {
+        return Ok(());
+    }
+    let of_instances = ["sizeFrom", "sizeUntil", "contentType", "metaDataOnly"];
+    match of_instances.into_iter().find(|name| criteria.get(name).is_some()) {
+        Some(name) => Err(Refusal::attribute(name, "is a criterion of contentInstances")),
+        None => Ok(()),
+    }
+}
+
 /// A path may stand once, and must not hide a child or an attribute of the application.
 fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {
     let mut seen: Vec<&str> = Vec::new();

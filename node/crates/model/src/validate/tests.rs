@@ -313,6 +313,10 @@ fn rules_of_single_types_name_the_attribute() {
         body
     };
     let both = [("minimalTimeBetweenNotifications", Value::Long(1)), ("delayTolerance", Value::Datetime(AT))];
+    let filtered = |name, value| {
+        let criteria = Struct { name: "ContentInstancesFilterCriteriaType", fields: vec![(name, value)] };
+        [("filterCriteria", Value::Struct(criteria))]
+    };
     let apoc = Struct { name: "APoCPath", fields: vec![("path", text("/containers/x"))] };
     let apoc = Struct { name: "APoCPaths", fields: vec![("aPoCPath", Value::Struct(apoc))] };
     let octets = |content_type: Option<&str>, size| {
@@ -326,6 +330,8 @@ fn rules_of_single_types_name_the_attribute() {
         ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
         (subscriptions, with(&subscription, &[("contact", text("b.example.org"))]), "contact"),
         (subscriptions, with(&subscription, &both), "delayTolerance"),
+        (subscriptions, with(&subscription, &filtered("sizeUntil", Value::Long(9))), "sizeUntil"),
+        (subscriptions, with(&subscription, &filtered("metaDataOnly", Value::Bool(true))), "metaDataOnly"),
         (
             "applications",
             representation(ResourceType::Application, &[("aPoCPaths", Value::Struct(apoc))]),
@@ -342,6 +348,11 @@ fn rules_of_single_types_name_the_attribute() {
         assert_eq!(refusal.status, StatusCode::BadRequest);
         assert!(refusal.info.starts_with(&format!("{named}: ")), "{}", refusal.info);
     }
+    let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
+    assert!(create(subscriptions, local).is_ok());
+    let of_instances = "applications/a/containers/c/contentInstances/subscriptions";
+    let sized = with(&subscription, &filtered("sizeUntil", Value::Long(9)));
+    assert!(create(of_instances, sized).is_ok());
     for (contact, aggregate) in
         [("/m2m/applications/a", ""), ("HTTPS://b.example.org/n", "/m2m/applications/a")]
     {

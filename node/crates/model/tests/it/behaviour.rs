@@ -2,8 +2,14 @@
 
 use crate::support::{self, Shard, path, representation};
 use banyan_model::{
-    Operation, RequestId, ResourceType, StatusCode, Timestamp, Value, apply::Effect, key::Key,
-    outbox::next_notify, partial::Edit, placement::ShardId, primitive::Conditions,
+    Body, Operation, RequestId, ResourceType, StatusCode, Timestamp, Value,
+    apply::Effect,
+    key::Key,
+    outbox::{Message, Notification, OutboxEntry, is_void, next_notify},
+    partial::Edit,
+    placement::ShardId,
+    primitive::Conditions,
+    query,
 };
 
 /// Runs a script line by line and compares what the lines print. Commands print their status, `show` a container's
@@ -312,8 +318,8 @@ fn criteria_decide_what_a_subscriber_hears() {
          Created
          Created
          queue: contentInstances, instance large
-         queue: contentInstances, contentInstance, contentInstance
-         queue: contentInstances, contentInstances, contentInstances
+         queue: bare, contentInstance, contentInstance
+         queue: contentInstances, meta data of small, meta data of large
          queue: contentInstances
          queue:
          queue: final NotFound
@@ -471,17 +477,215 @@ fn a_full_queue_ends_its_subscription_and_keeps_what_it_has() {
     let subscription = "containers/c/contentInstances/subscriptions/s";
     shard.apply(support::create("containers/c", ResourceType::Container, &[("maxNrOfInstances", "1")]));
     shard.apply(support::create(subscription, ResourceType::Subscription, &[]));
+    // Two of them are more than one notify carries, so each has an entry of its own.
+    let large = support::instance("containers/c", None, &"x".repeat(600_000));
     for _ in 1..banyan_model::outbox::ENTRIES_MAX {
-        shard.apply(support::instance("containers/c", None, "x"));
+        shard.apply(large.clone());
     }
     assert_eq!(shard.instances(&path("containers/c")).unwrap().subscriptions, 1);
-    let outcome = shard.apply(support::instance("containers/c", None, "x"));
+    let outcome = shard.apply(large);
     assert!(outcome.effects.contains(&Effect::SubscriptionEnded(path(subscription))));
     assert_eq!(outcome.response.status, StatusCode::Created);
     assert_eq!(shard.instances(&path("containers/c")).unwrap().subscriptions, 0);
     let said = shard.said(&path(subscription));
     assert_eq!(said.len(), 10_001);
     assert_eq!(said.last().unwrap(), "final ServiceUnavailable");
+}
+
+#[test]
+fn a_subscriber_that_wants_time_between_notifies_is_told_the_newest_state_only() {
+    check(
+        "create containers/c container
+         create containers/c/subscriptions/s subscription minimalTimeBetweenNotifications=1000
+         update containers/c container searchStrings=a
+         update containers/c container searchStrings=b
+         queue containers/c/subscriptions/s
+         create containers/c/subscriptions/t subscription
+         update containers/c container searchStrings=c
+         queue containers/c/subscriptions/t
+         create containers/c/contentInstances/subscriptions/i subscription delayTolerance=9000
+         instance containers/c a
+         instance containers/c b
+         delete containers/c/contentInstances/a
+         queue containers/c/contentInstances/subscriptions/i
+         instance containers/c d
+         queue containers/c/contentInstances/subscriptions/i",
+        "Created
+         Created
+         Ok
+         Ok
+         queue: container
+         Created
+         Ok
+         queue: container, container
+         Created
+         Created
+         Created
+         Ok
+         queue: instance a, instance b, contentInstances
+         Created
+         queue: instance a, instance b, instance d",
+    );
+}
+
+#[test]
+fn what_takes_the_place_of_a_delivery_under_way_is_not_acknowledged_with_it() {
+    let mut shard = Shard::default();
+    let subscription = "containers/c/subscriptions/s";
+    let timed = [("minimalTimeBetweenNotifications", "1000")];
+    shard.apply(support::create("containers/c", ResourceType::Container, &[]));
+    shard.apply(support::create(subscription, ResourceType::Subscription, &timed));
+    let first = shard.queue(&path(subscription)).pop().unwrap();
+    let update = |shard: &mut Shard, strings| {
+        shard.at = Timestamp(shard.at.0 + 1);
+        let representation = representation(ResourceType::Container, &[("searchStrings", strings)]);
+        let conditions = Conditions::default();
+        shard.apply(Operation::Update { path: path("containers/c"), representation, conditions });
+    };
+    update(&mut shard, "a");
+    let second = shard.queue(&path(subscription));
+    assert_eq!(second.len(), 1);
+    assert_eq!(second[0].at, first.at, "it waits as long as what it replaced");
+    update(&mut shard, "b");
+    shard.apply(Operation::Acknowledge { queue: path(subscription), up_to: second[0].sequence });
+    let left = shard.queue(&path(subscription));
+    let Some(Body::Representation(whole)) = next_notify(&shard.scl, &left).map(|notify| notify.body) else {
+        panic!("the newest state is still owed")
+    };
+    assert_eq!(whole.get("searchStrings"), Some(&Value::List(vec!["b".into()])));
+}
+
+#[test]
+fn above_their_bounds_states_replace_each_other_and_instances_wait_by_reference() {
+    use banyan_model::outbox::{COPIES_MAX, STATES_MAX};
+    let mut shard = Shard::default();
+    shard.apply(support::create("containers/c", ResourceType::Container, &[("maxNrOfInstances", "2")]));
+    let (of, to) =
+        (path("containers/c/subscriptions/s"), path("containers/c/contentInstances/subscriptions/s"));
+    for subscription in [&of, &to] {
+        shard.apply(support::create(&subscription.to_string(), ResourceType::Subscription, &[]));
+    }
+    for n in 0..2 * STATES_MAX {
+        let strings = n.to_string();
+        let representation = representation(
+            ResourceType::Container,
+            &[("maxNrOfInstances", "2"), ("searchStrings", &strings)],
+        );
+        let conditions = Conditions::default();
+        shard.apply(Operation::Update { path: path("containers/c"), representation, conditions });
+    }
+    let mut waiting = shard.queue(&of);
+    assert_eq!(waiting.len() as u64, STATES_MAX);
+    let newest = next_notify(&shard.scl, &[waiting.pop().unwrap()]).unwrap();
+    let Body::Representation(newest) = newest.body else { panic!("a state") };
+    assert_eq!(newest.get("searchStrings"), Some(&Value::List(vec!["127".into()])));
+
+    for _ in 0..COPIES_MAX + 150 {
+        shard.apply(support::instance("containers/c", None, "x"));
+    }
+    let waiting = shard.queue(&to);
+    let stored: Vec<usize> = waiting
+        .iter()
+        .filter_map(|entry| match &entry.message {
+            Message::Notify { notification: Notification::Stored { sequences, .. }, .. } => {
+                Some(sequences.len())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!((waiting.len() as u64, stored), (COPIES_MAX + 2, vec![100, 51]));
+    // Of those by reference the two that are kept are told.
+    let told = |entry: &OutboxEntry| {
+        let Message::Notify { notification, .. } = &entry.message else { panic!("a notify") };
+        let notification = query::told(&shard.memory, &shard.scl, &to, notification.clone()).unwrap();
+        let mut entry = entry.clone();
+        if let Message::Notify { notification: promised, .. } = &mut entry.message {
+            *promised = notification;
+        }
+        entry
+    };
+    assert!(is_void(&told(&waiting[waiting.len() - 2])));
+    let last = next_notify(&shard.scl, &[told(&waiting[waiting.len() - 1])]).unwrap();
+    let Body::Representation(last) = last.body else { panic!("instances") };
+    assert_eq!(last.long("currentNrOfInstances"), Some(2));
+}
+
+#[test]
+fn an_accessor_is_told_alone_and_only_when_it_changes() {
+    check(
+        "create containers/c container searchStrings=a,b maxNrOfInstances=3
+         create containers/c/subscriptions/strings subscription filter.attributeAccessor=searchStrings
+         create containers/c/subscriptions/entry subscription filter.attributeAccessor=searchStrings/a
+         create containers/c/contentInstances/subscriptions/count subscription filter.attributeAccessor=currentNrOfInstances
+         create containers/c/contentInstances/subscriptions/oldest subscription filter.attributeAccessor=oldest
+         update containers/c container searchStrings=a,b maxNrOfInstances=4
+         add containers/c searchStrings x
+         instance containers/c one
+         instance containers/c two
+         queue containers/c/subscriptions/strings
+         queue containers/c/subscriptions/entry
+         queue containers/c/contentInstances/subscriptions/count
+         queue containers/c/contentInstances/subscriptions/oldest
+         remove containers/c searchStrings/a
+         queue containers/c/subscriptions/strings
+         queue containers/c/subscriptions/entry
+         subscriptions containers/c",
+        "Created
+         Created
+         Created
+         Created
+         Created
+         Ok
+         Created
+         Created
+         Created
+         queue: attribute searchStrings, attribute searchStrings
+         queue: bare
+         queue: attribute currentNrOfInstances, attribute currentNrOfInstances, attribute currentNrOfInstances
+         queue: bare, contentInstance
+         Ok
+         queue: attribute searchStrings, attribute searchStrings, attribute searchStrings
+         queue: bare, final NotFound
+         1",
+    );
+}
+
+#[test]
+fn the_first_notify_of_instances_holds_the_newest_that_fit() {
+    let mut shard = Shard::default();
+    shard.apply(support::create("containers/c", ResourceType::Container, &[]));
+    for n in 0..150 {
+        shard.apply(support::instance(
+            "containers/c",
+            Some(&format!("i{n}")),
+            if n % 2 == 0 { "x" } else { "xx" },
+        ));
+    }
+    let first = |shard: &mut Shard, name: &str, criteria: &[(&str, &str)]| {
+        let subscription = path(&format!("containers/c/contentInstances/subscriptions/{name}"));
+        shard.apply(support::create(&subscription.to_string(), ResourceType::Subscription, criteria));
+        // What comes later is another notify.
+        shard.apply(support::instance("containers/c", None, "xxx"));
+        let promised = shard.queue(&subscription).remove(0);
+        let Message::Notify { notification, .. } = promised.message else { panic!("a notify") };
+        match query::told(&shard.memory, &shard.scl, &subscription, notification).unwrap() {
+            Notification::Representation(whole) => {
+                let Some(Value::Struct(inline)) = whole.get("contentInstanceCollection") else {
+                    panic!("a list")
+                };
+                let ids = inline.all("contentInstance").map(|one| match one {
+                    Value::Resource(one) => one.text("id").unwrap().to_owned(),
+                    other => panic!("{other:?}"),
+                });
+                ids.collect::<Vec<String>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = first(&mut shard, "all", &[]);
+    assert_eq!((all.len(), all[0].as_str(), all[99].as_str()), (100, "i50", "i149"));
+    let large = first(&mut shard, "large", &[("filter.sizeFrom", "1"), ("filter.sizeUntil", "3")]);
+    assert_eq!((large.len(), large[0].as_str(), large[74].as_str()), (75, "i1", "i149"));
 }
 
 #[test]
@@ -544,7 +748,11 @@ fn one_notify_carries_a_run_of_instances() {
     let mut told = Vec::new();
     let mut entries = shard.queue(&subscription);
     while let Some(notify) = next_notify(&shard.scl, &entries) {
-        let count = notify.representation.as_ref().and_then(|whole| whole.long("currentNrOfInstances"));
+        let Body::Representation(whole) = &notify.body else {
+            told.push((notify.status, None, notify.contact));
+            break;
+        };
+        let count = whole.long("currentNrOfInstances");
         told.push((notify.status, count, notify.contact));
         entries.retain(|entry| entry.sequence > notify.up_to);
     }

@@ -204,6 +204,15 @@ pub(crate) fn value(attribute: &'static AttributeDef) -> Value {
             name: "AnnounceTo",
             fields: vec![("activated", Value::Bool(true)), ("sclList", Value::List(Vec::new()))],
         }),
+        // Those that any subscription may have.
+        "filterCriteria" => match sample::value(field, Extent::Full) {
+            Value::Struct(mut criteria) => {
+                let of_instances = ["sizeFrom", "sizeUntil", "contentType", "metaDataOnly"];
+                criteria.fields.retain(|(name, _)| !of_instances.contains(name));
+                Value::Struct(criteria)
+            }
+            other => other,
+        },
         // A path may stand once.
         "aPoCPaths" => match sample::value(field, Extent::Full) {
             Value::Struct(mut paths) => {

@@ -119,7 +119,11 @@ impl Naive {
         self.nodes.insert(path.to_owned(), node);
         if kind == Kind::Subscription {
             let watched = parent(parent(path));
-            self.say(path, watched.rsplit('/').next().map(|_| self.word(watched)).unwrap());
+            let present = watched.strip_suffix("/contentInstances").and_then(|container| {
+                let latest = self.nodes.get(container)?.kept.last()?;
+                Some(format!("present up to {}", latest.sequence))
+            });
+            self.say(path, present.unwrap_or_else(|| self.word(watched)));
         } else {
             self.member_changed(path);
         }

@@ -108,7 +108,11 @@ impl Shard {
             Message::Announce => "announce".to_owned(),
             Message::Notify { notification, .. } => match notification {
                 Notification::Representation(whole) => whole.resource_type.name().to_owned(),
+                Notification::Attribute { name, .. } => format!("attribute {name}"),
                 Notification::Instance(instance) => format!("instance {}", instance.id),
+                Notification::MetaData(instance) => format!("meta data of {}", instance.id),
+                Notification::Stored { sequences, .. } => format!("stored {sequences:?}"),
+                Notification::Present { up_to } => format!("present up to {up_to}"),
                 Notification::Collection => {
                     let collection = entry.queue.parent().unwrap().parent().unwrap();
                     collection.name().unwrap().to_owned()
