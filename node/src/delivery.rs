@@ -25,6 +25,7 @@ mod attempt;
 mod counters;
 mod courier;
 mod edges;
+mod inside;
 mod outside;
 mod shard;
 mod source;

@@ -14,6 +14,7 @@ mod gather;
 mod handled;
 mod internal;
 mod members;
+mod notified;
 mod pending;
 mod poll;
 mod rights;
@@ -164,7 +165,7 @@ impl Desk {
 
     fn take(
         &self,
-        request: RequestPrimitive,
+        mut request: RequestPrimitive,
         claimed: ShardId,
         id: RequestId,
         deadline: Instant,
@@ -180,6 +181,7 @@ impl Desk {
         let Some(shard) = self.inner.shards.get(place.shard) else {
             return answer(place.elsewhere(None));
         };
+        notified::open(&mut request);
         let kind = if request.method == Method::Retrieve { Kind::Read } else { Kind::Write };
         if group::leads_to_members(&request.target) {
             let Some(ticket) = self.enter(deadline, kind, answer) else { return };

@@ -4,19 +4,18 @@ use super::{
     announcement,
     counters::Fate,
     courier::Room,
+    inside,
     source::{Source, SourceError},
 };
-use banyan_codec::{Format, encode_body, error_info, notify_body};
 use banyan_model::{
-    Body, Entity, Method, Operation, Path, RequestPrimitive, ResponsePrimitive, StatusCode,
+    Body, Operation, Path, StatusCode,
     outbox::{self, Message, Notification, OutboxEntry, next_notify},
-    primitive::NotifyMedia,
 };
 use banyan_proto::{
     convert,
     v1::{DeliveryJob, DeliveryResult, Field, delivery_job},
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Entries looked at at once; those that can go together become one notify.
 const ENTRIES_MAX: usize = 64;
@@ -39,7 +38,7 @@ pub(super) enum Next {
 }
 
 /// What the contact had to say.
-enum Verdict {
+pub(super) enum Verdict {
     Taken,
     Refused(String),
     /// Not even asked, and never will be.
@@ -136,7 +135,7 @@ async fn notify<S: Source>(
         return Ok(Next::Again(Duration::ZERO));
     }
     let shard = source.shard().0;
-    match ask_contact(source, room, source.scl().address(queue), notify).await {
+    match ask_contact(source, room, queue, entries, notify).await {
         Verdict::Taken => {
             room.counters.count(Fate::Confirmed);
             let pause = if is_last { Duration::ZERO } else { source.pause(queue)? };
@@ -174,11 +173,12 @@ async fn notify<S: Source>(
 async fn ask_contact<S: Source>(
     source: &S,
     room: &Room,
-    subscription: String,
+    queue: &Path,
+    entries: &[OutboxEntry],
     notify: outbox::Notify,
 ) -> Verdict {
     if notify.contact.starts_with('/') || source.scl().local_path(&notify.contact).is_some() {
-        return ask_inside(source, room, &subscription, notify).await;
+        return inside::notify(source, room, queue, entries, notify).await;
     }
     let what = match (notify.body, notify.info.is_empty()) {
         (Body::Representation(representation), _) => {
@@ -196,7 +196,7 @@ async fn ask_contact<S: Source>(
         job: 0,
         contact: notify.contact,
         media: convert::media_to_wire(notify.media),
-        subscription,
+        subscription: source.scl().address(queue),
         status: convert::number(notify.status),
         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         what: Some(what),
@@ -204,45 +204,6 @@ async fn ask_contact<S: Source>(
     match room.edges.deliver(&job, timeout + EDGE_SLACK).await {
         Some(result) => judge(result),
         None => Verdict::Retry { retry_after: None, why: "no edge answered".to_owned() },
-    }
-}
-
-/// A contact inside this SCL is sent what one outside is sent, as a request of the subscription's creator: the SCL itself
-/// may write everywhere, and so could whoever can subscribe.
-async fn ask_inside<S: Source>(
-    source: &S,
-    room: &Room,
-    subscription: &str,
-    notify: outbox::Notify,
-) -> Verdict {
-    let Some(creator) = notify.creator else { return Verdict::Hopeless("nobody knows who subscribed") };
-    let format = match notify.media {
-        NotifyMedia::Xml => Format::Xml,
-        NotifyMedia::Json => Format::Json,
-    };
-    let document = match notify.info.is_empty() {
-        true => encode_body(format, &notify.body),
-        false => Some(error_info(format, notify.status, &notify.info)),
-    };
-    let body = Body::Message(notify_body(format, notify.status, document, subscription));
-    let request =
-        RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator)) };
-    let deadline = Instant::now() + room.config.timeout;
-    judge_answer(source.call(&notify.contact, request, deadline).await)
-}
-
-fn judge_answer(answer: ResponsePrimitive) -> Verdict {
-    match answer.status {
-        StatusCode::Ok | StatusCode::Created | StatusCode::Accepted => Verdict::Taken,
-        StatusCode::NotFound
-        | StatusCode::Forbidden
-        | StatusCode::PermissionDenied
-        | StatusCode::Deleted
-        | StatusCode::Expired => Verdict::Refused(format!("{:?}", answer.status)),
-        status => Verdict::Retry {
-            retry_after: answer.retry_after_ms.map(|ms| Duration::from_millis(ms.into())),
-            why: format!("{status:?}: {}", answer.info),
-        },
     }
 }
 

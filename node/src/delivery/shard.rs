@@ -8,8 +8,8 @@ use crate::{
 };
 use banyan_client::Client;
 use banyan_model::{
-    Operation, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
-    SubtreeRoot, announce::Look, outbox::OutboxEntry, placement::ShardId,
+    Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, Scl,
+    StatusCode, SubtreeRoot, announce::Look, outbox::OutboxEntry, placement::ShardId,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -75,13 +75,14 @@ impl Source for ShardSource {
         Ok(found.filter(is_scl).and_then(|scl| scl.text("link").map(str::to_owned)))
     }
 
-    async fn call(
+    async fn call_as(
         &self,
         uri: &str,
+        id: RequestId,
         request: RequestPrimitive,
         deadline: std::time::Instant,
     ) -> ResponsePrimitive {
-        self.desk.call(uri, request, deadline).await
+        self.desk.call_as(uri, id, request, deadline).await
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

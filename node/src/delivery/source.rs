@@ -1,8 +1,8 @@
 //! What a courier needs of a shard; the shard's handle in the node, a list in a test.
 
 use banyan_model::{
-    Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, announce::Look, outbox::OutboxEntry,
-    placement::ShardId,
+    Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, announce::Look,
+    outbox::OutboxEntry, placement::ShardId,
 };
 use std::{
     future::Future,
@@ -46,6 +46,17 @@ pub(super) trait Source: Send + Sync + 'static {
     fn call(
         &self,
         uri: &str,
+        request: RequestPrimitive,
+        deadline: Instant,
+    ) -> impl Future<Output = ResponsePrimitive> + Send {
+        self.call_as(uri, RequestId::default(), request, deadline)
+    }
+
+    /// The same under an id: what is inside this SCL is done once however often it is sent.
+    fn call_as(
+        &self,
+        uri: &str,
+        id: RequestId,
         request: RequestPrimitive,
         deadline: Instant,
     ) -> impl Future<Output = ResponsePrimitive> + Send;

@@ -8,11 +8,14 @@ use super::{
     source::{Leading, Source, SourceError},
 };
 use banyan_model::{
-    Body, Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Timestamp, Value,
+    Body, Content, Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
+    Timestamp, Value,
     announce::Look,
-    outbox::{Message, Notification, OutboxEntry},
+    outbox::{Message, Notification, OutboxEntry, delivery_id},
     placement::ShardId,
     primitive::NotifyMedia,
+    record::{Instance, instance_id},
+    value::ContentForm,
 };
 use banyan_proto::v1::DeliveryResult;
 use futures_util::StreamExt;
@@ -35,6 +38,8 @@ struct State {
     forbidden: BTreeSet<Path>,
     /// Of contacts inside the SCL; then they take what comes.
     answers: BTreeMap<String, VecDeque<StatusCode>>,
+    /// Of the requests to them, in order.
+    ids: Vec<RequestId>,
 }
 
 struct List {
@@ -86,7 +91,13 @@ impl Source for List {
         panic!("nothing is announced here: {scl}");
     }
 
-    async fn call(&self, uri: &str, request: RequestPrimitive, _deadline: Instant) -> ResponsePrimitive {
+    async fn call_as(
+        &self,
+        uri: &str,
+        id: RequestId,
+        request: RequestPrimitive,
+        _deadline: Instant,
+    ) -> ResponsePrimitive {
         let Body::Message(notify) = &request.body else { panic!("no notify: {request:?}") };
         let text = |name: &str| match notify.get(name) {
             Some(Value::Text(text)) => text.clone(),
@@ -94,6 +105,7 @@ impl Source for List {
         };
         assert!(text("subscriptionReference").starts_with("/m2m/applications/a/subscriptions/"));
         let mut state = self.state.lock();
+        state.ids.push(id);
         let (method, entity) = (request.method, request.requesting_entity.0);
         state.log.push(format!("{method:?} {uri} as {entity}: {}", text("statusCode")));
         let answer = state.answers.get_mut(uri).and_then(VecDeque::pop_front).unwrap_or(StatusCode::Ok);
@@ -204,13 +216,18 @@ impl Scene {
     /// word a try: a status, `-` for no answer, `lost` for an edge whose stream ends. Default 200.
     async fn play(self, text: &str, answers: &str) -> Vec<String> {
         let queues = outbox(text, self.creator);
+        let state = self.deliver(queues, answers).await;
+        std::mem::take(&mut state.lock().log)
+    }
+
+    async fn deliver(self, queues: BTreeMap<Path, Vec<OutboxEntry>>, answers: &str) -> Arc<Mutex<State>> {
         let told = queues.keys().cloned().collect();
         let state = Arc::new(Mutex::new(State {
             queues,
             told,
             forbidden: self.forbidden,
             answers: self.inside,
-            log: Vec::new(),
+            ..State::default()
         }));
         let room = Arc::new(Room::new(self.config));
         let scl = Scl {
@@ -259,7 +276,7 @@ impl Scene {
         stop.send_replace(true);
         courier.await.unwrap();
         edge.abort();
-        std::mem::take(&mut state.lock().log)
+        state
     }
 }
 
@@ -351,6 +368,58 @@ async fn a_contact_inside_this_scl_is_notified_on_behalf_of_the_subscriber() {
         let log = Scene { inside: refused, ..Scene::default() }.play("s 1/ 2/", "").await;
         assert_eq!(log, [call(1, "STATUS_OK"), "end s".to_owned()], "{status:?}");
     }
+}
+
+#[tokio::test]
+async fn a_notify_inside_this_scl_is_sent_again_under_the_same_id() {
+    let busy = [StatusCode::GatewayTimeout, StatusCode::ServiceUnavailable];
+    let answers = BTreeMap::from([("/m2m/s/4".to_owned(), VecDeque::from(busy))]);
+    let queues = outbox("s 4/ 5/", Some("/m2m/applications/na"));
+    let state = Scene { inside: answers, ..Scene::default() }.deliver(queues, "").await;
+    let id = |sequence| delivery_id(&subscription("s"), sequence, sequence);
+    assert_eq!(state.lock().ids, [id(4), id(4), id(4), id(5)]);
+}
+
+/// Instances that wait for a container, from `first` to `last`.
+fn instances(first: u64, last: u64) -> BTreeMap<Path, Vec<OutboxEntry>> {
+    let queue = Path::parse("/applications/a/subscriptions/s").unwrap();
+    let entry = |sequence| {
+        let content = Content { content_type: None, bytes: "1".into(), form: ContentForm::Text };
+        let instance = Instance {
+            id: instance_id(sequence),
+            sequence,
+            creation_time: Timestamp(0),
+            last_modified_time: Timestamp(0),
+            delay_tolerance: None,
+            search_strings: Vec::new(),
+            content_types: Vec::new(),
+            content_size: 1,
+            content,
+        };
+        let message = Message::Notify {
+            contact: "/m2m/containers/copy/contentInstances".to_owned(),
+            creator: Some("/m2m/applications/na".to_owned()),
+            media: NotifyMedia::Xml,
+            notification: Notification::Instance(instance),
+        };
+        OutboxEntry { queue: queue.clone(), sequence, at: Timestamp(0), message }
+    };
+    BTreeMap::from([(queue.clone(), (first..=last).map(entry).collect())])
+}
+
+/// What a courier takes together depends on when it looks: no instance may get into the copy twice for that.
+#[tokio::test]
+async fn a_container_gets_each_instance_under_an_id_of_its_own_and_all_are_acknowledged_at_once() {
+    let contact = "/m2m/containers/copy/contentInstances".to_owned();
+    let answers = VecDeque::from([StatusCode::Ok, StatusCode::ServiceUnavailable]);
+    let scene = Scene { inside: BTreeMap::from([(contact.clone(), answers)]), ..Scene::default() };
+    let state = scene.deliver(instances(1, 3), "").await;
+    let id = |sequence| delivery_id(&subscription("s"), 1, sequence);
+    let state = state.lock();
+    assert_eq!(state.ids, [id(1), id(2), id(1), id(2), id(3)], "the first is answered from the reply table");
+    let call = format!("Notify {contact} as /m2m/applications/na: STATUS_OK");
+    assert_eq!(state.log.iter().filter(|line| **line == call).count(), 5);
+    assert_eq!(state.log.last().map(String::as_str), Some("acknowledge s 3"));
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 mod groups;
+mod notifies;
 
 const ME: NodeId = NodeId(11);
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -59,9 +59,9 @@ impl From<&Operation> for v1::command::Operation {
                     representation: Some(representation.into()),
                 })
             }
-            Operation::StoreNotify { container, representation } => Wire::StoreNotify(v1::StoreNotify {
+            Operation::StoreNotify { container, instances } => Wire::StoreNotify(v1::StoreNotify {
                 container: Some(container.into()),
-                representation: Some(representation.into()),
+                instances: instances.iter().map(Into::into).collect(),
             }),
             Operation::Update { path, representation, conditions } => Wire::Update(v1::Update {
                 path: Some(path.into()),
@@ -160,9 +160,9 @@ impl TryFrom<v1::command::Operation> for Operation {
                     representation: required("representation", representation)?.try_into()?,
                 }
             }
-            Wire::StoreNotify(v1::StoreNotify { container, representation }) => Operation::StoreNotify {
+            Wire::StoreNotify(v1::StoreNotify { container, instances }) => Operation::StoreNotify {
                 container: required("container", container)?.into(),
-                representation: required("representation", representation)?.try_into()?,
+                instances: instances.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
             Wire::Update(v1::Update { path, representation, conditions }) => Operation::Update {
                 path: required("path", path)?.into(),

@@ -19,6 +19,7 @@ mod online;
 mod queue;
 mod reply;
 mod staged;
+mod store_notify;
 mod subscription;
 mod update;
 mod writer;
@@ -135,8 +136,8 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::CreateInstance { container, id, representation } => {
             create_instance::create_instance(writer, container, id.as_deref(), representation)
         }
-        Operation::StoreNotify { container, representation } => {
-            create_instance::store_notify(writer, container, representation)
+        Operation::StoreNotify { container, instances } => {
+            store_notify::store_notify(writer, container, instances)
         }
         Operation::Update { path, representation, conditions } => {
             update::update(writer, path, representation, conditions)

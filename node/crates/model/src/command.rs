@@ -64,12 +64,12 @@ pub enum Operation {
         /// Attributes as sent (delayTolerance, searchStrings, contentTypes, content).
         representation: Representation,
     },
-    /// NOTIFY of a contentInstances collection: what it carries becomes the content of one new instance.
+    /// NOTIFY of a contentInstances collection: what it leaves there.
     StoreNotify {
         /// The container's path.
         container: Path,
-        /// Attributes of the instance.
-        representation: Representation,
+        /// Attributes of the instances in their order; `id` and `creationTime` of those that have them already.
+        instances: Vec<Representation>,
     },
     /// Full UPDATE: RW attributes are replaced, absent optional ones removed (D-12).
     Update {

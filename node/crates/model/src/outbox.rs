@@ -6,12 +6,13 @@
 //! an entry that is not the head may be rewritten by a newer one that says all that it would have said.
 
 use crate::{
-    Body, Path, Scl, StatusCode, Timestamp, Value,
+    Body, Path, RequestId, Scl, StatusCode, Timestamp, Value,
     primitive::NotifyMedia,
     record::{Instance, InstancesState},
     represent,
     value::Representation,
 };
+use xxhash_rust::xxh3::Xxh3;
 
 /// How many entries a queue holds. Above it the subscription ends: one last entry says so.
 pub const ENTRIES_MAX: u64 = 10_000;
@@ -235,6 +236,16 @@ fn of_instances(scl: &Scl, container: &Path, together: &[&Instance], with_conten
     let mut shown = represent::instances(scl, container, &state, together.iter().copied(), with_content);
     shown.remove("creationTime");
     shown
+}
+
+/// The id under which the notify that ends with this entry is carried to a receiver inside the SCL: the same however
+/// often it is sent and whoever leads then, so that it is taken once. `head`: the first entry that waits; nobody asks for
+/// the answers before it any more.
+pub fn delivery_id(queue: &Path, head: u64, up_to: u64) -> RequestId {
+    let mut session = Xxh3::new();
+    session.update(b"notify");
+    session.update(queue.to_string().as_bytes());
+    RequestId { session: session.digest().max(1), sequence: up_to, acked_below: head }
 }
 
 fn instance_to<'a>(entry: &'a OutboxEntry, to: &str, with_content: bool) -> Option<&'a Instance> {

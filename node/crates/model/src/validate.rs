@@ -8,6 +8,7 @@ mod assigned;
 mod body;
 mod execute;
 mod name;
+mod notified;
 mod quota;
 mod rules;
 
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub use announce::announcement;
+pub use notified::carries_instances;
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -256,12 +258,14 @@ impl Write<'_> {
         }
     }
 
-    /// The notify's content becomes an instance: what it represents, or in a last notify why it was the last.
+    /// The instances that a notify leaves.
     fn store_notify(&self, collection: &Path, sent: Body) -> Result<Operation, Refusal> {
-        let mut representation = body::notified(sent)?;
-        rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
+        let mut instances = notified::stored(collection, sent)?;
+        for instance in &mut instances {
+            rules::content(self.policy, self.stored.representation.as_ref(), instance)?;
+        }
         let container = collection.parent().unwrap_or_default();
-        Ok(Operation::StoreNotify { container, representation })
+        Ok(Operation::StoreNotify { container, instances })
     }
 
     fn create(

@@ -139,7 +139,13 @@ impl Source for Shard {
         Ok((name != "gone").then(|| format!("http://{name}/base")))
     }
 
-    async fn call(&self, uri: &str, request: RequestPrimitive, _deadline: Instant) -> ResponsePrimitive {
+    async fn call_as(
+        &self,
+        uri: &str,
+        _id: RequestId,
+        request: RequestPrimitive,
+        _deadline: Instant,
+    ) -> ResponsePrimitive {
         let entity = request.requesting_entity.0.trim_start_matches("http://").to_owned();
         self.asked.lock().push(format!("{:?} {uri} by {entity}", request.method));
         let scl = uri.split('/').nth(2).unwrap();

@@ -172,7 +172,14 @@ fn operations() -> Vec<(&'static str, Operation)> {
             "create_instance_unnamed",
             Operation::CreateInstance { container: path(), id: None, representation: instance_as_sent() },
         ),
-        ("store_notify", Operation::StoreNotify { container: path(), representation: instance_as_sent() }),
+        ("store_notify", Operation::StoreNotify { container: path(), instances: vec![instance_as_sent()] }),
+        (
+            "store_notify_instances",
+            Operation::StoreNotify {
+                container: path(),
+                instances: vec![instance_as_sent(), instance_as_sent()],
+            },
+        ),
         (
             "update",
             Operation::Update { path: path(), representation: representation(), conditions: conditions() },

@@ -164,8 +164,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         (path(), option::of(text()), representation()).prop_map(|(container, id, representation)| {
             Operation::CreateInstance { container, id, representation }
         }),
-        (path(), representation())
-            .prop_map(|(container, representation)| Operation::StoreNotify { container, representation }),
+        (path(), vec(representation(), 0..3))
+            .prop_map(|(container, instances)| Operation::StoreNotify { container, instances }),
         (path(), representation(), conditions()).prop_map(|(path, representation, conditions)| {
             Operation::Update { path, representation, conditions }
         }),

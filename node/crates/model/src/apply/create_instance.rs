@@ -8,18 +8,53 @@ use super::{
     writer::{INSTANCES, Writer, conflict},
 };
 use crate::{
-    Path, Refusal, Representation, ResourceType, ResponsePrimitive, StatusCode, TreeView, Value,
+    Path, Refusal, Representation, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, Value,
     key::Key,
     primitive::Body,
     record::{Instance, Record, instance_id, instance_sequence},
     represent,
 };
 
-/// Adds an instance, evicts the oldest until the container keeps its limits, tells the subscribers.
+/// Under which id, and when, an instance is created.
+#[derive(Clone, Copy)]
+pub(super) enum Named<'a> {
+    /// By this container, after its place in the order.
+    ByContainer,
+    /// As the issuer chose; its place is the next one.
+    Chosen(&'a str),
+    /// By another container, after this place in the order there. It is a later one than any here, and is kept.
+    At(u64),
+}
+
+/// CREATE of one instance.
 pub(super) fn create_instance<V: TreeView>(
     writer: &mut Writer<'_, V>,
     container: &Path,
     id: Option<&str>,
+    representation: &Representation,
+) -> Answer<V> {
+    if let Some(id) = id {
+        if is_reserved(id) || instance_sequence(id).is_some() {
+            return Ok(Err(Refusal::attribute("id", format_args!("{id} is reserved"))));
+        }
+        if writer.tree().pointer(&Key::instance_id(container, id))?.is_some() {
+            return Ok(Err(conflict(id)));
+        }
+    }
+    add(writer, container, id.map_or(Named::ByContainer, Named::Chosen), writer.at, representation)
+}
+
+/// Whether a name in a contentInstances collection means something else than an instance.
+pub(super) fn is_reserved(id: &str) -> bool {
+    ResourceType::ContentInstances.def().children.iter().any(|child| child.segment == id)
+}
+
+/// Adds an instance under a free id, evicts the oldest until the container keeps its limits, tells the subscribers.
+pub(super) fn add<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    container: &Path,
+    named: Named<'_>,
+    created: Timestamp,
     representation: &Representation,
 ) -> Answer<V> {
     let (Some(resource), Some(mut state)) =
@@ -35,18 +70,14 @@ pub(super) fn create_instance<V: TreeView>(
     if limits.bytes.is_some_and(|max| content_size > max) {
         return Ok(Err(Refusal::attribute("content", "larger than maxByteSize")));
     }
-    let sequence = state.next;
-    if let Some(id) = id {
-        let children = ResourceType::ContentInstances.def().children;
-        if instance_sequence(id).is_some() || children.iter().any(|child| child.segment == id) {
-            return Ok(Err(Refusal::attribute("id", format_args!("{id} is reserved"))));
+    let (sequence, id) = match named {
+        Named::ByContainer => (state.next, instance_id(state.next)),
+        Named::At(sequence) => (sequence, instance_id(sequence)),
+        Named::Chosen(id) => {
+            writer.staged.put(Key::instance_id(container, id), Record::Pointer(state.next));
+            (state.next, id.to_owned())
         }
-        let pointer = Key::instance_id(container, id);
-        if writer.tree().pointer(&pointer)?.is_some() {
-            return Ok(Err(conflict(id)));
-        }
-        writer.staged.put(pointer, Record::Pointer(sequence));
-    }
+    };
     let list = |name| match representation.get(name) {
         Some(Value::List(items)) => items.clone(),
         _ => Vec::new(),
@@ -56,10 +87,10 @@ pub(super) fn create_instance<V: TreeView>(
         content_types.extend(content.content_type.clone());
     }
     let instance = Instance {
-        id: id.map_or_else(|| instance_id(sequence), str::to_owned),
+        id,
         sequence,
-        creation_time: writer.at,
-        last_modified_time: writer.at,
+        creation_time: created,
+        last_modified_time: created,
         delay_tolerance: representation.datetime("delayTolerance"),
         search_strings: list("searchStrings"),
         content_types,
@@ -69,7 +100,7 @@ pub(super) fn create_instance<V: TreeView>(
 
     let due_before = instances::due(writer, container, &state, &limits)?;
     writer.put_instance(container, instance.clone());
-    state.next += 1;
+    state.next = sequence + 1;
     state.count += 1;
     state.bytes += content_size;
     state.latest = sequence;
@@ -92,14 +123,4 @@ pub(super) fn create_instance<V: TreeView>(
         body: Body::Representation(represent::instance(writer.scl, container, &instance, true)),
         ..ResponsePrimitive::status(StatusCode::Created)
     }))
-}
-
-/// Stores what a notify carried. A notify is confirmed, it creates nothing for its issuer.
-pub(super) fn store_notify<V: TreeView>(
-    writer: &mut Writer<'_, V>,
-    container: &Path,
-    representation: &Representation,
-) -> Answer<V> {
-    let created = create_instance(writer, container, None, representation)?;
-    Ok(created.map(|_| ResponsePrimitive::status(StatusCode::Ok)))
 }

@@ -5,7 +5,6 @@ use crate::{
     tables::{AttributeDef, FieldDef, Shape, struct_def},
     value::{Content, ContentForm, Struct},
 };
-use bytes::Bytes;
 
 /// The new member of a collection.
 pub(super) fn child(body: Body) -> Result<Representation, Refusal> {
@@ -79,25 +78,6 @@ pub(super) fn keep_name(entry: &mut Value, field: &'static FieldDef, name: &str)
     }
 }
 
-/// The instance that a notify leaves in a container: its representation as it is, in the media type it came in. Without
-/// one (noRepresentation) the instance is empty; that it is there says all there is to say.
-pub(super) fn notified(body: Body) -> Result<Representation, Refusal> {
-    let mut notify = match body {
-        Body::Message(message) if message.name == "Notify" => message,
-        other => return Err(unfit(other, "notify")),
-    };
-    let carried = notify.fields.iter().position(|(name, _)| *name == "representation");
-    let (content_type, bytes) = match carried.map(|at| notify.fields.swap_remove(at).1) {
-        None => (None, Bytes::new()),
-        Some(Value::Binary { content_type, bytes }) => (content_type, bytes),
-        Some(_) => return Err(Refusal::attribute("representation", "base64Binary was expected")),
-    };
-    let content = Content { content_type, bytes, form: ContentForm::Binary };
-    let mut representation = Representation::new(ResourceType::ContentInstance);
-    representation.set("content", Value::Content(content));
-    Ok(representation)
-}
-
 /// A notify, or several.
 pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
     match body {
@@ -106,7 +86,7 @@ pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
     }
 }
 
-fn unfit(body: Body, expected: &str) -> Refusal {
+pub(super) fn unfit(body: Body, expected: &str) -> Refusal {
     match body {
         Body::Malformed(refusal) => refusal,
         Body::None => Refusal::new(StatusCode::BadRequest, format!("no body: {expected} was expected")),

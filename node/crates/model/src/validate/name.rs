@@ -19,8 +19,7 @@ pub(super) fn chosen(
         let wrong = || Refusal::attribute(attribute, format_args!("is {fixed} here"));
         return if name == fixed { Ok(Some(name)) } else { Err(wrong()) };
     }
-    let path = collection.child(name.as_str());
-    if !path.is_sound() || name.contains('/') {
+    if !fits(collection, &name) {
         return Err(Refusal::attribute(
             attribute,
             "is empty, too long, or has a slash or a control character",
@@ -34,4 +33,9 @@ pub(super) fn chosen(
         return Err(Refusal::new(StatusCode::Conflict, info));
     }
     Ok(Some(name))
+}
+
+/// Whether it can be the name of something in this collection.
+pub(super) fn fits(collection: &Path, name: &str) -> bool {
+    !name.contains('/') && collection.child(name).is_sound()
 }

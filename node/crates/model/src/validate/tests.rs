@@ -411,9 +411,10 @@ fn a_notify_becomes_the_content_of_one_instance() {
     let instances = "applications/a/containers/c/contentInstances";
     let notify = |fields| Body::Message(Struct { name: "Notify", fields });
     let stored = |method, body| match send(&policy(), fixture::request(method, instances, body)) {
-        Ok(Operation::StoreNotify { container, representation }) => {
+        Ok(Operation::StoreNotify { container, instances }) => {
             assert_eq!(container, fixture::path("applications/a/containers/c"));
-            let Some(Value::Content(content)) = representation.get("content") else { panic!("content") };
+            let [instance] = instances.as_slice() else { panic!("{instances:?}") };
+            let Some(Value::Content(content)) = instance.get("content") else { panic!("content") };
             (content.content_type.clone(), content.bytes.clone())
         }
         other => panic!("{other:?}"),
@@ -434,12 +435,61 @@ fn a_notify_becomes_the_content_of_one_instance() {
     let large = Value::Binary { content_type: None, bytes: Bytes::from(vec![0; 1_000_000]) };
     for body in [
         notify(vec![status(), ("representation", large)]),
-        Body::Message(Struct { name: "NotifyCollection", fields: Vec::new() }),
+        Body::Message(Struct { name: "NotifyCollection", fields: vec![("notify", text("x"))] }),
         Body::None,
     ] {
         let refused = send(&policy(), fixture::request(Method::Notify, instances, body));
         assert_eq!(refused.map_err(|refusal| refusal.status), Err(StatusCode::BadRequest));
     }
+}
+
+/// What a NOTIFY of a container leaves: id, creationTime and content of each instance.
+fn left(body: Body) -> Vec<(Option<String>, Option<i64>, Bytes)> {
+    let instances = "applications/a/containers/c/contentInstances";
+    let Ok(Operation::StoreNotify { instances, .. }) =
+        send(&policy(), fixture::request(Method::Notify, instances, body))
+    else {
+        panic!("nothing is stored");
+    };
+    let one = |instance: Representation| {
+        let Some(Value::Content(content)) = instance.get("content") else { panic!("{instance:?}") };
+        let created = instance.datetime("creationTime").map(|at| at.0);
+        assert_eq!(instance.get("href"), None);
+        (instance.text("id").map(str::to_owned), created, content.bytes.clone())
+    };
+    instances.into_iter().map(one).collect()
+}
+
+#[test]
+fn a_notify_of_content_instances_leaves_each_of_them() {
+    let memory = fixture::tree();
+    let (scl, container) = (fixture::scl(), fixture::path("applications/a/containers/c"));
+    let instance = |sequence| Tree::new(&memory, &scl).instance(&container, sequence).unwrap().unwrap();
+    let state = Tree::new(&memory, &scl).instances(&container).unwrap().unwrap();
+    let all = |with_content| {
+        represent::instances(&scl, &container, &state, &[instance(1), instance(2)], with_content)
+    };
+    let notify = |carried: Representation| {
+        let carried = ("representation", Value::Resource(Box::new(carried)));
+        Struct { name: "Notify", fields: vec![("statusCode", text("STATUS_OK")), carried] }
+    };
+    let first = || (Some("ci-0000000000000001".to_owned()), Some(1_001_000), Bytes::from_static(b"1"));
+    let second = || (Some("two".to_owned()), Some(1_002_000), Bytes::from_static(b"22"));
+    assert_eq!(left(Body::Message(notify(all(true)))), [first(), second()]);
+    let one = represent::instance(&scl, &container, &instance(2), true);
+    assert_eq!(left(Body::Message(notify(one.clone()))), [second()]);
+
+    let several = [all(true), one].map(|carried| ("notify", Value::Struct(notify(carried)))).to_vec();
+    let several = Struct { name: "NotifyCollection", fields: several };
+    assert_eq!(left(Body::Message(several)), [first(), second(), second()]);
+
+    let mut foreign = represent::instance(&scl, &container, &instance(2), true);
+    foreign.set("id", text("a/b"));
+    assert_eq!(left(Body::Message(notify(foreign))), [(None, Some(1_002_000), Bytes::from_static(b"22"))]);
+
+    assert!(carries_instances(&all(true)));
+    assert!(!carries_instances(&all(false)), "without content there is nothing to keep");
+    assert!(!carries_instances(&Representation::new(ResourceType::Container)));
 }
 
 #[test]

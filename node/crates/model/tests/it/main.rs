@@ -12,4 +12,5 @@ mod naive;
 #[allow(dead_code)]
 mod sample;
 mod sequences;
+mod store_notify;
 mod support;
