@@ -266,7 +266,7 @@ section! {
     Request = request::Config {
         /// Submissions that wait for their answer at this node. Default 16,384.
         requests_max: u64 requests_max,
-        /// Members of a root collection that one answer may list. Default 200,000.
+        /// Members of a root collection that one answer lists for those who cannot ask for pages. Default 20,000.
         members_max: u64 members_max,
         /// Shards that are asked at once for their members, or for what they have of a discovery. Default 4.
         gather_max: u64 gather_max,

@@ -239,7 +239,7 @@ impl Desk {
         tokio::spawn(async move {
             let retrieved = match shard.retrieve(&request, deadline).await {
                 Ok(response) => match collection {
-                    Some(collection) => Ok(desk.with_members(response, collection, deadline).await),
+                    Some(collection) => Ok(desk.with_members(response, collection, &request, deadline).await),
                     None if discovers => Ok(desk.with_discovered(response, &request, deadline).await),
                     None => Ok(response),
                 },

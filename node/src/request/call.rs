@@ -4,7 +4,10 @@
 //! is ours goes to the shard that decides about it; anything else leaves by an edge.
 
 use super::{Desk, rights::WayOut};
-use banyan_model::{Method, Path, Refusal, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode};
+use banyan_model::{
+    Method, Path, Refusal, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
+    primitive::Listing,
+};
 use banyan_proto::{convert, v1::answer::What};
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 use tokio::sync::oneshot;
@@ -55,6 +58,8 @@ impl Desk {
         mut request: RequestPrimitive,
         deadline: Instant,
     ) -> ResponsePrimitive {
+        // Nobody here asks for further pages.
+        request.listing = Listing::Whole;
         if self.scl().is_none() {
             return Refusal::new(StatusCode::ServiceUnavailable, "the node is starting").into();
         }

@@ -11,7 +11,8 @@ pub struct Config {
     pub margin_max: Duration,
     /// When a refused submission may come again. Default 200 ms.
     pub retry_after: Duration,
-    /// Members of a root collection that one answer may list. Default 200,000.
+    /// Members of a root collection that one answer lists for those who cannot ask for pages: groups and what else the
+    /// cluster asks itself. Default 20,000.
     pub members_max: usize,
     /// Shards that are asked for their members at the same time. Default 4.
     pub gather_max: usize,
@@ -51,7 +52,7 @@ impl Default for Config {
             requests_max: 16_384,
             margin_max: Duration::from_millis(50),
             retry_after: Duration::from_millis(200),
-            members_max: 200_000,
+            members_max: 20_000,
             gather_max: 4,
             fan_out_concurrency: 32,
             fan_out_node_concurrency: 512,

@@ -1,109 +1,119 @@
 //! The members of a root collection: every shard has some of them.
+//!
+//! A page asks each shard for its share after the same name and ends where the first of them does, so what is held here
+//! is a page and not the collection, whoever leads the shards between two pages.
 
 use super::Desk;
 use crate::subtree::ShardError;
 use banyan_client::RequestError;
 use banyan_model::{
-    Body, Refusal, ResourceType, ResponsePrimitive, StatusCode, Value, placement::ShardId, query,
-    value::NamedReference,
+    Body, RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Value,
+    placement::ShardId,
+    primitive::{ListPlace, Listing},
+    query::members,
+    tree::{Member, Members},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::time::Instant;
 
-/// Members that are asked for at once; a frame holds them easily.
-const PAGE: u32 = 1_000;
-
-type Members = Vec<(ResourceType, NamedReference)>;
-
-/// Why a collection cannot be listed.
-enum Unlisted {
-    TooMany,
-    Request(RequestError),
-}
+/// Members that a shard is asked for at least: fewer would be more questions than answers.
+const SHARE_MIN: usize = 16;
 
 impl Desk {
-    /// Completes the answer of sclBase's own shard by the members of all shards.
+    /// Completes the answer of sclBase's own shard by members of all shards.
     pub(super) async fn with_members(
         &self,
         mut response: ResponsePrimitive,
         collection: &'static str,
+        request: &RequestPrimitive,
         deadline: Instant,
     ) -> ResponsePrimitive {
-        let lists = match &response.body {
-            Body::Representation(body) => ResourceType::from_name(collection) == Some(body.resource_type),
+        let of = ResourceType::from_name(collection);
+        let lists = match (&response.body, &request.listing, of) {
+            (Body::Representation(body), _, Some(of)) if body.resource_type == of => members::lists(of, None),
             // attributeAccessor may ask for one of the lists alone.
-            Body::Attribute { value, .. } => matches!(value, Value::References(_)),
-            _ => false,
+            (Body::Attribute { name, value: Value::References(_) }, listing, Some(of)) => {
+                let alone = !matches!(listing, Listing::From(_)) || has_accessor(request);
+                members::lists(of, alone.then_some((name.as_str(), &[][..])))
+            }
+            _ => return response,
         };
-        if response.status != StatusCode::Ok || !lists {
+        if response.status != StatusCode::Ok {
             return response;
         }
-        match self.gather(collection, deadline).await {
-            Ok(members) => {
-                query::merge_members(&mut response, members);
-                response
+        let most = self.inner.config.members_max;
+        let page = match &request.listing {
+            Listing::Whole => self.all_members(collection, most, deadline).await,
+            Listing::First => self.page_of_members(collection, None, deadline).await,
+            Listing::From(ListPlace { after, .. }) => {
+                self.page_of_members(collection, after.as_deref(), deadline).await
             }
-            Err(Unlisted::TooMany) => Refusal::new(
-                StatusCode::Forbidden,
-                format!(
-                    "{collection}: more than {} members cannot be listed in one answer",
-                    self.inner.config.members_max
-                ),
-            )
-            .into(),
-            Err(Unlisted::Request(error)) => error.response(),
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => return error.response(),
+        };
+        if request.listing == Listing::Whole && page.more {
+            return members::too_long(most).into();
         }
+        let (listed, next) = members::cut(&lists, &request.listing, page);
+        members::put_members(&mut response, listed);
+        response.next = next;
+        response
     }
 
-    async fn gather(&self, collection: &str, deadline: Instant) -> Result<Members, Unlisted> {
-        let view = self.inner.views.borrow().clone();
-        let shards: Vec<ShardId> =
-            view.iter().flat_map(|view| &view.map.shards.shards).map(|shard| shard.id).collect();
-        let mut parts = stream::iter(shards)
-            .map(|shard| self.members_of(shard, collection, deadline))
-            .buffer_unordered(self.inner.config.gather_max.max(1));
-        let mut members = Members::new();
-        while let Some(part) = parts.try_next().await? {
-            members.extend(part);
-            if members.len() > self.inner.config.members_max {
-                return Err(Unlisted::TooMany);
-            }
-        }
-        Ok(members)
-    }
-
-    /// The members of one shard, page by page.
-    async fn members_of(
+    /// All members, as long as they are not more than `most`.
+    async fn all_members(
         &self,
-        shard: ShardId,
         collection: &str,
+        most: usize,
         deadline: Instant,
-    ) -> Result<Members, Unlisted> {
-        let mut members = Members::new();
+    ) -> Result<Members, RequestError> {
+        let mut all = Members::default();
         loop {
-            let after = members.last().map(|(_, member): &(_, NamedReference)| member.id.clone());
-            let page = self.page_of(shard, collection, after.as_deref(), deadline).await;
-            let page = page.map_err(Unlisted::Request)?;
-            let is_last = page.len() < PAGE as usize;
-            members.extend(page);
-            if members.len() > self.inner.config.members_max {
-                return Err(Unlisted::TooMany);
+            let after = all.members.last().map(|(_, member)| member.id.clone());
+            let page = self.page_of_members(collection, after.as_deref(), deadline).await?;
+            all.members.extend(page.members);
+            all.more = page.more;
+            if all.members.len() > most {
+                return Ok(Members { more: true, ..all });
             }
-            if is_last {
-                return Ok(members);
+            if !all.more {
+                return Ok(all);
             }
         }
     }
 
-    async fn page_of(
+    /// The members after a name, from all shards.
+    async fn page_of_members(
         &self,
-        shard: ShardId,
         collection: &str,
         after: Option<&str>,
         deadline: Instant,
     ) -> Result<Members, RequestError> {
+        let view = self.inner.views.borrow().clone();
+        let shards: Vec<ShardId> =
+            view.iter().flat_map(|view| &view.map.shards.shards).map(|shard| shard.id).collect();
+        // Names are spread over the shards by their hash: each has about as many of the next ones.
+        let share = (members::PAGE.members / shards.len().max(1)).max(SHARE_MIN);
+        let parts: Vec<Vec<Member>> = stream::iter(shards)
+            .map(|shard| self.share_of(shard, collection, after, share, deadline))
+            .buffer_unordered(self.inner.config.gather_max.max(1))
+            .try_collect()
+            .await?;
+        Ok(members::joined(parts, share))
+    }
+
+    async fn share_of(
+        &self,
+        shard: ShardId,
+        collection: &str,
+        after: Option<&str>,
+        share: usize,
+        deadline: Instant,
+    ) -> Result<Vec<Member>, RequestError> {
         if let Some(here) = self.inner.shards.get(shard) {
-            match here.members(collection, after, PAGE as usize) {
+            match here.members(collection, after, share) {
                 Ok(page) => return Ok(page),
                 // Another node leads.
                 Err(ShardError::NotLeader { .. }) => {}
@@ -116,6 +126,11 @@ impl Desk {
                 }
             }
         }
-        self.inner.client.members(shard, collection, after, PAGE, deadline.into()).await
+        let limit = u32::try_from(share).unwrap_or(u32::MAX);
+        self.inner.client.members(shard, collection, after, limit, deadline.into()).await
     }
+}
+
+fn has_accessor(request: &RequestPrimitive) -> bool {
+    request.filter.as_ref().is_ok_and(|filter| filter.attribute_accessor.is_some())
 }

@@ -5,7 +5,7 @@ use crate::v1;
 use banyan_model::{
     Body, Entity, Method, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Timestamp, Value,
     filter::FilterCriteria,
-    primitive::{Correlation, ReferencePoint},
+    primitive::{Correlation, ListPlace, Listing, ReferencePoint},
     query::{Cursor, Search},
     value::{Element, NamedReference, Struct},
 };
@@ -39,6 +39,11 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
                 contact: correlation.contact.clone(),
             }),
             group_request: request.group_request.clone(),
+            listing: match &request.listing {
+                Listing::Whole => None,
+                Listing::First => Some(v1::Listing { from: None }),
+                Listing::From(place) => Some(v1::Listing { from: Some(place.into()) }),
+            },
         }
     }
 }
@@ -77,6 +82,11 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
             via: request.via,
             correlation: request.correlation.map(|c| Correlation { id: c.id, contact: c.contact }),
             group_request: request.group_request,
+            listing: match request.listing {
+                None => Listing::Whole,
+                Some(v1::Listing { from: None }) => Listing::First,
+                Some(v1::Listing { from: Some(place) }) => Listing::From(place.into()),
+            },
         })
     }
 }
@@ -93,6 +103,7 @@ impl From<&ResponsePrimitive> for v1::ResponsePrimitive {
             info: response.info.clone(),
             retry_after_ms: response.retry_after_ms,
             retarget: response.retarget.clone(),
+            next: response.next.as_ref().map(Into::into),
         }
     }
 }
@@ -111,7 +122,20 @@ impl TryFrom<v1::ResponsePrimitive> for ResponsePrimitive {
             info: response.info,
             retry_after_ms: response.retry_after_ms,
             retarget: response.retarget,
+            next: response.next.map(Into::into),
         })
+    }
+}
+
+impl From<&ListPlace> for v1::ListPlace {
+    fn from(place: &ListPlace) -> v1::ListPlace {
+        v1::ListPlace { list: place.list.clone(), after: place.after.clone() }
+    }
+}
+
+impl From<v1::ListPlace> for ListPlace {
+    fn from(place: v1::ListPlace) -> ListPlace {
+        ListPlace { list: place.list, after: place.after }
     }
 }
 

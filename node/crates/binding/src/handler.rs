@@ -1,7 +1,9 @@
 //! Whoever answers primitives: the edge's forwarder, or a fake in a test.
 
 use crate::http::Hop;
-use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive};
+use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive, value::NamedReference};
+use futures_util::Stream;
+use std::pin::Pin;
 
 /// Answers requests. Dropping the future (the peer went away) must be harmless: a write may then have happened or not.
 pub trait Handler: Send + Sync + 'static {
@@ -27,11 +29,51 @@ pub struct Exchange {
     pub response: ResponsePrimitive,
     /// Told once the whole answer, if it is a success, was handed to the connection.
     pub handed: Option<Handed>,
+    /// Of an answer whose lists are not complete (`ResponsePrimitive::next`): what follows. It is asked for as the
+    /// connection takes it.
+    pub rest: Option<Pages>,
+}
+
+/// The rest of a listing.
+pub struct Pages(Pin<Box<dyn Stream<Item = Result<Page, BrokenOff>> + Send>>);
+
+/// Further entries of one list of a collection; lists come in the order of their document.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// The attribute.
+    pub list: String,
+    /// Its next entries.
+    pub entries: Vec<NamedReference>,
+}
+
+/// A listing could not be ended. The document stays open, and the connection does not end it as a whole one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the listing broke off: {0}")]
+pub struct BrokenOff(pub String);
+
+impl Pages {
+    /// Pages as they come.
+    pub fn new(pages: impl Stream<Item = Result<Page, BrokenOff>> + Send + 'static) -> Pages {
+        Pages(Box::pin(pages))
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Page, BrokenOff>>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pages")
+    }
 }
 
 impl From<ResponsePrimitive> for Exchange {
     fn from(response: ResponsePrimitive) -> Exchange {
-        Exchange { response, handed: None }
+        Exchange { response, handed: None, rest: None }
     }
 }
 

@@ -11,6 +11,7 @@
 //! Standard: TS 102 921, representations (bindings 5, 6 and 8b); names, order and types: the tables.
 
 mod face;
+mod listing;
 mod message;
 
 mod json;
@@ -25,4 +26,5 @@ pub use face::{
     encode_message, encode_representation,
 };
 pub use lexical::is_tolerated_delay;
+pub use listing::OpenDocument;
 pub use message::{ResponseNotify, error_info, notify, notify_body, response_notify, status_name};

@@ -159,6 +159,9 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Long polls that wait at once, besides the requests; more are answered SERVICE_UNAVAILABLE. Default 8,192.
     pub polls_max: usize,
+    /// Listings of more than a page that are written at once, a page of each in memory; more are answered
+    /// SERVICE_UNAVAILABLE. Default 256.
+    pub listings_max: usize,
     /// Octets of one request body. Default 4 MiB.
     pub body_bytes_max: usize,
     /// Octets of all request bodies in memory at once. Default 256 MiB.
@@ -228,6 +231,7 @@ impl Default for Limits {
         Limits {
             in_flight_max: 4_096,
             polls_max: 8_192,
+            listings_max: 256,
             body_bytes_max: 4 << 20,
             bodies_bytes_max: 256 << 20,
             body_timeout_ms: 30_000,
@@ -378,6 +382,7 @@ impl Config {
             ("drain_timeout_ms", self.drain_timeout_ms),
             ("limits.in_flight_max", limits.in_flight_max as u64),
             ("limits.polls_max", limits.polls_max as u64),
+            ("limits.listings_max", limits.listings_max as u64),
             ("limits.body_bytes_max", limits.body_bytes_max as u64),
             ("limits.body_timeout_ms", limits.body_timeout_ms),
             ("limits.connections_max", limits.connections_max as u64),

@@ -1,6 +1,6 @@
 //! The way of a request: from the binding to the shard's leader and back.
 
-use crate::{metrics::Metrics, poll::Polls, route};
+use crate::{listing::Listings, metrics::Metrics, poll::Polls, route};
 use banyan_binding::{
     Handler,
     handler::Exchange,
@@ -8,7 +8,9 @@ use banyan_binding::{
     identity::Peer,
 };
 use banyan_client::{Client, RequestError};
-use banyan_model::{Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel};
+use banyan_model::{
+    Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel, primitive::Listing,
+};
 use http::Request;
 use hyper::body::Incoming;
 use std::{
@@ -24,6 +26,7 @@ pub(crate) struct Forwarder {
     /// How long a request may take in all.
     pub(crate) timeout: Duration,
     pub(crate) polls: Polls,
+    pub(crate) listings: Listings,
 }
 
 impl Handler for Forwarder {
@@ -50,7 +53,22 @@ impl Handler for Forwarder {
         let is_read = request.method == Method::Retrieve;
         match channel::polled_at(&request.target).filter(|_| is_read) {
             Some(channel) => self.polls.poll(&self.client, channel, request).await,
+            // An answer that is kept for later is kept whole.
+            None if is_read && request.correlation.is_none() => self.retrieve(request).await,
             None => self.handle(request).await.into(),
+        }
+    }
+}
+
+impl Forwarder {
+    /// A RETRIEVE, whose answer may have more members than one page.
+    async fn retrieve(&self, mut request: RequestPrimitive) -> Exchange {
+        request.listing = Listing::First;
+        let response = self.handle(request.clone()).await;
+        let Some(next) = response.next.clone() else { return response.into() };
+        match self.listings.rest(&self.client, request, next) {
+            Ok(rest) => Exchange { response, handed: None, rest: Some(rest) },
+            Err(full) => full.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod config;
 mod admin;
 mod egress;
 mod forward;
+mod listing;
 mod metrics;
 mod poll;
 mod route;

@@ -61,7 +61,7 @@ impl Polls {
             (response, Some(sequence)) => {
                 let client = client.clone();
                 let handed = Handed::new(move || confirm(client, channel, sequence, place));
-                Exchange { response, handed: Some(handed) }
+                Exchange { response, handed: Some(handed), rest: None }
             }
         }
     }

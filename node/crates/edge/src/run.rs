@@ -6,6 +6,7 @@ use crate::{
     config::{Checked, millis},
     egress::{self, Courier},
     forward::{Counted, Forwarder},
+    listing::Listings,
     metrics::Metrics,
     poll::Polls,
 };
@@ -196,8 +197,9 @@ async fn found(parts: Found) {
         Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
     };
     let polls = Polls::new(&config, stopping.clone());
+    let listings = Listings::new(config.limits.listings_max, millis(config.request_timeout_ms));
     let timeout = millis(config.request_timeout_ms);
-    let forwarder = Forwarder { client: client.clone(), timeout, polls };
+    let forwarder = Forwarder { client: client.clone(), timeout, polls, listings };
     let public_uri = public_uri(&config, &scl, addresses);
     let courier = Courier::new(&config, contact_tls, &public_uri, &scl).with_cluster(client.clone());
     let relay = courier.relay(timeout);

@@ -237,6 +237,14 @@ impl Range {
         Range::prefix(space(parent), from)
     }
 
+    /// The same after a name.
+    pub fn children_after(parent: &Path, after: &str) -> Range {
+        let mut range = Range::children(parent);
+        range.from.extend_from_slice(after.as_bytes());
+        range.from.push(0);
+        range
+    }
+
     /// Everything stored below or about a path, itself included, in as many ranges as there are kinds. Not for sclBase
     /// or its collections.
     pub fn subtree(path: &Path) -> [Range; 6] {

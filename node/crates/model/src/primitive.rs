@@ -43,6 +43,8 @@ pub struct RequestPrimitive {
     pub correlation: Option<Correlation>,
     /// groupRequestIdentifier: one fan-out, so that a group within a group is not asked twice.
     pub group_request: Option<String>,
+    /// How much of a collection's lists the answer may hold.
+    pub listing: Listing,
 }
 
 /// Over which reference point a request came.
@@ -66,6 +68,27 @@ pub struct Correlation {
     pub contact: Option<String>,
 }
 
+/// How much of a collection's lists the answer of a RETRIEVE may hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Listing {
+    /// All of it, or a refusal: who asks cannot ask for the rest.
+    #[default]
+    Whole,
+    /// A page of it, and where the next one begins.
+    First,
+    /// The page that begins there, as an attribute of its own.
+    From(ListPlace),
+}
+
+/// A place in the lists of a collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListPlace {
+    /// The attribute whose entries follow (`containerCollection`).
+    pub list: String,
+    /// After the member of this name.
+    pub after: Option<String>,
+}
+
 impl RequestPrimitive {
     /// A request without body, criteria or conditions.
     pub fn new(method: Method, target: Path, requesting_entity: Entity) -> RequestPrimitive {
@@ -81,6 +104,7 @@ impl RequestPrimitive {
             via: Vec::new(),
             correlation: None,
             group_request: None,
+            listing: Listing::default(),
         }
     }
 
@@ -177,6 +201,8 @@ pub struct ResponsePrimitive {
     /// Not an answer: whoever holds the request sends it on to this absolute URI and relays what that says
     /// (procedures.md 12, 13).
     pub retarget: Option<String>,
+    /// The lists of the body are not complete: the next page begins there.
+    pub next: Option<ListPlace>,
 }
 
 impl ResponsePrimitive {
@@ -192,6 +218,7 @@ impl ResponsePrimitive {
             info: String::new(),
             retry_after_ms: None,
             retarget: None,
+            next: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod discover;
 mod listing;
+pub mod members;
 mod told;
 
 use crate::{
@@ -11,10 +12,10 @@ use crate::{
     conditions,
     filter::FilterCriteria,
     key::{Key, Range},
-    primitive::Conditions,
+    primitive::{Conditions, ListPlace, Listing},
     record::{Instance, InstancesState, Record},
     represent::{self, Accessor, part},
-    tree::Tree,
+    tree::{Member, Members, Tree},
     value::{Content, ContentForm, NamedReference},
 };
 use std::ops::ControlFlow;
@@ -24,7 +25,7 @@ pub use listing::{LISTED_BYTES_MAX, LISTED_INSTANCES_MAX, VISITED_INSTANCES_MAX}
 pub use told::told;
 
 /// Answers an authorised RETRIEVE from this shard's state. For sclBase's collections only this shard's members are
-/// in the answer; `merge_members` puts the parts together. A discovery is only checked here: what it finds stands in all
+/// in the answer; `members` puts the parts together. A discovery is only checked here: what it finds stands in all
 /// shards (`discover`).
 pub fn retrieve<V: TreeView>(
     view: &V,
@@ -63,8 +64,10 @@ pub fn retrieve<V: TreeView>(
         Target::Contact { .. } | Target::Poll { .. } => {
             Err(Refusal::new(StatusCode::RequestTimeout, "nothing waits in the channel"))
         }
-        Target::Resource { path, .. } => resource(&tree, path, selected)?,
-        Target::Attribute { path, attribute, rest, .. } => resource(&tree, path, Some((attribute, rest)))?,
+        Target::Resource { path, .. } => resource(&tree, path, selected, &request.listing)?,
+        Target::Attribute { path, attribute, rest, .. } => {
+            resource(&tree, path, Some((attribute, rest)), &request.listing)?
+        }
         // What goes elsewhere was answered above, and what may is settled before anything is read.
         Target::Apoc { .. } | Target::Retarget { .. } => Err(Refusal::not_found()),
         // Fanned out before it comes here; no replica answers it alone.
@@ -85,7 +88,7 @@ pub fn list_members<V: TreeView>(
     collection: &str,
     after: Option<&str>,
     limit: usize,
-) -> Result<Vec<(ResourceType, NamedReference)>, V::Error> {
+) -> Result<Vec<Member>, V::Error> {
     let (mut names, mut corrupt) = (Vec::new(), None);
     if limit == 0 {
         return Ok(Vec::new());
@@ -118,31 +121,6 @@ pub fn list_members<V: TreeView>(
     Ok(members)
 }
 
-/// Puts the members of all shards into a root collection's representation, in the order of their names.
-pub fn merge_members(answer: &mut ResponsePrimitive, mut members: Vec<(ResourceType, NamedReference)>) {
-    members.sort_by(|(_, left), (_, right)| left.id.cmp(&right.id));
-    let of = |wanted: ResourceType| -> Value {
-        let found = members.iter().filter(|(found, _)| *found == wanted);
-        Value::References(found.map(|(_, reference)| reference.clone()).collect())
-    };
-    match &mut answer.body {
-        Body::Representation(collection) => {
-            for attribute in collection.resource_type.def().attributes {
-                if let Some(member_type) = represent::listed_type(attribute) {
-                    collection.set(attribute.field.name, of(member_type));
-                }
-            }
-        }
-        // One of the lists alone, by partial addressing.
-        Body::Attribute { name, value: value @ Value::References(_) } => {
-            if let Some(member_type) = name.strip_suffix("Collection").and_then(ResourceType::from_name) {
-                *value = of(member_type);
-            }
-        }
-        _ => {}
-    }
-}
-
 /// The answer of a discovery.
 pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
     let mut found = Representation::new(ResourceType::Discovery);
@@ -154,12 +132,10 @@ pub fn discovered(uris: Vec<String>, truncated: bool) -> ResponsePrimitive {
     ResponsePrimitive { body: Body::Representation(found), ..ResponsePrimitive::status(StatusCode::Ok) }
 }
 
-/// Octets of the names and addresses that one answer lists: a frame between nodes and edges holds them.
-pub const MEMBERS_BYTES_MAX: usize = 24 << 20;
-
 /// What was found, before the conditions were asked.
 struct Found {
     body: Body,
+    next: Option<ListPlace>,
     etag: String,
     last_modified: Option<Timestamp>,
 }
@@ -170,7 +146,15 @@ impl Found {
         request: &RequestPrimitive,
         filter: &FilterCriteria,
     ) -> Result<ResponsePrimitive, Refusal> {
-        let Found { body, etag, last_modified } = self;
+        if let Listing::From(_) = request.listing {
+            // The conditions were asked with the first page.
+            return Ok(ResponsePrimitive {
+                body: self.body,
+                next: self.next,
+                ..ResponsePrimitive::status(StatusCode::Ok)
+            });
+        }
+        let Found { body, next, etag, last_modified } = self;
         let stamped = |status, body| ResponsePrimitive {
             body,
             etag: Some(etag.clone()),
@@ -180,7 +164,7 @@ impl Found {
         let asked = [request.conditions.clone(), of_filter(filter)];
         let holds = asked.iter().try_for_each(|asked| conditions::for_read(asked, &etag, last_modified));
         match holds {
-            Ok(()) => Ok(stamped(StatusCode::Ok, body)),
+            Ok(()) => Ok(ResponsePrimitive { next, ..stamped(StatusCode::Ok, body) }),
             // 304 repeats the validators.
             Err(refusal) if refusal.status == StatusCode::NotModified => {
                 Ok(stamped(StatusCode::NotModified, Body::None))
@@ -204,20 +188,34 @@ fn resource<V: TreeView>(
     tree: &Tree<'_, V>,
     path: &Path,
     accessor: Accessor<'_>,
+    listing: &Listing,
 ) -> Result<Result<Found, Refusal>, V::Error> {
     let Some(resource) = tree.resource(path)? else { return Ok(Err(Refusal::not_found())) };
-    let lists = represent::lists_members(resource.representation.resource_type);
-    let members = if lists { tree.members(path, MEMBERS_BYTES_MAX)? } else { Some(Vec::new()) };
-    let Some(members) = members else {
-        let why = format!("more than {MEMBERS_BYTES_MAX} octets of members in one answer");
-        return Ok(Err(Refusal::new(StatusCode::Forbidden, why)));
+    let lists = members::lists(resource.representation.resource_type, accessor);
+    if let Listing::From(place) = listing
+        && !lists.iter().any(|(name, _)| *name == place.list)
+    {
+        return Ok(Err(Refusal::attribute(&place.list, "is no list of what is asked for")));
+    }
+    let (after, most) = match listing {
+        Listing::Whole => (None, members::WHOLE),
+        Listing::First => (None, members::PAGE),
+        Listing::From(place) => (place.after.as_deref(), members::PAGE),
     };
-    let whole = match accessor {
-        None => represent::resource(tree.scl, &resource, members),
-        Some(_) => represent::with_running(tree.scl, &resource, members),
+    // Who does not ask for a list pays for none.
+    let page = if lists.is_empty() { Members::default() } else { tree.members(path, after, most)? };
+    if page.more && *listing == Listing::Whole {
+        return Ok(Err(members::too_long(format_args!("{} octets", most.bytes))));
+    }
+    let (members, next) = members::cut(&lists, listing, page);
+    let body = match (listing, accessor) {
+        (Listing::From(place), _) => Ok(members::page(place, members, None).body),
+        (_, None) => Ok(Body::Representation(represent::resource(tree.scl, &resource, members))),
+        (_, Some(_)) => part(represent::with_running(tree.scl, &resource, members), accessor),
     };
-    Ok(part(whole, accessor).map(|body| Found {
+    Ok(body.map(|body| Found {
         body,
+        next,
         etag: represent::etag(&resource),
         last_modified: resource.representation.datetime("lastModifiedTime"),
     }))
@@ -245,6 +243,7 @@ fn content_instances<V: TreeView>(
     Ok(whole.and_then(|whole| {
         Ok(Found {
             body: part(whole, accessor)?,
+            next: None,
             etag: represent::instances_etag(&state),
             last_modified: Some(state.last_modified_time),
         })
@@ -288,6 +287,7 @@ fn instance<V: TreeView>(
     };
     Ok(body.map(|body| Found {
         body,
+        next: None,
         etag: represent::instance_etag(&instance),
         last_modified: Some(instance.last_modified_time),
     }))

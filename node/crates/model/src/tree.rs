@@ -19,6 +19,27 @@ pub struct Tree<'a, V> {
     pub scl: &'a Scl,
 }
 
+/// Members of a collection, in the order of their names.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Members {
+    /// What each is, and how lists name it.
+    pub members: Vec<Member>,
+    /// There may be further ones, after the last of these.
+    pub more: bool,
+}
+
+/// What a member is, and how lists name it.
+pub type Member = (ResourceType, NamedReference);
+
+/// How many members are wanted at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Members.
+    pub members: usize,
+    /// Octets of their names and addresses; no single one has so many.
+    pub bytes: usize,
+}
+
 impl<'a, V: TreeView> Tree<'a, V> {
     /// A tree over a view.
     pub fn new(view: &'a V, scl: &'a Scl) -> Tree<'a, V> {
@@ -91,35 +112,36 @@ impl<'a, V: TreeView> Tree<'a, V> {
         corrupt.map_or(Ok(found), Err)
     }
 
-    /// The members of a collection of this subtree as its lists name them; `None`: their names and addresses are more
-    /// than `bytes_max` octets. Those of sclBase's collections live in all shards and are not here.
-    pub fn members(
-        &self,
-        collection: &Path,
-        bytes_max: usize,
-    ) -> Result<Option<Vec<(ResourceType, NamedReference)>>, V::Error> {
+    /// Members of a collection of this subtree as its lists name them, from `after` (exclusive) on, within `most`. Those
+    /// of sclBase's collections live in all shards and are not here.
+    pub fn members(&self, collection: &Path, after: Option<&str>, most: Most) -> Result<Members, V::Error> {
+        let mut found = Members::default();
         if collection.root_collection().is_some() {
-            return Ok(Some(Vec::new()));
+            return Ok(found);
         }
-        let (mut members, mut bytes, mut corrupt) = (Vec::new(), 0, None);
-        self.view.scan(
-            &Range::children(collection),
-            false,
-            &mut |key, record| match (Key::name(key), record) {
-                (Some(name), Record::Resource(resource)) => {
-                    let uri = self.scl.address(&resource.path);
-                    bytes += name.len() + uri.len();
-                    let reference = NamedReference { id: name.to_owned(), uri };
-                    members.push((resource.representation.resource_type, reference));
-                    if bytes <= bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let range = match after {
+            Some(after) => Range::children_after(collection, after),
+            None => Range::children(collection),
+        };
+        let (mut bytes, mut corrupt) = (0, None);
+        self.view.scan(&range, false, &mut |key, record| match (Key::name(key), record) {
+            (Some(name), Record::Resource(resource)) => {
+                let uri = self.scl.address(&resource.path);
+                bytes += name.len() + uri.len();
+                found.more = found.members.len() >= most.members || bytes > most.bytes;
+                if found.more {
+                    return ControlFlow::Break(());
                 }
-                _ => {
-                    corrupt = Some(self.view.corrupt(key));
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        corrupt.map_or(Ok((bytes <= bytes_max).then_some(members)), Err)
+                let reference = NamedReference { id: name.to_owned(), uri };
+                found.members.push((resource.representation.resource_type, reference));
+                ControlFlow::Continue(())
+            }
+            _ => {
+                corrupt = Some(self.view.corrupt(key));
+                ControlFlow::Break(())
+            }
+        })?;
+        corrupt.map_or(Ok(found), Err)
     }
 
     /// sclBase and its collections, as they are before anybody changed them.

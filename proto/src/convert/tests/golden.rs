@@ -55,6 +55,7 @@ fn a_recorded_reply_is_written_and_read_byte_for_byte() {
         info: "name: taken".to_owned(),
         retry_after_ms: Some(1_500),
         retarget: None,
+        next: None,
     };
     let bytes = check("reply", response_to_bytes(&reply));
     assert_eq!(response_from_bytes(bytes), Ok(reply));

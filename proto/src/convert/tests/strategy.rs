@@ -11,7 +11,7 @@ use banyan_model::{
     partial::Edit,
     path::{ROOT_COLLECTIONS, Slot},
     placement::{NodeId, Shard, ShardId, ShardMap},
-    primitive::{Conditions, Correlation, NotifyMedia, ReferencePoint},
+    primitive::{Conditions, Correlation, ListPlace, Listing, NotifyMedia, ReferencePoint},
     query::{Cursor, Search},
     record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
     tables,
@@ -394,12 +394,18 @@ fn filter() -> impl Strategy<Value = FilterCriteria> {
     )
 }
 
+fn list_place() -> impl Strategy<Value = ListPlace> {
+    (text(), option::of(text())).prop_map(|(list, after)| ListPlace { list, after })
+}
+
 pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
     let filter = prop_oneof![filter().prop_map(Ok), refusal().prop_map(Err)];
     let point = prop_oneof![Just(ReferencePoint::Mia), Just(ReferencePoint::Dia), Just(ReferencePoint::Mid)];
     let correlation =
         option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
-    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()));
+    let listing =
+        prop_oneof![Just(Listing::Whole), Just(Listing::First), list_place().prop_map(Listing::From)];
+    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), listing);
     (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
         |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
@@ -413,6 +419,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             via: passed_on.1,
             correlation: passed_on.2,
             group_request: passed_on.3,
+            listing: passed_on.4,
         },
     )
 }
@@ -424,6 +431,7 @@ pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
         option::of(time()),
         option::of(any::<u32>()),
         option::of(text()),
+        option::of(list_place()),
     );
     (status(), body(), tags, vec(method(), 0..4), text()).prop_map(|(status, body, tags, allow, info)| {
         ResponsePrimitive {
@@ -434,6 +442,7 @@ pub(super) fn response() -> impl Strategy<Value = ResponsePrimitive> {
             last_modified: tags.2,
             retry_after_ms: tags.3,
             retarget: tags.4,
+            next: tags.5,
             allow,
             info,
         }

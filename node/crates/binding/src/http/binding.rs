@@ -236,11 +236,16 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             challenge: self.identity.challenge(),
             retrieve: head.method == http::Method::GET,
         };
-        let Exchange { response: answer, handed } = match self.answer(&head, body, peer, &mut dress).await {
-            Answer::Ours(exchange) => exchange,
-            Answer::Relayed(response) => return response,
-        };
-        let mut response = response::write(answer, &dress);
+        let Exchange { response: mut answer, handed, rest } =
+            match self.answer(&head, body, peer, &mut dress).await {
+                Answer::Ours(exchange) => exchange,
+                Answer::Relayed(response) => return response,
+            };
+        if answer.next.is_some() && rest.is_none() {
+            // A list that ends early must not look like a whole one.
+            answer = Refusal::new(StatusCode::InternalServerError, "a listing has no end").into();
+        }
+        let mut response = response::write(answer, rest, &dress);
         if let Some(handed) = handed
             && response.status() == http::StatusCode::OK
         {

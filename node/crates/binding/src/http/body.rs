@@ -1,15 +1,16 @@
 //! The body of a response, and word of it once the connection has the whole of it.
 
-use crate::handler::Handed;
+use crate::handler::{BrokenOff, Handed, Pages};
+use banyan_codec::OpenDocument;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
 
-/// A whole body. All bodies here are bounded, so none is streamed.
+/// A body, bounded and whole, or a listing that is written as its pages come: then what stands here is one page, and
+/// the next one is asked for when the connection has taken it.
 ///
 /// One that somebody wants word of leaves in two parts: the last octet only after the connection was given a turn to
 /// write the others out, so that a connection that is known to be broken never has the whole.
@@ -20,13 +21,69 @@ pub struct ResponseBody {
     /// The connection has had its turn.
     turn: bool,
     handed: Option<Handed>,
+    rest: Option<Box<Rest>>,
+}
+
+/// What follows the first octets of a listing.
+struct Rest {
+    /// `None`: its end was written.
+    document: Option<OpenDocument>,
+    pages: Pages,
+    /// Hears of each part that the connection takes.
+    taken: Option<Box<dyn Fn() + Send>>,
+}
+
+impl Rest {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        let Some(document) = &mut self.document else { return Poll::Ready(None) };
+        loop {
+            let part = match std::task::ready!(self.pages.poll_next(cx)) {
+                Some(Ok(page)) => match document.entries(&page.list, &page.entries) {
+                    // Nothing of it belongs to this document.
+                    Some(part) if part.is_empty() => continue,
+                    Some(part) => part,
+                    None => return Poll::Ready(Some(Err(BrokenOff(format!("{} came again", page.list))))),
+                },
+                Some(Err(broken)) => return Poll::Ready(Some(Err(broken))),
+                None => self.document.take().map(OpenDocument::end).unwrap_or_default(),
+            };
+            if let Some(taken) = &self.taken {
+                taken();
+            }
+            return Poll::Ready(Some(Ok(part)));
+        }
+    }
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rest")
+    }
 }
 
 impl ResponseBody {
+    /// A listing that begins with `first`.
+    pub(super) fn listing(first: Bytes, document: OpenDocument, pages: Pages) -> ResponseBody {
+        let rest = Rest { document: Some(document), pages, taken: None };
+        ResponseBody { first, rest: Some(Box::new(rest)), ..ResponseBody::default() }
+    }
+
     /// Calls `handed` once the connection took all of it, and not at all if it does not.
     pub(super) fn tell(&mut self, handed: Handed) {
         self.last = self.first.split_off(self.first.len().saturating_sub(1));
         self.handed = Some(handed);
+    }
+
+    /// Whether it is written as it comes.
+    pub(super) fn is_listing(&self) -> bool {
+        self.rest.is_some()
+    }
+
+    /// Calls `taken` for each part of a listing that the connection takes.
+    pub(super) fn watch(&mut self, taken: impl Fn() + Send + 'static) {
+        if let Some(rest) = &mut self.rest {
+            rest.taken = Some(Box::new(taken));
+        }
     }
 }
 
@@ -38,14 +95,21 @@ impl From<Bytes> for ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.first.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        }
+        if let Some(rest) = &mut self.rest {
+            let part = std::task::ready!(rest.poll(cx));
+            if !matches!(part, Some(Ok(_))) {
+                self.rest = None;
+            }
+            return Poll::Ready(part.map(|part| part.map(Frame::data)));
         }
         if self.last.is_empty() {
             return Poll::Ready(None);
@@ -61,11 +125,14 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.last.is_empty()
+        self.first.is_empty() && self.last.is_empty() && self.rest.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact((self.first.len() + self.last.len()) as u64)
+        match self.rest {
+            None => SizeHint::with_exact((self.first.len() + self.last.len()) as u64),
+            Some(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! An answer's way out: status line, headers, body (bindings.md 3.1 and 4).
 
-use super::{Response, accept::Accept, conditions::http_date};
-use banyan_codec::{Edition, Format, Style, encode_body, error_info};
+use super::{Response, ResponseBody, accept::Accept, conditions::http_date};
+use crate::handler::Pages;
+use banyan_codec::{Edition, Format, OpenDocument, Style, encode_body, error_info};
 use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -54,14 +55,22 @@ pub fn http_status(status: StatusCode) -> http::StatusCode {
     }
 }
 
-/// Writes an answer.
-pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
+/// Writes an answer, with the rest of its lists as it comes.
+pub(super) fn write(answer: ResponsePrimitive, rest: Option<Pages>, dress: &Dress) -> Response {
     let answer = match unacceptable(&answer, dress) {
         Some(refused) => refused,
         None => answer,
     };
     let style = Style { format: dress.format, edition: dress.edition };
-    let body = document(&answer, style);
+    let begun = rest.filter(|_| answer.status == StatusCode::Ok && answer.next.is_some());
+    let begun = begun.and_then(|rest| Some((OpenDocument::begin(style, &answer.body)?, rest)));
+    let body = match begun {
+        Some(((document, first), rest)) => {
+            let content_type = HeaderValue::from_static(style.format.media_type());
+            Some((content_type, ResponseBody::listing(first, document, rest)))
+        }
+        None => document(&answer, style).map(|(content_type, bytes)| (content_type, bytes.into())),
+    };
     let status = match (answer.status, &body) {
         (StatusCode::Ok, None) => http::StatusCode::NO_CONTENT,
         (status, _) => http_status(status),
@@ -69,9 +78,9 @@ pub(super) fn write(answer: ResponsePrimitive, dress: &Dress) -> Response {
     let mut response = Response::default();
     *response.status_mut() = status;
     headers(&answer, dress, status, response.headers_mut());
-    if let Some((content_type, bytes)) = body {
+    if let Some((content_type, body)) = body {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-        *response.body_mut() = bytes.into();
+        *response.body_mut() = body;
     }
     response
 }

@@ -201,10 +201,14 @@ where
         let (shared, activity, peer) = (Arc::clone(shared), Arc::clone(&activity), Arc::clone(&peer));
         move |request| {
             let (shared, peer) = (Arc::clone(&shared), Arc::clone(&peer));
-            let busy = Activity::begin(&activity);
+            let (busy, watched) = (Activity::begin(&activity), Arc::clone(&activity));
             async move {
-                let response = shared.service.call(request, &peer).await;
+                let mut response = shared.service.call(request, &peer).await;
                 drop(busy);
+                if response.body().is_listing() {
+                    // It is at work as long as somebody reads it.
+                    response.body_mut().watch(move || watched.touch());
+                }
                 Ok::<_, Infallible>(response)
             }
         }

@@ -7,6 +7,7 @@ mod calling;
 
 mod credentials;
 mod hostile;
+mod listing;
 mod mapping;
 mod outwards;
 mod secure;

@@ -3,6 +3,7 @@
 use super::{CHILDREN, TEXT};
 use crate::{
     Edition, lexical,
+    listing::{Gap, Listed},
     schema::{self, Fields},
 };
 use banyan_model::{
@@ -29,21 +30,55 @@ pub(crate) fn message(edition: Edition, def: &'static StructDef, message: &Struc
     document(edition, def.root_element, |writer| writer.object(Fields::Struct(def.fields), &message.fields))
 }
 
+/// The same for a representation or a list of it whose lists go on, and where they do.
+pub(crate) fn open(edition: Edition, of: Listed<'_>) -> (String, Vec<Gap>) {
+    let mut writer = Writer { gaps: Some(Vec::new()), ..Writer::new(edition) };
+    match of {
+        Listed::Representation(whole) => writer.document(whole.resource_type.name(), |writer| {
+            writer.object(Fields::of(whole.resource_type), &whole.attributes);
+        }),
+        Listed::Attribute(field, value) => writer.document(field.name, |writer| writer.value(field, value)),
+    }
+    (writer.out, writer.gaps.unwrap_or_default())
+}
+
+/// Further entries of a list, which has some already unless they are the first.
+pub(crate) fn entries(edition: Edition, entries: &[NamedReference], first: bool) -> String {
+    let mut writer = Writer::new(edition);
+    for (at, entry) in entries.iter().enumerate() {
+        if at > 0 || !first {
+            writer.out.push(',');
+        }
+        writer.reference(entry);
+    }
+    writer.out
+}
+
 fn document(edition: Edition, root: &str, write: impl FnOnce(&mut Writer)) -> String {
-    let mut writer = Writer { edition, out: String::with_capacity(1024) };
-    writer.out.push('{');
-    writer.name(root);
-    write(&mut writer);
-    writer.out.push('}');
+    let mut writer = Writer::new(edition);
+    writer.document(root, write);
     writer.out
 }
 
 struct Writer {
     edition: Edition,
     out: String,
+    /// Where the lists that were written end, if they go on.
+    gaps: Option<Vec<Gap>>,
 }
 
 impl Writer {
+    fn new(edition: Edition) -> Writer {
+        Writer { edition, out: String::with_capacity(1024), gaps: None }
+    }
+
+    fn document(&mut self, root: &str, write: impl FnOnce(&mut Writer)) {
+        self.out.push('{');
+        self.name(root);
+        write(self);
+        self.out.push('}');
+    }
+
     fn object(&mut self, fields: Fields, values: &[(&'static str, Value)]) {
         self.out.push('{');
         let ordered = schema::ordered(self.edition, fields, values);
@@ -108,7 +143,13 @@ impl Writer {
                 let item = schema::list_child(field).map_or(TEXT, |item| item.name);
                 self.wrapped(item, items, |writer, text| writer.string(text));
             }
-            Value::References(references) => self.wrapped("namedReference", references, Writer::reference),
+            Value::References(references) => {
+                self.wrapped("namedReference", references, Writer::reference);
+                let end = self.out.len() - LIST_END.len();
+                if let Some(gaps) = &mut self.gaps {
+                    gaps.push(Gap { list: field.name, at: end, any: !references.is_empty() });
+                }
+            }
             Value::Reference(reference) => self.reference(reference),
             Value::Content(content) => self.content(content),
             Value::Struct(inner) if schema::is_text_in(self.edition, field) => {
@@ -134,7 +175,7 @@ impl Writer {
             }
             write(self, item);
         }
-        self.out.push_str("]}");
+        self.out.push_str(LIST_END);
     }
 
     fn reference(&mut self, reference: &NamedReference) {
@@ -260,6 +301,9 @@ impl Writer {
         self.out.push('"');
     }
 }
+
+/// What ends a list.
+const LIST_END: &str = "]}";
 
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;

@@ -3,6 +3,7 @@
 use crate::{
     Edition,
     lexical::{self, is_ncname},
+    listing::{Gap, Listed},
     schema::{self, Fields, M2M, XMIME, XML, XSI},
 };
 use banyan_model::{
@@ -36,9 +37,47 @@ pub(crate) fn message(edition: Edition, def: &'static StructDef, message: &Struc
     writer.end()
 }
 
+/// The same for a representation or a list of it whose lists go on, and where they do.
+pub(crate) fn open(edition: Edition, of: Listed<'_>) -> (String, Vec<Gap>) {
+    let (mut writer, name) = match of {
+        Listed::Representation(whole) => {
+            let def = whole.resource_type.def();
+            let mut writer = Writer::begin(edition, schema::element_name(def));
+            if def.root_element.is_empty() && !def.xsi_type.is_empty() {
+                writer.xsi_type(def.xsi_type);
+            }
+            let name = writer.root;
+            (writer, name)
+        }
+        Listed::Attribute(field, _) => (Writer::begin(edition, field.name), field.name),
+    };
+    writer.gaps = Some(Vec::new());
+    match of {
+        Listed::Representation(whole) => {
+            writer.body(Fields::of(whole.resource_type), &whole.attributes, "m2m:", name);
+        }
+        Listed::Attribute(field, value) => writer.value("m2m:", name, field, value),
+    }
+    let mut gaps = writer.gaps.take().unwrap_or_default();
+    let before = writer.out.len();
+    let out = writer.end();
+    // The declarations of the root came in front of all of them.
+    gaps.iter_mut().for_each(|gap| gap.at += out.len() - before);
+    (out, gaps)
+}
+
+/// Further entries of a list.
+pub(crate) fn entries(edition: Edition, entries: &[NamedReference]) -> String {
+    let mut writer = Writer::fragment(edition);
+    entries.iter().for_each(|entry| writer.named_reference(entry));
+    writer.out
+}
+
 struct Writer {
     edition: Edition,
     out: String,
+    /// Where the lists that were written end, if they go on.
+    gaps: Option<Vec<Gap>>,
     root: &'static str,
     /// Where the root's namespace declarations belong: which ones are needed shows at the end.
     declarations_at: usize,
@@ -51,7 +90,12 @@ impl Writer {
         let mut out = String::with_capacity(1024);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<m2m:");
         out.push_str(root);
-        Writer { edition, declarations_at: out.len(), out, root, xmime: false, xsi: false }
+        Writer { declarations_at: out.len(), out, root, ..Writer::fragment(edition) }
+    }
+
+    fn fragment(edition: Edition) -> Writer {
+        let out = String::new();
+        Writer { edition, out, gaps: None, declarations_at: 0, root: "", xmime: false, xsi: false }
     }
 
     fn end(mut self) -> String {
@@ -107,10 +151,16 @@ impl Writer {
                     writer.text(prefix, item.name, text);
                 });
             }
-            Value::References(references) => self.children(prefix, name, references, |writer, reference| {
-                writer.out.push_str("<m2m:namedReference");
-                writer.reference("m2m:", "namedReference", reference);
-            }),
+            Value::References(references) if self.gaps.is_some() => {
+                self.out.push('>');
+                references.iter().for_each(|reference| self.named_reference(reference));
+                let gap = Gap { list: field.name, at: self.out.len(), any: !references.is_empty() };
+                self.gaps.get_or_insert_default().push(gap);
+                self.close(prefix, name);
+            }
+            Value::References(references) => {
+                self.children(prefix, name, references, Writer::named_reference);
+            }
             Value::Reference(reference) => self.reference(prefix, name, reference),
             Value::Content(content) => self.content(prefix, name, content),
             Value::Struct(inner) if schema::is_text_in(self.edition, field) => {
@@ -202,6 +252,11 @@ impl Writer {
             write(self, item);
         }
         self.close(prefix, name);
+    }
+
+    fn named_reference(&mut self, reference: &NamedReference) {
+        self.out.push_str("<m2m:namedReference");
+        self.reference("m2m:", "namedReference", reference);
     }
 
     fn reference(&mut self, prefix: &str, name: &str, reference: &NamedReference) {

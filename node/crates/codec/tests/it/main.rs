@@ -6,6 +6,7 @@ mod emitted;
 mod every_type;
 mod golden;
 mod hostile;
+mod listing;
 mod openapi;
 mod reading;
 mod round_trip;

@@ -217,17 +217,109 @@ fn members_of_root_collections_are_merged_from_parts() {
     assert!(names(Some("d"), 10).is_empty());
 
     let mut answer = ask(&memory, "applications", |_| ());
-    let mut members = list_members(&memory, &scl, "applications", None, 10).expect("memory reads");
-    members.reverse();
-    merge_members(&mut answer, members);
+    let listed = list_members(&memory, &scl, "applications", None, 10).expect("memory reads");
+    members::put_members(&mut answer, listed);
     let Body::Representation(collection) = answer.body else { panic!("no representation") };
     let Some(Value::References(members)) = collection.get("applicationCollection") else { panic!("no list") };
     assert_eq!(members.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["a", "b", "d"]);
     assert_eq!(collection.get("applicationAnncCollection"), Some(&Value::References(Vec::new())));
 }
 
+/// All entries of a collection's lists, asked for page by page, and how many pages that took.
+fn paged(memory: &Memory, target: &str) -> (Vec<String>, usize) {
+    let (mut listed, mut pages, mut listing) = (Vec::new(), 0, Listing::First);
+    loop {
+        let answer = ask(memory, target, |request| request.listing = listing.clone());
+        pages += 1;
+        let lists = match answer.body {
+            Body::Representation(whole) => whole.attributes,
+            Body::Attribute { name, value } => {
+                let Listing::From(place) = &listing else { panic!("an attribute first") };
+                assert_eq!(name, place.list);
+                vec![("list", value)]
+            }
+            _ => panic!("{}", answer.info),
+        };
+        let before = listed.len();
+        for (name, value) in lists {
+            let Value::References(entries) = value else { continue };
+            let list = match &listing {
+                Listing::From(place) => place.list.as_str(),
+                _ => name,
+            };
+            listed.extend(entries.iter().map(|entry| format!("{list} {}", entry.id)));
+        }
+        assert!(listed.len() - before <= members::PAGE.members);
+        match answer.next {
+            Some(place) => listing = Listing::From(place),
+            None => return (listed, pages),
+        }
+    }
+}
+
 #[test]
-fn a_collection_of_a_hundred_thousand_is_listed_and_told_without_its_members() {
+fn pages_of_a_listing_show_every_member_once_in_the_list_of_its_type() {
+    let mut memory = fixture::tree();
+    // With `subscriptions`, which stands there too, two pages.
+    let count = 2 * members::PAGE.members - 1;
+    for n in 0..count {
+        let of = if n % 3 == 0 { ResourceType::LocationContainer } else { ResourceType::Container };
+        put(&mut memory, &format!("applications/b/containers/c{n:05}"), of, &[]);
+    }
+    put(&mut memory, "applications/b/containers", ResourceType::Containers, &[]);
+    put(&mut memory, "applications/b", ResourceType::Application, &[]);
+    let (listed, pages) = paged(&memory, "applications/b/containers");
+    let expected = |list: &'static str, is_of: fn(usize) -> bool| {
+        (0..count).filter(move |n| is_of(*n)).map(move |n| format!("{list} c{n:05}"))
+    };
+    let containers = expected("containerCollection", |n| n % 3 != 0);
+    let expected: Vec<String> =
+        containers.chain(expected("locationContainerCollection", |n| n % 3 == 0)).collect();
+    assert!(listed == expected, "{} of {}", listed.len(), expected.len());
+    assert_eq!(pages, 8);
+    // One list alone is no longer than it is.
+    let one = "applications/b/containers/locationContainerCollection";
+    let first = ask(&memory, one, |request| request.listing = Listing::First);
+    let place = ListPlace { list: "locationContainerCollection".into(), after: Some("c00999".into()) };
+    assert_eq!(first.next.as_ref(), Some(&place));
+    let last = ask(&memory, one, |request| request.listing = Listing::From(place));
+    assert!(
+        matches!(last.body, Body::Attribute { value: Value::References(listed), .. } if listed.len() == 333)
+    );
+    assert_eq!(last.next, None);
+    // A page of what the request does not ask for is a refusal, not an end.
+    let other = ListPlace { list: "containerCollection".into(), after: None };
+    let refused = ask(&memory, one, |request| request.listing = Listing::From(other));
+    assert_eq!(refused.status, StatusCode::BadRequest);
+}
+
+#[test]
+fn a_few_members_are_one_page_with_its_validators() {
+    let memory = fixture::tree();
+    let whole = ask(&memory, "applications/a/containers", |_| ());
+    let paged = ask(&memory, "applications/a/containers", |request| request.listing = Listing::First);
+    assert!(whole.etag.is_some() && whole == paged);
+}
+
+#[test]
+fn a_page_of_all_shards_ends_where_the_first_of_them_does() {
+    let part = |names: &str| -> Vec<Member> {
+        let member =
+            |id: &str| (ResourceType::Container, NamedReference { id: id.into(), uri: String::new() });
+        names.split_whitespace().map(member).collect()
+    };
+    let names = |page: Members| -> (String, bool) {
+        let names: Vec<String> = page.members.into_iter().map(|(_, member)| member.id).collect();
+        (names.join(" "), page.more)
+    };
+    let joined = |parts: &[&str]| names(members::joined(parts.iter().copied().map(part).collect(), 3));
+    assert_eq!(joined(&["a d g", "b c e", "f"]), ("a b c d e".into(), true));
+    assert_eq!(joined(&["a d", "b c", ""]), ("a b c d".into(), false));
+    assert_eq!(joined(&["", ""]), (String::new(), false));
+}
+
+#[test]
+fn a_collection_of_a_hundred_thousand_is_listed_in_pages_and_told_without_its_members() {
     const COUNT: usize = 100_000;
     let mut memory = Memory::default();
     put(&mut memory, "applications/a", ResourceType::Application, &[]);
@@ -244,11 +336,15 @@ fn a_collection_of_a_hundred_thousand_is_listed_and_told_without_its_members() {
             .records
             .insert(Key::resource(&at), Record::Resource(record::Resource { path: at, ..one.clone() }));
     }
-    let answer = ask(&memory, "applications/a/containers", |_| {});
-    let Body::Representation(whole) = answer.body else { panic!("{}", answer.info) };
-    let Some(Value::References(listed)) = whole.get("containerCollection") else { panic!("a list") };
+    // Whole it would be megabytes, so who cannot ask for pages is refused.
+    let refused = ask(&memory, "applications/a/containers", |_| ());
+    assert_eq!(refused.status, StatusCode::Forbidden);
+    let (listed, pages) = paged(&memory, "applications/a/containers");
+    assert_eq!(listed.iter().filter(|line| line.starts_with("containerCollection ")).count(), COUNT);
     assert_eq!(listed.len(), COUNT);
-    assert!(listed.is_sorted_by(|left, right| left.id < right.id));
+    assert!(listed.is_sorted(), "one list, in the order of names");
+    // Each of the four lists is a walk of its own, past `subscriptions` too.
+    assert_eq!(pages, 4 * (COUNT + 1).div_ceil(members::PAGE.members));
 
     // A notify does not carry so many, and says only that the collection changed.
     let subscription = containers.child("subscriptions").child("s");

@@ -3,7 +3,7 @@
 //!
 //! What is read stands under the right of today, so nothing is read for a subscription that is gone.
 
-use super::listing;
+use super::{listing, members};
 use crate::{
     Path, Scl, TreeView,
     filter::FilterCriteria,
@@ -15,14 +15,12 @@ use crate::{
 };
 use std::ops::ControlFlow;
 
-/// Octets of the names and addresses that one notify lists.
-const MEMBERS_BYTES_MAX: usize = 1 << 20;
 /// Instances that are looked at for a first notify, selected or not.
 const VISITED_MAX: usize = 10_000;
 
 /// What a subscription is told by this notification, whatever it refers to being read; any other as it is.
 ///
-/// A collection is told as it stands; one whose members are more than a notify carries, or that is gone, without
+/// A collection is told as it stands; one whose members are more than a page, or that is gone, without
 /// representation. Of instances those that are gone are left out; without any the notification is void
 /// (`outbox::is_void`), unless it is a subscription's first.
 pub fn told<V: TreeView>(
@@ -73,8 +71,11 @@ fn collection<V: TreeView>(
     criteria: &FilterCriteria,
 ) -> Result<Notification, V::Error> {
     let Some(resource) = tree.resource(path)? else { return Ok(Notification::Bare) };
-    let Some(members) = tree.members(path, MEMBERS_BYTES_MAX)? else { return Ok(Notification::Bare) };
-    let whole = represent::resource(tree.scl, &resource, members);
+    let told = tree.members(path, None, members::PAGE)?;
+    if told.more {
+        return Ok(Notification::Bare);
+    }
+    let whole = represent::resource(tree.scl, &resource, told.members);
     let accessor = criteria.accessor().unwrap_or_default();
     let part = represent::part(whole, represent::accessor(&accessor));
     Ok(part.map_or(Notification::Bare, Notification::from))

@@ -5,7 +5,7 @@
 use crate::sample::{self, Extent};
 use banyan_model::{
     Body, Entity, Method, Path, Representation, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive,
-    Scl, StatusCode, Timestamp, Value,
+    Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Target},
     apply, holds,
     memory::Memory,
@@ -35,26 +35,39 @@ impl World {
     /// Sends a request through every step but the authorisation.
     pub(crate) fn send(&mut self, method: Method, target: &Path, body: Body) -> ResponsePrimitive {
         self.requests += 1;
+        let (response, changes) = self.answer(&self.memory, method, target, body);
+        self.memory.write(changes);
+        response
+    }
+
+    /// The answer over a view of the memory, and what it changes.
+    pub(crate) fn answer<V: TreeView>(
+        &self,
+        view: &V,
+        method: Method,
+        target: &Path,
+        body: Body,
+    ) -> (ResponsePrimitive, Vec<apply::Change>) {
         let at = Timestamp(1_000 + i64::try_from(self.requests).expect("small"));
         let policy = Policy { name_seed: self.requests, ..self.policy.clone() };
         let issuer = Entity("/m2m/applications/tester".into());
         let request = RequestPrimitive { body, ..RequestPrimitive::new(method, target.clone(), issuer) };
-        let admission = match admit::admit(&self.memory, &self.scl, &request).expect("memory reads") {
+        let admission = match admit::admit(view, &self.scl, &request).expect("memory reads") {
             Ok(admission) => admission,
-            Err(refusal) => return refusal.into(),
+            Err(refusal) => return (refusal.into(), Vec::new()),
         };
         if method == Method::Retrieve {
-            return query::retrieve(&self.memory, &self.scl, &request, &admission).expect("memory reads");
+            let shown = query::retrieve(view, &self.scl, &request, &admission).expect("memory reads");
+            return (shown, Vec::new());
         }
         let id = RequestId::default();
-        let command = validate::command(&self.memory, &self.scl, &policy, at, id, request, &admission);
+        let command = validate::command(view, &self.scl, &policy, at, id, request, &admission);
         match command.expect("memory reads") {
             Ok(command) => {
-                let outcome = apply::apply(&self.memory, &self.scl, at, &command).expect("memory reads");
-                self.memory.write(outcome.changes);
-                outcome.response
+                let outcome = apply::apply(view, &self.scl, at, &command).expect("memory reads");
+                (outcome.response, outcome.changes)
             }
-            Err(refusal) => refusal.into(),
+            Err(refusal) => (refusal.into(), Vec::new()),
         }
     }
 

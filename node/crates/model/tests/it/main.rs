@@ -6,6 +6,7 @@ mod behaviour;
 mod channel;
 mod every_type;
 mod kinds;
+mod member_cost;
 mod modes_by_table;
 mod naive;
 #[path = "../../../codec/tests/it/sample.rs"]
