@@ -6,6 +6,7 @@
 //! ([`pace::Pace::Fixed`]): a stalled server cannot hide its stall (no coordinated omission).
 
 pub mod compare;
+pub mod discovery;
 pub mod etcd;
 pub mod nothing;
 pub mod observe;

@@ -4,6 +4,7 @@
 //! - `rates`: creates and reads of latest at several numbers of connections beside etcd's puts and the idle server;
 //! - `flat`: creates and reads in a container of few and of many instances, as ratios;
 //! - `slow-subscriber`: the producer's latency without and with a subscriber that takes 500 ms to answer;
+//! - `discovery`: discoveries, creates and listings among few and many resources (`discovery`), only when it is asked for;
 //! - `catch-up`: how long a node that was away during many writes needs, and how it does it.
 //!
 //! Everything it starts ends with it.
@@ -19,6 +20,7 @@ use crate::binaries;
 use crate::catch_up;
 use crate::cluster::{Cluster, Config};
 use crate::device::Device;
+use crate::load::discovery;
 use crate::load::etcd::EtcdCluster;
 use crate::load::observe::Observed;
 use crate::load::pace::{Measured, Pace, Worker, drive};
@@ -46,6 +48,8 @@ pub enum Table {
     SlowSubscriber,
     /// A node that was away.
     CatchUp,
+    /// Discoveries, creates and listings among few and many resources; not one of the default ones.
+    Discovery,
 }
 
 /// Options of `load compare`.
@@ -75,6 +79,9 @@ pub struct Options {
     /// Writes that the node of `catch-up` misses.
     #[arg(long, default_value_t = 100_000)]
     missed: u64,
+    /// Resources of `discovery`, one size after the other; what is looked for comes with the first.
+    #[arg(long, value_delimiter = ',', default_value = "20000,200000")]
+    resources: Vec<u64>,
     /// HTTP/2 connections to etcd at most; the puts in flight share them. One to each member suits etcd best: with one
     /// for each put it reached half as many puts a second at 256.
     #[arg(long, default_value_t = 3)]
@@ -95,7 +102,9 @@ pub struct Options {
 
 impl Options {
     fn wants(&self, table: Table) -> bool {
-        self.tables.is_empty() || self.tables.contains(&table)
+        // To fill a tree takes minutes, and leaves a cluster behind that the other tables are not about.
+        let by_default = self.tables.is_empty() && table != Table::Discovery;
+        by_default || self.tables.contains(&table)
     }
 
     fn duration(&self) -> Duration {
@@ -141,6 +150,9 @@ pub async fn run(options: Options) -> Result<(), String> {
     }
     if options.wants(Table::CatchUp) {
         catch_up_table(&options, &mut cluster).await?;
+    }
+    if options.wants(Table::Discovery) {
+        all.extend(discovery::run(&cluster, &options.resources, options.duration()).await?);
     }
     if let Some(file) = &options.json {
         let json = serde_json::to_string_pretty(&all).map_err(text)?;

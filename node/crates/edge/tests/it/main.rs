@@ -1,5 +1,6 @@
 //! An edge from outside: HTTP in front, a node that only pretends behind, a subscriber at the other end.
 
+mod listing;
 mod node;
 mod polls;
 

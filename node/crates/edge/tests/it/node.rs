@@ -1,9 +1,10 @@
-//! A node that only pretends: it creates whatever it is asked to, and hands out deliveries.
+//! A node that only pretends: it creates whatever it is asked to, lists what it is told to, and hands out deliveries.
 
 use banyan_model::{
-    Body, ResponsePrimitive, StatusCode, Value,
+    Body, Method, Representation, ResourceType, ResponsePrimitive, StatusCode, Value,
     placement::{NodeId, ShardMap},
-    value::Struct,
+    primitive::{ListPlace, Listing},
+    value::{NamedReference, Struct},
 };
 use banyan_proto::{
     convert,
@@ -30,6 +31,8 @@ pub(crate) struct Node {
     seen: Arc<Mutex<Vec<String>>>,
     /// What the next poll gets.
     message: Arc<Mutex<Option<v1::Polled>>>,
+    /// What a collection lists, and how many answers it has before it is gone.
+    members: Arc<Mutex<(usize, usize)>>,
     jobs: mpsc::Sender<v1::DeliveryJob>,
     waiting_jobs: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryJob>>>,
     results: mpsc::Sender<v1::DeliveryResult>,
@@ -48,6 +51,7 @@ impl Node {
             map: watch::Sender::new(v1::DirectoryState::default()),
             seen: Arc::default(),
             message: Arc::default(),
+            members: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
             results,
@@ -85,6 +89,40 @@ impl Node {
         let response = ResponsePrimitive { body, ..ResponsePrimitive::status(StatusCode::Ok) };
         let response = convert::response_to_bytes(&response);
         *self.message.lock().expect("no panic") = Some(v1::Polled { response, sequence });
+    }
+
+    /// From now on every collection has so many members, 10 a page, and is gone after so many answers.
+    pub(crate) fn list(&self, members: usize, answers: usize) {
+        *self.members.lock().expect("no panic") = (members, answers);
+    }
+
+    fn listed(&self, listing: &Listing) -> ResponsePrimitive {
+        let (members, answers) = &mut *self.members.lock().expect("no panic");
+        let Some(left) = answers.checked_sub(1) else {
+            return ResponsePrimitive::status(StatusCode::NotFound);
+        };
+        *answers = left;
+        let from = match listing {
+            Listing::Whole => panic!("an edge asks for pages"),
+            Listing::First => 0,
+            Listing::From(place) => {
+                let after = place.after.as_deref().and_then(|after| after.strip_prefix('c'));
+                after.and_then(|number| number.parse::<usize>().ok()).expect("a name that was told") + 1
+            }
+        };
+        let to = (from + 10).min(*members);
+        let entry = |n: usize| NamedReference { id: format!("c{n}"), uri: format!("/m2m/containers/c{n}") };
+        let (list, entries) = ("containerCollection", Value::References((from..to).map(entry).collect()));
+        let body = if from == 0 {
+            let mut whole = Representation::new(ResourceType::Containers);
+            whole.set(list, entries);
+            Body::Representation(whole)
+        } else {
+            Body::Attribute { name: list.to_owned(), value: entries }
+        };
+        let next = ListPlace { list: list.to_owned(), after: Some(format!("c{}", to.saturating_sub(1))) };
+        let next = (to < *members).then_some(next);
+        ResponsePrimitive { body, next, ..ResponsePrimitive::status(StatusCode::Ok) }
     }
 
     fn internal(&self, kind: Option<internal::Kind>) -> answer::What {
@@ -143,6 +181,13 @@ impl Node {
         let request = convert::request_from_bytes(bytes).expect("a request");
         let line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
         self.seen.lock().expect("no panic").push(line);
+        if request.method == Method::Retrieve {
+            let listed = convert::response_to_bytes(&self.listed(&request.listing));
+            return v1::Answer {
+                correlation: submission.correlation,
+                what: Some(answer::What::Response(listed)),
+            };
+        }
         let response = ResponsePrimitive {
             resource_uri: Some(format!("/m2m{}/ci-1", request.target)),
             ..ResponsePrimitive::status(StatusCode::Created)
