@@ -1,6 +1,9 @@
 //! A shard of this node as a courier's source.
 
-use super::source::{Leading, Source, SourceError};
+use super::{
+    revocation::Page,
+    source::{Leading, Source, SourceError},
+};
 use crate::{
     clock,
     request::Desk,
@@ -62,6 +65,16 @@ impl Source for ShardSource {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         self.desk.may_notify(subscription).await.map_err(failed)
+    }
+
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError> {
+        let (subscriptions, next) = self.handle.subscriptions(right, after, max).map_err(from_shard)?;
+        Ok(Page { subscriptions, next })
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {

@@ -1,5 +1,6 @@
 //! What a courier needs of a shard; the shard's handle in the node, a list in a test.
 
+use super::revocation::Page;
 use banyan_model::{
     Operation, Path, RequestPrimitive, ResponsePrimitive, Scl, announce::Look, outbox::OutboxEntry,
     placement::ShardId,
@@ -35,6 +36,15 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// Whether the subscription still may be told of what it watches.
     fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// Subscriptions of this shard in the order of the index: on what a right governs, or all. `after`: where the page
+    /// before ended.
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError>;
 
     /// How the announcements of a resource of this shard differ from what it wishes.
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError>;

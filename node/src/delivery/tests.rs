@@ -5,6 +5,7 @@
 use super::{
     Config,
     courier::{Courier, Room},
+    revocation::{self, Page},
     source::{Leading, Source, SourceError},
 };
 use banyan_model::{
@@ -22,7 +23,10 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -33,6 +37,8 @@ struct State {
     told: Vec<Path>,
     log: Vec<String>,
     forbidden: BTreeSet<Path>,
+    /// Subscriptions that have nothing to deliver, each with the right that governs what it watches.
+    watching: Vec<(Path, Path)>,
     /// Of contacts inside the SCL; then they take what comes.
     answers: BTreeMap<String, VecDeque<StatusCode>>,
 }
@@ -76,6 +82,22 @@ impl Source for List {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         Ok(!self.state.lock().forbidden.contains(subscription))
+    }
+
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError> {
+        let state = self.state.lock();
+        let from = after.map_or(0, |after| usize::from(after[0]));
+        let watching = state.watching.iter().filter(|(of, _)| right.is_none_or(|right| right == of));
+        let mut subscriptions: Vec<Path> =
+            watching.map(|(_, subscription)| subscription.clone()).skip(from).collect();
+        let next = (subscriptions.len() > max).then(|| vec![u8::try_from(from + max).unwrap()]);
+        subscriptions.truncate(max);
+        Ok(Page { subscriptions, next })
     }
 
     fn announcements(&self, original: &Path, _origin: &str) -> Result<Look, SourceError> {
@@ -210,6 +232,7 @@ impl Scene {
             told,
             forbidden: self.forbidden,
             answers: self.inside,
+            watching: Vec::new(),
             log: Vec::new(),
         }));
         let room = Arc::new(Room::new(self.config));
@@ -408,5 +431,60 @@ async fn jobs_go_to_the_edge_with_the_largest_share_of_free_slots() {
     drop((small, large));
     while let Some(result) = waiting.join_next().await {
         assert_eq!(result.unwrap(), None, "no edge is left");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_right_ends_subscriptions_that_have_nothing_to_deliver() {
+    let right = |name: &str| Path::parse(&format!("/accessRights/{name}")).unwrap();
+    let names = |prefix: char| (0..150).map(move |n| format!("{prefix}{n}"));
+    let watching = |prefix, of: &str| -> Vec<(Path, Path)> {
+        names(prefix).map(|name| (right(of), subscription(&name))).collect()
+    };
+    let forbidden = [subscription("r3"), subscription("r140")];
+    let state = Arc::new(Mutex::new(State {
+        watching: watching('r', "r"),
+        forbidden: forbidden.into(),
+        ..State::default()
+    }));
+    let scl = Scl {
+        id: "nscl".to_owned(),
+        base: "/m2m".to_owned(),
+        authorities: Vec::new(),
+        founded_at: Timestamp(0),
+    };
+    let list = List { state: state.clone(), scl, age: Duration::ZERO, pause: Duration::ZERO };
+    let ended = || {
+        let mut ended = state.lock().log.clone();
+        ended.sort();
+        ended
+    };
+    let until = async |wanted: &[&str]| {
+        let began = Instant::now();
+        while ended() != wanted {
+            assert!(began.elapsed() < PATIENCE, "{:?}", ended());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+
+    // No rounds: only what was told of.
+    let changes = broadcast::Sender::new(4);
+    let revocation = revocation::run(&list, Duration::ZERO, changes.subscribe());
+    let scene = async {
+        changes.send(right("q")).unwrap();
+        changes.send(right("r")).unwrap();
+        until(&["end r140 PermissionDenied", "end r3 PermissionDenied"]).await;
+    };
+    tokio::select! {
+        () = revocation => {}
+        () = scene => {}
+    }
+
+    // A round finds what nobody told of, whatever the right.
+    *state.lock() =
+        State { watching: watching('s', "s"), forbidden: [subscription("s141")].into(), ..State::default() };
+    tokio::select! {
+        () = revocation::run(&list, Duration::from_millis(10), changes.subscribe()) => {}
+        () = until(&["end s141 PermissionDenied"]) => {}
     }
 }

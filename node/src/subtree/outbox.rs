@@ -2,16 +2,17 @@
 
 use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
 use banyan_model::{
-    Path, TreeView,
+    Path, ResourceType, TreeView,
     announce::{self, Look},
-    key::Range,
+    index::Term,
+    key::{Key, Range},
     outbox::{Message, Notification, OutboxEntry},
     query,
     record::Record,
     tree::Tree,
 };
 use std::{mem, ops::ControlFlow};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 impl ShardHandle {
     /// Changes when a queue of the outbox may have something; changes at the same time are one.
@@ -37,6 +38,45 @@ impl ShardHandle {
                 }
             },
         }
+    }
+
+    /// Tells accessRights of this node that changed.
+    pub fn right_changes(&self) -> broadcast::Receiver<Path> {
+        self.inner.rights.changes()
+    }
+
+    /// Subscriptions of this shard, at most `max`, on what this right governs or all, and where the next ones begin if
+    /// these are not the last.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<(Vec<Path>, Option<Vec<u8>>), ShardError> {
+        let right = right.map(Path::to_string);
+        let term = right.as_deref().map_or(Term::Type(ResourceType::Subscription), Term::Governs);
+        self.inner.read(|view| {
+            let (mut found, mut last, mut next, mut corrupt) = (Vec::new(), Vec::new(), None, None);
+            view.scan(&Range::index(term, &Path::scl_base(), after), false, &mut |key, _| {
+                if found.len() >= max {
+                    next = Some(mem::take(&mut last));
+                    return ControlFlow::Break(());
+                }
+                match Key::indexed_path(key) {
+                    Some(path) => found.push(path),
+                    None => {
+                        corrupt = Some(view.corrupt(key));
+                        return ControlFlow::Break(());
+                    }
+                }
+                last = key.to_vec();
+                ControlFlow::Continue(())
+            })?;
+            corrupt.map_or(Ok((found, next)), Err)
+        })
     }
 
     /// How the announcements of a resource differ from what it wishes; see [`announce::look`].

@@ -5,6 +5,7 @@
 use super::super::{
     Config,
     courier::{Courier, Room},
+    revocation::Page,
     source::{Leading, Source, SourceError},
 };
 use banyan_model::{
@@ -127,6 +128,15 @@ impl Source for Shard {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         panic!("no subscription: {subscription}");
+    }
+
+    fn subscriptions(
+        &self,
+        _right: Option<&Path>,
+        _after: Option<&[u8]>,
+        _max: usize,
+    ) -> Result<Page, SourceError> {
+        panic!("no subscriptions here")
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {
