@@ -1,6 +1,11 @@
 //! What the courier reads: which queues may have something, and their heads.
 
-use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
+use super::{
+    ShardError, ShardHandle,
+    signals::{Due, Told},
+    view::View,
+    view::ViewError,
+};
 use banyan_model::{
     Path, ResourceType, TreeView,
     announce::{self, Look},
@@ -22,11 +27,11 @@ impl ShardHandle {
 
     /// Queues that may have undelivered entries, as far as they were told since the last call; after a new leadership
     /// all that have some. None where this node does not lead.
-    pub fn take_queues(&self) -> Vec<Path> {
+    pub fn take_queues(&self) -> Vec<(Path, Due)> {
         match self.inner.signals.take_queues() {
             Told::Some(queues) => queues,
             Told::All => match self.inner.read(queues) {
-                Ok(queues) => queues,
+                Ok(queues) => queues.into_iter().map(|queue| (queue, Due { soon: true, by: None })).collect(),
                 Err(error) => {
                     tracing::debug!(
                         shard = self.id().0,

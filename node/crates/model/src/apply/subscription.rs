@@ -15,8 +15,8 @@ use super::{
     writer::{EXEC_INSTANCES, INSTANCES, SUBSCRIPTIONS, Watched, Writer},
 };
 use crate::{
-    Path, ResourceType, ResponsePrimitive, StatusCode, TreeView, index,
-    outbox::{COPIES_MAX, ENTRIES_MAX, Message, Notification, STATES_MAX},
+    Path, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, index,
+    outbox::{self, COPIES_MAX, ENTRIES_MAX, Message, Notification, STATES_MAX},
     record::{Record, Resource},
     tree::Tree,
 };
@@ -197,7 +197,8 @@ fn promise<V: TreeView>(
     if let Message::Notify { notification: waiting, .. } = &last.message
         && waiting.is_superseded(&mut notification)
     {
-        return queue::replace(writer, last, notify_of(subscription, notification));
+        let by = outbox::due(&notification, tolerance(subscription));
+        return queue::replace(writer, last, notify_of(subscription, notification), by);
     }
     enqueue(writer, subscription, notification)
 }
@@ -205,7 +206,11 @@ fn promise<V: TreeView>(
 /// Whether its notifies are to wait for each other.
 fn waits(subscription: &Resource) -> bool {
     let least = subscription.representation.long("minimalTimeBetweenNotifications");
-    least.is_some_and(|ms| ms > 0) || subscription.representation.get("delayTolerance").is_some()
+    least.is_some_and(|ms| ms > 0) || tolerance(subscription).is_some()
+}
+
+fn tolerance(subscription: &Resource) -> Option<Timestamp> {
+    subscription.representation.datetime("delayTolerance")
 }
 
 fn enqueue<V: TreeView>(
@@ -213,7 +218,11 @@ fn enqueue<V: TreeView>(
     subscription: &Resource,
     notification: Notification,
 ) -> Result<(), V::Error> {
-    queue::enqueue(writer, &subscription.path, notify_of(subscription, notification))
+    let by = match &notification {
+        Notification::Final(_) => Some(writer.at),
+        notification => outbox::due(notification, tolerance(subscription)),
+    };
+    queue::enqueue(writer, &subscription.path, notify_of(subscription, notification), by)
 }
 
 fn notify_of(subscription: &Resource, notification: Notification) -> Message {

@@ -6,7 +6,7 @@ use banyan_model::{
     apply::Effect,
     index::Term,
     key::{Key, Range},
-    outbox::{Message, Notification, OutboxEntry, is_void, next_notify},
+    outbox::{Message, Notification, OutboxEntry, held_until, is_void, next_notify},
     partial::Edit,
     placement::ShardId,
     primitive::Conditions,
@@ -657,6 +657,37 @@ fn subscriptions_are_found_by_the_right_that_governs_what_they_watch() {
          Ok
          queue: final PermissionDenied
          governed:",
+    );
+}
+
+#[test]
+fn what_waits_is_held_back_as_long_as_all_of_it_may_wait() {
+    let mut shard = Shard::default();
+    let subscription = path("containers/c/contentInstances/subscriptions/s");
+    shard.apply(support::create("containers/c", ResourceType::Container, &[]));
+    shard.apply(support::create(&subscription.to_string(), ResourceType::Subscription, &[]));
+    let first = shard.queue(&subscription).remove(0);
+    shard.apply(Operation::Acknowledge { queue: subscription.clone(), up_to: first.sequence });
+    let mut tolerant = |by: Option<i64>| {
+        let mut operation = support::instance("containers/c", None, "x");
+        if let (Operation::CreateInstance { representation, .. }, Some(by)) = (&mut operation, by) {
+            representation.set("delayTolerance", Value::Datetime(Timestamp(by)));
+        }
+        let outcome = shard.apply(operation);
+        let queue = subscription.clone();
+        assert!(outcome.effects.contains(&Effect::Deliver { queue, by: by.map(Timestamp) }));
+        shard.queue(&subscription)
+    };
+    assert_eq!(held_until(&tolerant(Some(9_000)), None), Some(Timestamp(9_000)));
+    let both = tolerant(Some(5_000));
+    assert_eq!(held_until(&both, None), Some(Timestamp(5_000)), "as long as the one that may wait least");
+    assert_eq!(held_until(&both, Some(Timestamp(4_000))), Some(Timestamp(4_000)));
+    let all = tolerant(None);
+    assert_eq!(held_until(&all, None), None, "one may not wait");
+    assert_eq!(
+        held_until(&all, Some(Timestamp(4_000))),
+        Some(Timestamp(4_000)),
+        "the subscriber waits for it"
     );
 }
 
