@@ -314,6 +314,9 @@ section! {
         /// How old a notification may get before a contact that does not take it loses its subscription.
         /// Default 86,400,000 (24 h).
         give_up_after_ms: u64 give_up_after,
+        /// How often all subscriptions are asked whether their subscribers may still read; 0: only when a right
+        /// changes of which this node holds a replica. Default 10,000.
+        rights_check_ms: u64 rights_check,
     }
 }
 

@@ -27,6 +27,7 @@ mod courier;
 mod edges;
 mod inside;
 mod outside;
+mod revocation;
 mod shard;
 mod source;
 
@@ -61,6 +62,9 @@ pub struct Config {
     pub retry_max: Duration,
     /// How old a notification may get before a contact that does not take it loses its subscription. Default 24 h.
     pub give_up_after: Duration,
+    /// How often every subscription is asked whether its subscriber may still read what it watches; zero: only when a
+    /// right changes that this node knows of, and before each notify. Default 10 s.
+    pub rights_check: Duration,
     /// `http(s)://host[:port]` of this SCL for other SCLs: what announcements link to. Default: `http://` and the first
     /// authority; without either nothing is announced.
     pub public_uri: Option<String>,
@@ -76,6 +80,7 @@ impl Default for Config {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
+            rights_check: Duration::from_secs(10),
             public_uri: None,
             announce_all: false,
         }
@@ -146,9 +151,14 @@ impl Delivery {
     ) -> impl Future<Output = ShardId> + Send + use<> {
         let (id, deliveries) = (handle.id(), handle.deliveries());
         let source = ShardSource { handle, desk: self.desk.clone(), client: self.client.clone() };
-        let courier = Courier::new(Arc::new(source), self.room.clone());
+        let (changes, every) = (source.handle.right_changes(), self.room.config.rights_check);
+        let source = Arc::new(source);
+        let courier = Courier::new(source.clone(), self.room.clone());
         async move {
-            courier.run(deliveries, stopping).await;
+            tokio::select! {
+                () = courier.run(deliveries, stopping) => {}
+                () = revocation::run(&*source, every, changes) => {}
+            }
             id
         }
     }

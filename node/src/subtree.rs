@@ -43,4 +43,5 @@ pub use error::{ShardError, StartError};
 pub use handle::ShardHandle;
 pub use rights::{Fetching, Lease, Rights, RightsError, Source};
 pub use shards::{Shards, WeakShards};
+pub use signals::Due;
 pub use write::{Answer, Write};

@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use cluster_tests::body;
 use cluster_tests::cluster::Config;
 use cluster_tests::device::Device;
+use cluster_tests::subscriber::Subscriber;
 
 use crate::support::{alone, cluster, expect};
 
 /// How long a right of another shard may be used after it was revoked, and what a request takes besides.
 const LEASE: Duration = Duration::from_millis(1_000);
 const SLACK: Duration = Duration::from_millis(500);
+
+/// For what happens outside the cluster.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 const OWNER: &str = "/m2m/applications/owner";
 const READER: &str = "/m2m/applications/reader";
@@ -70,8 +74,11 @@ fn a_reader_is_let_in_and_shut_out_within_the_lease() {
             }
         }
         let subscriptions = format!("{}/subscriptions", targets[0].1);
-        let subscription = body::subscription("s", "http://127.0.0.1:9/reader");
+        let subscriber = Subscriber::start().await;
+        let subscription = body::subscription("s", &subscriber.contact("/reader"));
         expect("subscribe", 201, readers[0].create(&subscriptions, &subscription).await);
+        let told = subscriber.wait("/reader", PATIENCE, |all| !all.is_empty()).await;
+        assert!(told.is_ok(), "the first notify");
 
         expect("shut out", 200, owner.update(&uri, &right(None, false)).await);
         let revoked = Instant::now();
@@ -83,6 +90,12 @@ fn a_reader_is_let_in_and_shut_out_within_the_lease() {
                 assert!(took < LEASE + SLACK, "edge {at}, node {node}: {took:?}");
             }
         }
+        // Nothing that is watched changes any more, and still the subscription ends.
+        let ended = subscriber.wait("/reader", PATIENCE, |all| all.len() > 1).await.expect("a last notify");
+        let took = ended[1].at.saturating_duration_since(revoked);
+        eprintln!("revoked: the subscription ended with a last notify after {took:?}");
+        assert_eq!(ended[1].status_code, "STATUS_PERMISSION_DENIED", "{}", ended[1].body);
+        expect("the subscription is gone", 404, owner.retrieve(&format!("{subscriptions}/s")).await);
         for reader in &mut readers {
             for (_, target) in &targets {
                 expect("and it stays so", 404, reader.retrieve(target).await);

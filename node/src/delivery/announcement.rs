@@ -71,7 +71,7 @@ pub(super) async fn announce<S: Source>(
         original,
         entry,
         entity: Entity(announce::absolute(source.scl(), &origin, &entity)),
-        gives_up: source.age(entry) >= room.config.give_up_after && failures + 1 >= TRIES_MIN,
+        gives_up: source.since(entry.at) >= room.config.give_up_after && failures + 1 >= TRIES_MIN,
     };
     let mut taken = stream::iter(look.steps).map(|step| round.take(step)).buffer_unordered(STEPS_MAX);
     let (mut failed, mut retry_after) = (None, None);

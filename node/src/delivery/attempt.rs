@@ -18,7 +18,7 @@ use banyan_proto::{
 use std::time::Duration;
 
 /// Entries looked at at once; those that can go together become one notify.
-const ENTRIES_MAX: usize = 64;
+const ENTRIES_MAX: usize = outbox::HELD_MAX;
 /// What an edge may take beyond the contact's time.
 const EDGE_SLACK: Duration = Duration::from_secs(5);
 /// Nothing is given up before it was tried this often by the present leader.
@@ -31,6 +31,8 @@ pub(super) enum Next {
     Rest,
     /// Its head is gone; look again after a pause.
     Again(Duration),
+    /// What waits may wait for so long.
+    Held(Duration),
     /// Its head is still there; try again later, not before `retry_after`.
     Failed { retry_after: Option<Duration> },
     /// This node may not serve now.
@@ -115,6 +117,12 @@ async fn notify<S: Source>(
     failures: u32,
 ) -> Result<Next, SourceError> {
     let Some(head) = entries.first() else { return Ok(Next::Rest) };
+    let patience = source.patience(queue)?;
+    let held_until = outbox::held_until(entries, patience.tolerance);
+    let held = held_until.map(|until| source.until(until)).unwrap_or_default();
+    if !held.is_zero() {
+        return Ok(Next::Held(held));
+    }
     if outbox::is_void(head) {
         source.operate(Operation::Acknowledge { queue: queue.clone(), up_to: head.sequence }).await?;
         return Ok(Next::Again(Duration::ZERO));
@@ -138,9 +146,8 @@ async fn notify<S: Source>(
     match ask_contact(source, room, queue, entries, notify).await {
         Verdict::Taken => {
             room.counters.count(Fate::Confirmed);
-            let pause = if is_last { Duration::ZERO } else { source.pause(queue)? };
             source.operate(Operation::Acknowledge { queue: queue.clone(), up_to }).await?;
-            Ok(Next::Again(pause))
+            Ok(Next::Again(if is_last { Duration::ZERO } else { patience.least }))
         }
         Verdict::Refused(status) => {
             tracing::info!(shard, subscription = %queue, status, "contact refuses: the subscription ends");
@@ -155,7 +162,9 @@ async fn notify<S: Source>(
             Ok(Next::Again(Duration::ZERO))
         }
         Verdict::Retry { why, .. }
-            if source.age(head) >= room.config.give_up_after && failures + 1 >= TRIES_MIN =>
+            if source.since(held_until.map_or(head.at, |until| until.max(head.at)))
+                >= room.config.give_up_after
+                && failures + 1 >= TRIES_MIN =>
         {
             tracing::warn!(shard, subscription = %queue, why, "notification given up: the subscription ends");
             room.counters.count(Fate::GivenUp);

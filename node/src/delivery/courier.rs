@@ -5,6 +5,7 @@ use super::{
     attempt::{Next, attempt},
     source::{Leading, Source},
 };
+use crate::subtree::Due;
 use banyan_model::Path;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -22,6 +23,8 @@ use tokio::{
 const MESSAGES_MAX: usize = 64;
 /// How long to wait for a lease to be confirmed.
 const NOT_YET: Duration = Duration::from_millis(200);
+/// Whatever waits longer is looked at again after this.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// A contact may put us off for this long, not longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
@@ -71,8 +74,21 @@ pub(super) struct Courier<S> {
 struct Queue {
     failures: u32,
     running: bool,
-    /// Something was added while a delivery was under way.
-    more: bool,
+    /// What was added while a delivery was under way, or waits for the time between two notifies.
+    more: Option<Due>,
+    /// When it is tried next, and what it waits for.
+    waits: Option<(Instant, Waits)>,
+}
+
+/// What a queue waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Its turn, or the time after a failure.
+    Turn,
+    /// The subscription's time between two notifies.
+    Pause,
+    /// What it holds may wait.
+    Held,
 }
 
 impl<S: Source> Courier<S> {
@@ -149,29 +165,58 @@ impl<S: Source> Courier<S> {
             (_, Leading::No) | (Leading::Ready, Leading::Ready) => None,
             _ => Some(now + NOT_YET),
         };
-        for path in queues {
+        for (path, due) in queues {
             match self.queues.get_mut(&path) {
-                Some(queue) if queue.running => queue.more = true,
-                // It waits for its time already.
-                Some(_) => {}
+                Some(queue) if queue.running => queue.more = Some(queue.more.unwrap_or_default().and(due)),
+                Some(queue) => {
+                    if let Some((at, waits)) = queue.waits
+                        && let Some(sooner) = self.sooner(now, at, waits, due)
+                    {
+                        self.unschedule(at, &path);
+                        self.schedule(sooner, path, waits);
+                    }
+                }
                 None => {
                     self.queues.insert(path.clone(), Queue::default());
-                    self.schedule(now, path);
+                    self.schedule(now, path, Waits::Turn);
                 }
             }
         }
     }
 
-    fn schedule(&mut self, at: Instant, path: Path) {
-        // A queue of messages is named after a root collection, one of notifies after a subscription below something.
-        let queues = if path.segments().len() == 1 { &mut self.messages } else { &mut self.notifies };
-        queues.insert((at, path));
+    /// When a queue that waits has to be tried because of what was added; `None`: no sooner than it would be.
+    fn sooner(&self, now: Instant, at: Instant, waits: Waits, due: Due) -> Option<Instant> {
+        let by = due.by.map(|by| now + self.source.until(by).min(WAIT_MAX));
+        let sooner = match waits {
+            // A failure is not undone by more to deliver.
+            Waits::Turn => None,
+            Waits::Pause => by,
+            Waits::Held if due.soon => Some(now),
+            Waits::Held => by,
+        };
+        sooner.filter(|sooner| *sooner < at)
+    }
+
+    fn schedule(&mut self, at: Instant, path: Path, waits: Waits) {
+        if let Some(queue) = self.queues.get_mut(&path) {
+            queue.waits = Some((at, waits));
+        }
+        self.queues_like(&path).insert((at, path));
+    }
+
+    fn unschedule(&mut self, at: Instant, path: &Path) {
+        self.queues_like(path).remove(&(at, path.clone()));
+    }
+
+    /// A queue of messages is named after a root collection, one of notifies after a subscription below something.
+    fn queues_like(&mut self, path: &Path) -> &mut BTreeSet<(Instant, Path)> {
+        if path.segments().len() == 1 { &mut self.messages } else { &mut self.notifies }
     }
 
     fn start(&mut self, next: Option<(Instant, Path)>, permit: OwnedSemaphorePermit) {
         let Some((_, path)) = next else { return };
         let queue = self.queues.entry(path.clone()).or_default();
-        (queue.running, queue.more) = (true, false);
+        (queue.running, queue.more, queue.waits) = (true, None, None);
         let failures = queue.failures;
         let (source, room, queue) = (self.source.clone(), self.room.clone(), path.clone());
         let task = self.running.spawn(async move {
@@ -193,27 +238,34 @@ impl<S: Source> Courier<S> {
         let Some(path) = self.paths.remove(&id) else { return };
         let Some(queue) = self.queues.get_mut(&path) else { return };
         queue.running = false;
+        let more = queue.more.take();
         let now = Instant::now();
         match next {
             Next::Lost if self.source.leading() == Leading::No => {
                 self.queues.remove(&path);
             }
-            Next::Lost => self.schedule(now + NOT_YET, path),
-            Next::Rest if !queue.more => {
+            Next::Lost => self.schedule(now + NOT_YET, path, Waits::Turn),
+            Next::Rest if more.is_none() => {
                 self.queues.remove(&path);
             }
-            Next::Rest => self.schedule(now, path),
+            Next::Rest => self.schedule(now, path, Waits::Turn),
             Next::Again(pause) => {
                 queue.failures = 0;
-                self.schedule(now + pause, path);
+                self.wait(now, now + pause, path, Waits::Pause, more);
             }
+            Next::Held(held) => self.wait(now, now + held.min(WAIT_MAX), path, Waits::Held, more),
             Next::Failed { retry_after } => {
                 queue.failures = queue.failures.saturating_add(1);
                 let pause = self.room.pause(queue.failures);
                 let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
-                self.schedule(now + pause.max(asked), path);
+                self.schedule(now + pause.max(asked), path, Waits::Turn);
             }
         }
+    }
+
+    fn wait(&mut self, now: Instant, at: Instant, path: Path, waits: Waits, more: Option<Due>) {
+        let sooner = more.and_then(|due| self.sooner(now, at, waits, due));
+        self.schedule(sooner.unwrap_or(at), path, waits);
     }
 }
 

@@ -1,15 +1,18 @@
 //! A shard of this node as a courier's source.
 
-use super::source::{Leading, Source, SourceError};
+use super::{
+    revocation::Page,
+    source::{Leading, Patience, Source, SourceError},
+};
 use crate::{
     clock,
     request::Desk,
-    subtree::{ShardError, ShardHandle},
+    subtree::{Due, ShardError, ShardHandle},
 };
 use banyan_client::Client;
 use banyan_model::{
     Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, Scl,
-    StatusCode, SubtreeRoot, announce::Look, outbox::OutboxEntry, placement::ShardId,
+    StatusCode, SubtreeRoot, Timestamp, announce::Look, outbox::OutboxEntry, placement::ShardId,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,7 +44,7 @@ impl Source for ShardSource {
         }
     }
 
-    fn take_queues(&self) -> Vec<Path> {
+    fn take_queues(&self) -> Vec<(Path, Due)> {
         self.handle.take_queues()
     }
 
@@ -49,19 +52,38 @@ impl Source for ShardSource {
         self.handle.outbox(queue, max).map_err(from_shard)
     }
 
-    fn age(&self, entry: &OutboxEntry) -> Duration {
-        let ms = clock::now().0.saturating_sub(entry.at.0);
+    fn since(&self, at: Timestamp) -> Duration {
+        let ms = clock::now().0.saturating_sub(at.0);
         Duration::from_millis(u64::try_from(ms).unwrap_or_default())
     }
 
-    fn pause(&self, subscription: &Path) -> Result<Duration, SourceError> {
-        let resource = self.handle.resource(subscription).map_err(from_shard)?;
-        let least = resource.and_then(|found| found.representation.long("minimalTimeBetweenNotifications"));
-        Ok(least.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis).unwrap_or_default())
+    fn until(&self, at: Timestamp) -> Duration {
+        let ms = at.0.saturating_sub(clock::now().0);
+        Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+    }
+
+    fn patience(&self, subscription: &Path) -> Result<Patience, SourceError> {
+        let Some(resource) = self.handle.resource(subscription).map_err(from_shard)? else {
+            return Ok(Patience::default());
+        };
+        let least = resource.representation.long("minimalTimeBetweenNotifications");
+        let least = least.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        let tolerance = resource.representation.datetime("delayTolerance");
+        Ok(Patience { least: least.unwrap_or_default(), tolerance })
     }
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         self.desk.may_notify(subscription).await.map_err(failed)
+    }
+
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError> {
+        let (subscriptions, next) = self.handle.subscriptions(right, after, max).map_err(from_shard)?;
+        Ok(Page { subscriptions, next })
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {

@@ -1,7 +1,9 @@
 //! What a courier needs of a shard; the shard's handle in the node, a list in a test.
 
+use super::revocation::Page;
+use crate::subtree::Due;
 use banyan_model::{
-    Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, announce::Look,
+    Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, Timestamp, announce::Look,
     outbox::OutboxEntry, placement::ShardId,
 };
 use std::{
@@ -22,19 +24,31 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// Queues that may hold something and were not named since: all of them when this replica begins to lead. None,
     /// and none is forgotten, while it is not [`Leading::Ready`].
-    fn take_queues(&self) -> Vec<Path>;
+    fn take_queues(&self) -> Vec<(Path, Due)>;
 
     /// The oldest entries of a queue, at most `max`.
     fn entries(&self, queue: &Path, max: usize) -> Result<Vec<OutboxEntry>, SourceError>;
 
-    /// How long ago an entry's cause was applied.
-    fn age(&self, entry: &OutboxEntry) -> Duration;
+    /// How long ago that was; zero if it comes yet.
+    fn since(&self, at: Timestamp) -> Duration;
 
-    /// minimalTimeBetweenNotifications of the subscription; zero without one.
-    fn pause(&self, subscription: &Path) -> Result<Duration, SourceError>;
+    /// How long it is until then; zero if it was.
+    fn until(&self, at: Timestamp) -> Duration;
+
+    /// How long the subscription wants, or allows, its notifies to wait.
+    fn patience(&self, subscription: &Path) -> Result<Patience, SourceError>;
 
     /// Whether the subscription still may be told of what it watches.
     fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
+
+    /// Subscriptions of this shard in the order of the index: on what a right governs, or all. `after`: where the page
+    /// before ended.
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError>;
 
     /// How the announcements of a resource of this shard differ from what it wishes.
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError>;
@@ -66,6 +80,15 @@ pub(super) trait Source: Send + Sync + 'static {
 
     /// Has an operation applied in sclBase's subtree, wherever that is.
     fn operate_at_base(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;
+}
+
+/// What a subscription says of the time of its notifies; a subscription that is gone says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// minimalTimeBetweenNotifications.
+    pub(super) least: Duration,
+    /// delayTolerance.
+    pub(super) tolerance: Option<Timestamp>,
 }
 
 /// Whether a replica leads.

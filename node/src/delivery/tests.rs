@@ -5,8 +5,10 @@
 use super::{
     Config,
     courier::{Courier, Room},
-    source::{Leading, Source, SourceError},
+    revocation::{self, Page},
+    source::{Leading, Patience, Source, SourceError},
 };
+use crate::subtree::Due;
 use banyan_model::{
     Body, Content, Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
     Timestamp, Value,
@@ -25,17 +27,23 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
 
+const SOON: Due = Due { soon: true, by: None };
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the shard holds and what happened, in order.
 #[derive(Default)]
 struct State {
     queues: BTreeMap<Path, Vec<OutboxEntry>>,
-    told: Vec<Path>,
+    told: Vec<(Path, Due)>,
     log: Vec<String>,
     forbidden: BTreeSet<Path>,
+    /// Subscriptions that have nothing to deliver, each with the right that governs what it watches.
+    watching: Vec<(Path, Path)>,
     /// Of contacts inside the SCL; then they take what comes.
     answers: BTreeMap<String, VecDeque<StatusCode>>,
     /// Of the requests to them, in order.
@@ -47,6 +55,8 @@ struct List {
     scl: Scl,
     age: Duration,
     pause: Duration,
+    tolerance: Option<Timestamp>,
+    began: Instant,
 }
 
 impl Source for List {
@@ -62,7 +72,7 @@ impl Source for List {
         Leading::Ready
     }
 
-    fn take_queues(&self) -> Vec<Path> {
+    fn take_queues(&self) -> Vec<(Path, Due)> {
         std::mem::take(&mut self.state.lock().told)
     }
 
@@ -71,16 +81,37 @@ impl Source for List {
         Ok(state.queues.get(queue).into_iter().flatten().take(max).cloned().collect())
     }
 
-    fn age(&self, _entry: &OutboxEntry) -> Duration {
+    fn since(&self, _at: Timestamp) -> Duration {
         self.age
     }
 
-    fn pause(&self, _subscription: &Path) -> Result<Duration, SourceError> {
-        Ok(self.pause)
+    /// Times are counted from when the test began.
+    fn until(&self, at: Timestamp) -> Duration {
+        Duration::from_millis(u64::try_from(at.0).unwrap()).saturating_sub(self.began.elapsed())
+    }
+
+    fn patience(&self, _subscription: &Path) -> Result<Patience, SourceError> {
+        Ok(Patience { least: self.pause, tolerance: self.tolerance })
     }
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         Ok(!self.state.lock().forbidden.contains(subscription))
+    }
+
+    fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<Page, SourceError> {
+        let state = self.state.lock();
+        let from = after.map_or(0, |after| usize::from(after[0]));
+        let watching = state.watching.iter().filter(|(of, _)| right.is_none_or(|right| right == of));
+        let mut subscriptions: Vec<Path> =
+            watching.map(|(_, subscription)| subscription.clone()).skip(from).collect();
+        let next = (subscriptions.len() > max).then(|| vec![u8::try_from(from + max).unwrap()]);
+        subscriptions.truncate(max);
+        Ok(Page { subscriptions, next })
     }
 
     fn announcements(&self, original: &Path, _origin: &str) -> Result<Look, SourceError> {
@@ -186,6 +217,10 @@ struct Scene {
     config: Config,
     age: Duration,
     pause: Duration,
+    /// In milliseconds from the beginning.
+    tolerance: Option<i64>,
+    /// What is added once something was delivered, and when it is due.
+    later: Option<(&'static str, Due)>,
     forbidden: BTreeSet<Path>,
     inside: BTreeMap<String, VecDeque<StatusCode>>,
     creator: Option<&'static str>,
@@ -203,6 +238,8 @@ impl Default for Scene {
             config,
             age: Duration::ZERO,
             pause: Duration::ZERO,
+            tolerance: None,
+            later: None,
             forbidden: BTreeSet::new(),
             inside: BTreeMap::new(),
             creator: Some("/m2m/applications/na"),
@@ -221,7 +258,7 @@ impl Scene {
     }
 
     async fn deliver(self, queues: BTreeMap<Path, Vec<OutboxEntry>>, answers: &str) -> Arc<Mutex<State>> {
-        let told = queues.keys().cloned().collect();
+        let told = queues.keys().map(|queue| (queue.clone(), SOON)).collect();
         let state = Arc::new(Mutex::new(State {
             queues,
             told,
@@ -236,7 +273,15 @@ impl Scene {
             authorities: Vec::new(),
             founded_at: Timestamp(0),
         };
-        let list = List { state: state.clone(), scl, age: self.age, pause: self.pause };
+        let list = List {
+            state: state.clone(),
+            scl,
+            age: self.age,
+            pause: self.pause,
+            tolerance: self.tolerance.map(Timestamp),
+            began: Instant::now(),
+        };
+        let mut later = self.later;
         let mut answers: HashMap<String, VecDeque<String>> = answers
             .lines()
             .map(|line| {
@@ -244,7 +289,7 @@ impl Scene {
                 (words.next().unwrap(), words.collect())
             })
             .collect();
-        let (_ring, deliveries) = watch::channel(0);
+        let (ring, deliveries) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
         let edges = room.edges.clone();
         let courier = tokio::spawn(Courier::new(Arc::new(list), room).run(deliveries, stopping));
@@ -269,7 +314,17 @@ impl Scene {
             }
         });
         let begun = Instant::now();
-        while state.lock().queues.values().any(|queue| !queue.is_empty()) {
+        while later.is_some() || state.lock().queues.values().any(|queue| !queue.is_empty()) {
+            if state.lock().log.iter().any(|line| line.starts_with("acknowledge"))
+                && let Some((text, due)) = later.take()
+            {
+                let mut state = state.lock();
+                for (queue, entries) in outbox(text, self.creator) {
+                    state.told.push((queue.clone(), due));
+                    state.queues.entry(queue).or_default().extend(entries);
+                }
+                ring.send_replace(1);
+            }
             assert!(begun.elapsed() < PATIENCE, "not delivered: {:?}", state.lock().log);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -477,5 +532,92 @@ async fn jobs_go_to_the_edge_with_the_largest_share_of_free_slots() {
     drop((small, large));
     while let Some(result) = waiting.join_next().await {
         assert_eq!(result.unwrap(), None, "no edge is left");
+    }
+}
+
+#[tokio::test]
+async fn what_may_wait_is_held_back_until_then_and_a_last_notify_is_not() {
+    let begun = Instant::now();
+    let scene = Scene { tolerance: Some(200), ..Scene::default() };
+    scene.play("s 1", "").await;
+    assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+
+    let scene = Scene { tolerance: Some(3_600_000), ..Scene::default() };
+    let expected = ["deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"];
+    assert_eq!(scene.play("s 1 2!", "").await, expected);
+
+    // One that is held back is told with what may not wait.
+    let scene = Scene {
+        tolerance: Some(3_600_000),
+        later: Some(("s 3!", Due { soon: false, by: Some(Timestamp(0)) })),
+        ..Scene::default()
+    };
+    let told = scene.play("s 2\nt 1!", "").await;
+    assert_eq!(told[2..], ["deliver s/2", "acknowledge s 2", "deliver s/3", "acknowledge s 3"]);
+}
+
+#[tokio::test]
+async fn what_may_not_wait_so_long_does_not_wait_for_the_subscriptions_time() {
+    let hour = Duration::from_secs(3600);
+    let by = Due { soon: false, by: Some(Timestamp(200)) };
+    let begun = Instant::now();
+    let told = Scene { pause: hour, later: Some(("s 2", by)), ..Scene::default() }.play("s 1", "").await;
+    assert_eq!(told, ["deliver s/1", "acknowledge s 1", "deliver s/2", "acknowledge s 2"]);
+    assert!((200..PATIENCE.as_millis()).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_lost_right_ends_subscriptions_that_have_nothing_to_deliver() {
+    let right = |name: &str| Path::parse(&format!("/accessRights/{name}")).unwrap();
+    let names = |prefix: char| (0..150).map(move |n| format!("{prefix}{n}"));
+    let watching = |prefix, of: &str| -> Vec<(Path, Path)> {
+        names(prefix).map(|name| (right(of), subscription(&name))).collect()
+    };
+    let forbidden = [subscription("r3"), subscription("r140")];
+    let state = Arc::new(Mutex::new(State {
+        watching: watching('r', "r"),
+        forbidden: forbidden.into(),
+        ..State::default()
+    }));
+    let scl = Scl {
+        id: "nscl".to_owned(),
+        base: "/m2m".to_owned(),
+        authorities: Vec::new(),
+        founded_at: Timestamp(0),
+    };
+    let (age, pause) = (Duration::ZERO, Duration::ZERO);
+    let list = List { state: state.clone(), scl, age, pause, tolerance: None, began: Instant::now() };
+    let ended = || {
+        let mut ended = state.lock().log.clone();
+        ended.sort();
+        ended
+    };
+    let until = async |wanted: &[&str]| {
+        let began = Instant::now();
+        while ended() != wanted {
+            assert!(began.elapsed() < PATIENCE, "{:?}", ended());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+
+    // No rounds: only what was told of.
+    let changes = broadcast::Sender::new(4);
+    let revocation = revocation::run(&list, Duration::ZERO, changes.subscribe());
+    let scene = async {
+        changes.send(right("q")).unwrap();
+        changes.send(right("r")).unwrap();
+        until(&["end r140 PermissionDenied", "end r3 PermissionDenied"]).await;
+    };
+    tokio::select! {
+        () = revocation => {}
+        () = scene => {}
+    }
+
+    // A round finds what nobody told of, whatever the right.
+    *state.lock() =
+        State { watching: watching('s', "s"), forbidden: [subscription("s141")].into(), ..State::default() };
+    tokio::select! {
+        () = revocation::run(&list, Duration::from_millis(10), changes.subscribe()) => {}
+        () = until(&["end s141 PermissionDenied"]) => {}
     }
 }

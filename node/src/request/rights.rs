@@ -23,10 +23,12 @@ use std::{
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// Registered SCLs that announcements go to when they go to all.
 const REGISTERED_MAX: usize = 1_000;
+/// Changed rights that a listener may be behind; one that is further behind looks at everything.
+const CHANGES_MAX: usize = 1_024;
 /// Questions at once on the way to these.
 const ASKED_AT_ONCE: usize = 8;
 
@@ -45,6 +47,7 @@ struct Inner {
     sources: OnceLock<(WeakShards, Client)>,
     outside: OnceLock<WayOut>,
     known: Mutex<Known>,
+    changes: broadcast::Sender<Path>,
 }
 
 /// Set once the edges' door is there.
@@ -73,6 +76,7 @@ impl RightsCache {
                 sources: OnceLock::new(),
                 outside: OnceLock::new(),
                 known: Mutex::default(),
+                changes: broadcast::Sender::new(CHANGES_MAX),
             }),
         }
     }
@@ -120,6 +124,13 @@ impl Rights for RightsCache {
         let mut known = self.inner.known.lock();
         known.young.remove(&source);
         known.old.remove(&source);
+        drop(known);
+        // Nobody may be listening.
+        let _ = self.inner.changes.send(path.clone());
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Path> {
+        self.inner.changes.subscribe()
     }
 }
 

@@ -1,17 +1,23 @@
 //! What the courier reads: which queues may have something, and their heads.
 
-use super::{ShardError, ShardHandle, signals::Told, view::View, view::ViewError};
+use super::{
+    ShardError, ShardHandle,
+    signals::{Due, Told},
+    view::View,
+    view::ViewError,
+};
 use banyan_model::{
-    Path, TreeView,
+    Path, ResourceType, TreeView,
     announce::{self, Look},
-    key::Range,
+    index::Term,
+    key::{Key, Range},
     outbox::{Message, Notification, OutboxEntry},
     query,
     record::Record,
     tree::Tree,
 };
 use std::{mem, ops::ControlFlow};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 impl ShardHandle {
     /// Changes when a queue of the outbox may have something; changes at the same time are one.
@@ -21,11 +27,11 @@ impl ShardHandle {
 
     /// Queues that may have undelivered entries, as far as they were told since the last call; after a new leadership
     /// all that have some. None where this node does not lead.
-    pub fn take_queues(&self) -> Vec<Path> {
+    pub fn take_queues(&self) -> Vec<(Path, Due)> {
         match self.inner.signals.take_queues() {
             Told::Some(queues) => queues,
             Told::All => match self.inner.read(queues) {
-                Ok(queues) => queues,
+                Ok(queues) => queues.into_iter().map(|queue| (queue, Due { soon: true, by: None })).collect(),
                 Err(error) => {
                     tracing::debug!(
                         shard = self.id().0,
@@ -37,6 +43,45 @@ impl ShardHandle {
                 }
             },
         }
+    }
+
+    /// Tells accessRights of this node that changed.
+    pub fn right_changes(&self) -> broadcast::Receiver<Path> {
+        self.inner.rights.changes()
+    }
+
+    /// Subscriptions of this shard, at most `max`, on what this right governs or all, and where the next ones begin if
+    /// these are not the last.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn subscriptions(
+        &self,
+        right: Option<&Path>,
+        after: Option<&[u8]>,
+        max: usize,
+    ) -> Result<(Vec<Path>, Option<Vec<u8>>), ShardError> {
+        let right = right.map(Path::to_string);
+        let term = right.as_deref().map_or(Term::Type(ResourceType::Subscription), Term::Governs);
+        self.inner.read(|view| {
+            let (mut found, mut last, mut next, mut corrupt) = (Vec::new(), Vec::new(), None, None);
+            view.scan(&Range::index(term, &Path::scl_base(), after), false, &mut |key, _| {
+                if found.len() >= max {
+                    next = Some(mem::take(&mut last));
+                    return ControlFlow::Break(());
+                }
+                match Key::indexed_path(key) {
+                    Some(path) => found.push(path),
+                    None => {
+                        corrupt = Some(view.corrupt(key));
+                        return ControlFlow::Break(());
+                    }
+                }
+                last = key.to_vec();
+                ControlFlow::Continue(())
+            })?;
+            corrupt.map_or(Ok((found, next)), Err)
+        })
     }
 
     /// How the announcements of a resource differ from what it wishes; see [`announce::look`].

@@ -3,6 +3,7 @@
 
 use banyan_model::{Path, Representation, Scl};
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Instant};
+use tokio::sync::broadcast;
 
 /// Where something stands that a decision needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -79,4 +80,7 @@ pub trait Rights: Send + Sync + 'static {
 
     /// An accessRight of this node has changed: forget what is known of it.
     fn changed(&self, path: &Path);
+
+    /// Tells each that changed, after it was forgotten.
+    fn changes(&self) -> broadcast::Receiver<Path>;
 }

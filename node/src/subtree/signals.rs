@@ -5,7 +5,7 @@ use crate::clock;
 use banyan_model::{Path, Timestamp, apply::Effect};
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     mem,
     sync::{
         Arc,
@@ -37,14 +37,31 @@ pub(super) struct Signals {
 
 #[derive(Default)]
 struct Queues {
-    told: BTreeSet<Path>,
+    told: BTreeMap<Path, Due>,
     /// Any queue may have something.
     all: bool,
 }
 
+/// When what was added to a queue has to be told (`Effect::Deliver`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Some of it as soon as the subscription's time between notifies is over.
+    pub soon: bool,
+    /// Some of it then at the latest, whatever that time is.
+    pub by: Option<Timestamp>,
+}
+
+impl Due {
+    /// When all of it has to be told.
+    #[must_use]
+    pub fn and(self, other: Due) -> Due {
+        Due { soon: self.soon || other.soon, by: self.by.into_iter().chain(other.by).min() }
+    }
+}
+
 /// Which queues to look at.
 pub(super) enum Told {
-    Some(Vec<Path>),
+    Some(Vec<(Path, Due)>),
     All,
 }
 
@@ -75,8 +92,8 @@ impl Signals {
         let mut deliver = false;
         for effect in effects {
             match effect {
-                Effect::Deliver { queue } if leading => {
-                    self.queues.lock().tell(queue);
+                Effect::Deliver { queue, by } if leading => {
+                    self.queues.lock().tell(queue, Due { soon: by.is_none(), by });
                     deliver = true;
                 }
                 Effect::Due(at) if leading => self.due_at(at),
@@ -166,13 +183,14 @@ impl Signals {
 }
 
 impl Queues {
-    fn tell(&mut self, queue: Path) {
+    fn tell(&mut self, queue: Path, due: Due) {
         if self.all {
             return;
         }
-        self.told.insert(queue);
+        let told = self.told.entry(queue).or_default();
+        *told = told.and(due);
         if self.told.len() > QUEUES_MAX {
-            *self = Queues { told: BTreeSet::new(), all: true };
+            *self = Queues { told: BTreeMap::new(), all: true };
         }
     }
 }

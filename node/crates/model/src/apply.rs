@@ -74,6 +74,9 @@ pub enum Effect {
     Deliver {
         /// The queue.
         queue: Path,
+        /// Until when it may wait, and must be told then also where the subscription wants more time between its
+        /// notifies. `None`: it is told as soon as that time is over.
+        by: Option<Timestamp>,
     },
     /// Something falls due at this time.
     Due(Timestamp),

@@ -10,11 +10,14 @@
 //! one without them costs nothing.
 
 use crate::{
-    Path, Representation, ResourceType, Value,
+    Path, Representation, ResourceType, Scl, TreeView, Value,
+    access::Governing,
+    admit,
     key::Key,
     record::{Instance, Resource},
     route,
     tables::Category,
+    tree::Tree,
 };
 use std::collections::BTreeSet;
 
@@ -29,6 +32,8 @@ pub enum Term<'a> {
     Address(&'a str),
     /// A resource is of this type.
     Type(ResourceType),
+    /// A subscription is on something that this accessRight governs: its name (`right`).
+    Governs(&'a str),
 }
 
 /// Whether discovery reports resources of this type.
@@ -51,6 +56,27 @@ pub fn of_resource(resource: &Resource) -> BTreeSet<Key> {
     let terms = strings.chain([Term::Type(representation.resource_type)]);
     let addresses = route::addresses(representation).into_iter().map(Term::Address);
     terms.chain(addresses).map(|term| Key::index(term, path)).collect()
+}
+
+/// How an accessRight is named in the index.
+pub fn right(scl: &Scl, uri: &str) -> String {
+    scl.local_path(uri).map_or_else(|| uri.trim().to_owned(), |path| path.to_string())
+}
+
+/// The entry of a subscription under the right that governs what it watches; `None`: no accessRight does.
+pub(crate) fn of_subscription<V: TreeView>(
+    tree: &Tree<'_, V>,
+    subscription: &Path,
+) -> Result<Option<Key>, V::Error> {
+    // `<watched>/subscriptions/<s>`
+    let Some(watched) = subscription.parent().and_then(|collection| collection.parent()) else {
+        return Ok(None);
+    };
+    let right = match admit::governing(tree, &watched)? {
+        Governing::SelfPermissions(_) => Some(watched.to_string()),
+        governing => governing.access_right_uri().map(|uri| right(tree.scl, uri)),
+    };
+    Ok(right.map(|right| Key::index(Term::Governs(&right), subscription)))
 }
 
 /// The entries of a contentInstance. `container` is the path of the container, not of its contentInstances.

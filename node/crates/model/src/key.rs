@@ -378,6 +378,7 @@ fn index_bytes(term: Term<'_>) -> Vec<u8> {
         Term::InstanceSearchString(text) => (b'i', text),
         Term::Address(text) => (b'a', text),
         Term::Type(of) => (b't', of.name()),
+        Term::Governs(text) => (b'g', text),
     };
     let mut bytes = vec![INDEX];
     bytes.extend_from_slice(&xxh3_64(&[&[kind], text.as_bytes()].concat()).to_be_bytes());

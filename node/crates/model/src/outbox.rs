@@ -22,6 +22,8 @@ pub const STATES_MAX: u64 = 64;
 pub const COPIES_MAX: u64 = 1_000;
 /// How many instances one notify carries.
 pub const NOTIFY_INSTANCES_MAX: usize = 100;
+/// So many waiting entries are not held back any longer.
+pub const HELD_MAX: usize = 64;
 /// How many octets of content one notify carries, unless a single instance is larger.
 pub const NOTIFY_BYTES_MAX: u64 = 1 << 20;
 
@@ -221,6 +223,34 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         }
     }
     Some(notify)
+}
+
+/// Until when a notification may wait: the earlier one of the subscription's delayTolerance and that of the instance.
+/// `None`: nobody said that it may.
+pub(crate) fn due(notification: &Notification, tolerance: Option<Timestamp>) -> Option<Timestamp> {
+    let of_instance = match notification {
+        Notification::Instance(instance) | Notification::MetaData(instance) => instance.delay_tolerance,
+        _ => None,
+    };
+    of_instance.into_iter().chain(tolerance).min()
+}
+
+/// Until when all that waits may be held back: as long as the entry that may wait least. `None`: not at all, because
+/// one may not wait, or because there is enough for a notify. `tolerance` is the subscription's delayTolerance.
+pub fn held_until(entries: &[OutboxEntry], tolerance: Option<Timestamp>) -> Option<Timestamp> {
+    let (mut until, mut octets) = (None, 0_u64);
+    for entry in entries {
+        let Message::Notify { notification, .. } = &entry.message else { return None };
+        match notification {
+            Notification::Final(_) => return None,
+            Notification::Instance(instance) => octets = octets.saturating_add(instance.content_size),
+            _ => {}
+        }
+        let due = due(notification, tolerance)?;
+        until = Some(until.map_or(due, |until: Timestamp| until.min(due)));
+    }
+    let is_full = entries.len() >= HELD_MAX || octets >= NOTIFY_BYTES_MAX;
+    until.filter(|_| !is_full)
 }
 
 /// Whether there is nothing to deliver: what the entry refers to is gone (`query::told`).

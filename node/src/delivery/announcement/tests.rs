@@ -5,8 +5,10 @@
 use super::super::{
     Config,
     courier::{Courier, Room},
-    source::{Leading, Source, SourceError},
+    revocation::Page,
+    source::{Leading, Patience, Source, SourceError},
 };
+use crate::subtree::Due;
 use banyan_model::{
     Command, Entity, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
     ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
@@ -68,7 +70,7 @@ impl Shard {
         let outcome = apply::apply(&*memory, &self.scl, Timestamp(1_000), &command).unwrap();
         memory.write(outcome.changes);
         for effect in outcome.effects {
-            if let apply::Effect::Deliver { queue } = effect {
+            if let apply::Effect::Deliver { queue, .. } = effect {
                 self.told.lock().push(queue);
             }
         }
@@ -107,26 +109,39 @@ impl Source for Shard {
     }
 
     /// Only those of announcements: nothing else is delivered here.
-    fn take_queues(&self) -> Vec<Path> {
+    fn take_queues(&self) -> Vec<(Path, Due)> {
         let mut told = std::mem::take(&mut *self.told.lock());
         told.retain(|queue| queue.root_collection().is_none());
-        told
+        told.into_iter().map(|queue| (queue, Due::default())).collect()
     }
 
     fn entries(&self, queue: &Path, _max: usize) -> Result<Vec<OutboxEntry>, SourceError> {
         Ok(self.queue(queue))
     }
 
-    fn age(&self, _entry: &OutboxEntry) -> Duration {
+    fn since(&self, _at: Timestamp) -> Duration {
         self.age
     }
 
-    fn pause(&self, subscription: &Path) -> Result<Duration, SourceError> {
+    fn until(&self, at: Timestamp) -> Duration {
+        panic!("nothing waits here: {}", at.0);
+    }
+
+    fn patience(&self, subscription: &Path) -> Result<Patience, SourceError> {
         panic!("no subscription: {subscription}");
     }
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         panic!("no subscription: {subscription}");
+    }
+
+    fn subscriptions(
+        &self,
+        _right: Option<&Path>,
+        _after: Option<&[u8]>,
+        _max: usize,
+    ) -> Result<Page, SourceError> {
+        panic!("no subscriptions here")
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {

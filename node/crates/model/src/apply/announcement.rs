@@ -153,7 +153,7 @@ fn put<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path, announced: Announce
 /// newer wish along.
 fn look<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path) -> Result<(), V::Error> {
     queue::remove_until(writer, path, u64::MAX)?;
-    queue::enqueue(writer, path, Message::Announce)
+    queue::enqueue(writer, path, Message::Announce, None)
 }
 
 /// The sequence of the waiting entry.

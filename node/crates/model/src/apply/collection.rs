@@ -32,7 +32,7 @@ pub(super) fn member_changed<V: TreeView>(
     writer.effect(Effect::SubtreeChanged(root.path()));
     let queue = Path::scl_base().child(collection);
     if queue::waiting(writer, &queue)? < ENTRIES_MAX {
-        return queue::enqueue(writer, &queue, Message::CollectionChanged { collection });
+        return queue::enqueue(writer, &queue, Message::CollectionChanged { collection }, None);
     }
     // sclBase's shard has been away for long. The newest entry says all there is to say, so it takes the new time; it is
     // far from the head, where the courier is.

@@ -17,11 +17,12 @@ pub(super) fn first_sequence(at: Timestamp) -> u64 {
     u64::try_from(at.0).unwrap_or(0).saturating_mul(1024).saturating_add(1)
 }
 
-/// Adds an entry.
+/// Adds an entry. `by`: see `Effect::Deliver`.
 pub(super) fn enqueue<V: TreeView>(
     writer: &mut Writer<'_, V>,
     queue: &Path,
     message: Message,
+    by: Option<Timestamp>,
 ) -> Result<(), V::Error> {
     let counter = Key::outbox_next(queue);
     let sequence = match writer.tree().pointer(&counter)? {
@@ -31,7 +32,7 @@ pub(super) fn enqueue<V: TreeView>(
     let entry = OutboxEntry { queue: queue.clone(), sequence, at: writer.at, message };
     writer.staged.put_new(Key::outbox(queue, sequence), Record::Outbox(entry));
     writer.staged.put(counter, Record::Pointer(sequence + 1));
-    writer.effect(Effect::Deliver { queue: queue.clone() });
+    writer.effect(Effect::Deliver { queue: queue.clone(), by });
     Ok(())
 }
 
@@ -57,6 +58,7 @@ pub(super) fn replace<V: TreeView>(
     writer: &mut Writer<'_, V>,
     last: OutboxEntry,
     message: Message,
+    by: Option<Timestamp>,
 ) -> Result<(), V::Error> {
     let mut sequence = last.sequence;
     if waiting(writer, &last.queue)? <= 1 {
@@ -64,7 +66,7 @@ pub(super) fn replace<V: TreeView>(
         sequence += 1;
         writer.staged.put(Key::outbox_next(&last.queue), Record::Pointer(sequence + 1));
     }
-    writer.effect(Effect::Deliver { queue: last.queue.clone() });
+    writer.effect(Effect::Deliver { queue: last.queue.clone(), by });
     let key = Key::outbox(&last.queue, sequence);
     writer.staged.put(key, Record::Outbox(OutboxEntry { sequence, message, ..last }));
     Ok(())

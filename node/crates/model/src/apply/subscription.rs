@@ -12,12 +12,13 @@ use super::{
     Answer, Effect,
     news::{Said, say},
     queue,
-    writer::{SUBSCRIPTIONS, Watched, Writer},
+    writer::{EXEC_INSTANCES, INSTANCES, SUBSCRIPTIONS, Watched, Writer},
 };
 use crate::{
-    Path, ResourceType, ResponsePrimitive, StatusCode, TreeView,
-    outbox::{COPIES_MAX, ENTRIES_MAX, Message, Notification, STATES_MAX},
-    record::Resource,
+    Path, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, index,
+    outbox::{self, COPIES_MAX, ENTRIES_MAX, Message, Notification, STATES_MAX},
+    record::{Record, Resource},
+    tree::Tree,
 };
 
 pub(super) use super::news::News;
@@ -50,6 +51,9 @@ pub(super) fn begin<V: TreeView>(
 ) -> Result<(), V::Error> {
     let Some(path) = watched_path(&subscription.path) else { return Ok(()) };
     writer.count_subscription(&path, true)?;
+    if let Some(key) = index::of_subscription(&writer.tree(), &subscription.path)? {
+        writer.staged.put(key, Record::Pointer(0));
+    }
     match writer.watched(&path)? {
         Some(watched) => tell(writer, &watched, subscription, News::First),
         None => Ok(()),
@@ -76,9 +80,59 @@ pub(super) fn end<V: TreeView>(
         writer.count_subscription(&watched, false)?;
     }
     match last {
+        // What waits is no longer for its eyes.
+        Some(status @ StatusCode::PermissionDenied) => {
+            queue::remove_until(writer, path, u64::MAX)?;
+            farewell(writer, subscription, status)
+        }
         Some(status) => farewell(writer, subscription, status),
-        None => queue::drop_queue(writer, path),
+        None => {
+            forget_right(writer, path)?;
+            queue::drop_queue(writer, path)
+        }
     }
+}
+
+fn forget_right<V: TreeView>(writer: &mut Writer<'_, V>, subscription: &Path) -> Result<(), V::Error> {
+    for key in [
+        index::of_subscription(&writer.before(), subscription)?,
+        // It may have begun with this very command.
+        index::of_subscription(&writer.tree(), subscription)?,
+    ] {
+        key.into_iter().for_each(|key| writer.staged.delete(key));
+    }
+    Ok(())
+}
+
+/// Another right governs what stands at this path and what has no right of its own below it.
+pub(super) fn governed_anew<V: TreeView>(writer: &mut Writer<'_, V>, path: &Path) -> Result<(), V::Error> {
+    for watched in [path.clone(), path.child(INSTANCES), path.child(EXEC_INSTANCES)] {
+        let count = match writer.watched(&watched)? {
+            Some(Watched::Resource(resource)) => resource.subscriptions,
+            Some(Watched::Instances { state, .. }) => state.subscriptions,
+            None => 0,
+        };
+        if count == 0 {
+            continue;
+        }
+        for subscription in writer.tree().children(&watched.child(SUBSCRIPTIONS))? {
+            forget_right(writer, &subscription.path)?;
+            if let Some(key) = index::of_subscription(&writer.tree(), &subscription.path)? {
+                writer.staged.put(key, Record::Pointer(0));
+            }
+        }
+    }
+    // The leader asks again whether the subscribers may read.
+    if let Some(right) = right_at(&writer.tree(), path)? {
+        writer.effect(Effect::AccessRightChanged(right));
+    }
+    Ok(())
+}
+
+fn right_at<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Path>, V::Error> {
+    let uri = tree.resource(path)?;
+    let uri = uri.as_ref().and_then(|resource| resource.representation.text("accessRightID"));
+    Ok(uri.and_then(|uri| tree.scl.local_path(uri)))
 }
 
 /// Promises the last notify. The queue has room for one entry more than for changes; subscriptions that come and go on
@@ -88,6 +142,7 @@ pub(super) fn farewell<V: TreeView>(
     subscription: &Resource,
     status: StatusCode,
 ) -> Result<(), V::Error> {
+    forget_right(writer, &subscription.path)?;
     if queue::waiting(writer, &subscription.path)? > ENTRIES_MAX {
         return Ok(());
     }
@@ -142,7 +197,8 @@ fn promise<V: TreeView>(
     if let Message::Notify { notification: waiting, .. } = &last.message
         && waiting.is_superseded(&mut notification)
     {
-        return queue::replace(writer, last, notify_of(subscription, notification));
+        let by = outbox::due(&notification, tolerance(subscription));
+        return queue::replace(writer, last, notify_of(subscription, notification), by);
     }
     enqueue(writer, subscription, notification)
 }
@@ -150,7 +206,11 @@ fn promise<V: TreeView>(
 /// Whether its notifies are to wait for each other.
 fn waits(subscription: &Resource) -> bool {
     let least = subscription.representation.long("minimalTimeBetweenNotifications");
-    least.is_some_and(|ms| ms > 0) || subscription.representation.get("delayTolerance").is_some()
+    least.is_some_and(|ms| ms > 0) || tolerance(subscription).is_some()
+}
+
+fn tolerance(subscription: &Resource) -> Option<Timestamp> {
+    subscription.representation.datetime("delayTolerance")
 }
 
 fn enqueue<V: TreeView>(
@@ -158,7 +218,11 @@ fn enqueue<V: TreeView>(
     subscription: &Resource,
     notification: Notification,
 ) -> Result<(), V::Error> {
-    queue::enqueue(writer, &subscription.path, notify_of(subscription, notification))
+    let by = match &notification {
+        Notification::Final(_) => Some(writer.at),
+        notification => outbox::due(notification, tolerance(subscription)),
+    };
+    queue::enqueue(writer, &subscription.path, notify_of(subscription, notification), by)
 }
 
 fn notify_of(subscription: &Resource, notification: Notification) -> Message {

@@ -171,6 +171,10 @@ pub(super) fn write<V: TreeView>(
         _ => {}
     }
     announcement::changed(writer, Some(before), after)?;
+    let right = |resource: &Resource| resource.representation.text("accessRightID").map(str::to_owned);
+    if right(before) != right(after) {
+        subscription::governed_anew(writer, path)?;
+    }
     subscription::notify(writer, path, News::Changed)
 }
 

@@ -212,6 +212,8 @@ pub(super) fn instances_of(path: &Path) -> Option<Path> {
 
 /// The segment of a container's contentInstances.
 pub(super) const INSTANCES: &str = "contentInstances";
+/// The segment of a mgmtCmd's execInstances.
+pub(super) const EXEC_INSTANCES: &str = "execInstances";
 /// The segment of a resource's subscriptions.
 pub(super) const SUBSCRIPTIONS: &str = "subscriptions";
 

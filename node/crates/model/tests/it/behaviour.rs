@@ -2,15 +2,17 @@
 
 use crate::support::{self, Shard, path, representation};
 use banyan_model::{
-    Body, Operation, RequestId, ResourceType, StatusCode, Timestamp, Value,
+    Body, Operation, Path, RequestId, ResourceType, StatusCode, Timestamp, TreeView, Value,
     apply::Effect,
-    key::Key,
-    outbox::{Message, Notification, OutboxEntry, is_void, next_notify},
+    index::Term,
+    key::{Key, Range},
+    outbox::{Message, Notification, OutboxEntry, held_until, is_void, next_notify},
     partial::Edit,
     placement::ShardId,
     primitive::Conditions,
     query,
 };
+use std::ops::ControlFlow;
 
 /// Runs a script line by line and compares what the lines print. Commands print their status, `show` a container's
 /// instances with their counters, `queue` what waits, `records` how many records there are besides sclBase's own.
@@ -107,6 +109,16 @@ fn run(shard: &mut Shard, line: &str) -> Option<String> {
             let resource = shard.tree().resource(&path(at)).unwrap().unwrap();
             let Some(Value::List(entries)) = resource.representation.get(words[2]) else { return None };
             return Some(entries.join(" "));
+        }
+        "governed" => {
+            let of = Range::index(Term::Governs(at), &Path::scl_base(), None);
+            let mut found = Vec::new();
+            let visit = &mut |key: &[u8], _| {
+                found.push(Key::indexed_path(key).unwrap().to_string());
+                ControlFlow::Continue(())
+            };
+            shard.memory.scan(&of, false, visit).unwrap();
+            return Some(format!("governed: {}", found.join(" ")).trim().to_owned());
         }
         "records" => return Some(shard.memory.records.len().to_string()),
         other => panic!("no such verb: {other}"),
@@ -359,7 +371,7 @@ fn a_subscription_ends_in_its_own_way() {
          Ok
          Ok
          queue:
-         queue: container, final PermissionDenied
+         queue: final PermissionDenied
          queue:
          queue: container, final Expired
          0",
@@ -608,6 +620,75 @@ fn above_their_bounds_states_replace_each_other_and_instances_wait_by_reference(
     let last = next_notify(&shard.scl, &[told(&waiting[waiting.len() - 1])]).unwrap();
     let Body::Representation(last) = last.body else { panic!("instances") };
     assert_eq!(last.long("currentNrOfInstances"), Some(2));
+}
+
+#[test]
+fn subscriptions_are_found_by_the_right_that_governs_what_they_watch() {
+    check(
+        "create containers/c container accessRightID=/m2m/accessRights/r
+         create containers/c/subscriptions/s subscription
+         create containers/c/contentInstances/subscriptions/t subscription
+         create containers/d container accessRightID=/m2m/accessRights/r
+         create containers/d/subscriptions/u subscription
+         governed /accessRights/r
+         update containers/c container accessRightID=/m2m/accessRights/q
+         governed /accessRights/r
+         governed /accessRights/q
+         delete containers/c/subscriptions/s
+         governed /accessRights/q
+         update containers/c container
+         governed /accessRights/q
+         end containers/d/subscriptions/u PermissionDenied
+         queue containers/d/subscriptions/u
+         governed /accessRights/r",
+        "Created
+         Created
+         Created
+         Created
+         Created
+         governed: /containers/d/subscriptions/u /containers/c/contentInstances/subscriptions/t /containers/c/subscriptions/s
+         Ok; right changed
+         governed: /containers/d/subscriptions/u
+         governed: /containers/c/contentInstances/subscriptions/t /containers/c/subscriptions/s
+         Ok
+         governed: /containers/c/contentInstances/subscriptions/t
+         Ok
+         governed:
+         Ok
+         queue: final PermissionDenied
+         governed:",
+    );
+}
+
+#[test]
+fn what_waits_is_held_back_as_long_as_all_of_it_may_wait() {
+    let mut shard = Shard::default();
+    let subscription = path("containers/c/contentInstances/subscriptions/s");
+    shard.apply(support::create("containers/c", ResourceType::Container, &[]));
+    shard.apply(support::create(&subscription.to_string(), ResourceType::Subscription, &[]));
+    let first = shard.queue(&subscription).remove(0);
+    shard.apply(Operation::Acknowledge { queue: subscription.clone(), up_to: first.sequence });
+    let mut tolerant = |by: Option<i64>| {
+        let mut operation = support::instance("containers/c", None, "x");
+        if let (Operation::CreateInstance { representation, .. }, Some(by)) = (&mut operation, by) {
+            representation.set("delayTolerance", Value::Datetime(Timestamp(by)));
+        }
+        let outcome = shard.apply(operation);
+        let queue = subscription.clone();
+        assert!(outcome.effects.contains(&Effect::Deliver { queue, by: by.map(Timestamp) }));
+        shard.queue(&subscription)
+    };
+    assert_eq!(held_until(&tolerant(Some(9_000)), None), Some(Timestamp(9_000)));
+    let both = tolerant(Some(5_000));
+    assert_eq!(held_until(&both, None), Some(Timestamp(5_000)), "as long as the one that may wait least");
+    assert_eq!(held_until(&both, Some(Timestamp(4_000))), Some(Timestamp(4_000)));
+    let all = tolerant(None);
+    assert_eq!(held_until(&all, None), None, "one may not wait");
+    assert_eq!(
+        held_until(&all, Some(Timestamp(4_000))),
+        Some(Timestamp(4_000)),
+        "the subscriber waits for it"
+    );
 }
 
 #[test]

@@ -95,6 +95,8 @@ impl Naive {
             }
             Step::End { path, told } => {
                 if self.nodes.contains_key(*path) {
+                    // What waits is no longer for its eyes.
+                    self.queues.remove(*path);
                     self.end(path, told.then_some("final PermissionDenied"));
                 }
                 StatusCode::Ok
