@@ -4,6 +4,7 @@ use super::{
     announcement,
     counters::Fate,
     courier::Room,
+    deferred,
     source::{Source, SourceError},
 };
 use banyan_codec::{Format, encode_representation, error_info, notify_body};
@@ -39,7 +40,7 @@ pub(super) enum Next {
 }
 
 /// What the contact had to say.
-enum Verdict {
+pub(super) enum Verdict {
     Taken,
     Refused(String),
     /// Not even asked, and never will be.
@@ -75,6 +76,14 @@ async fn deliver<S: Source>(
         Some(Message::CollectionChanged { .. }) => pass_on(source, room, queue, &entries).await,
         Some(Message::Announce) => match entries.first() {
             Some(entry) => announcement::announce(source, room, queue, entry, failures).await,
+            None => Ok(Next::Rest),
+        },
+        Some(Message::CarryOut { request }) => match entries.first() {
+            Some(entry) => deferred::carry_out(source, room, queue, entry, request).await,
+            None => Ok(Next::Rest),
+        },
+        Some(Message::Answer) => match entries.first() {
+            Some(entry) => deferred::send(source, room, queue, entry, failures).await,
             None => Ok(Next::Rest),
         },
         Some(Message::Notify { .. }) => notify(source, room, queue, &entries, failures).await,
@@ -183,14 +192,13 @@ async fn ask_contact<S: Source>(
     };
     let timeout = room.config.timeout;
     let job = DeliveryJob {
-        // Numbered when an edge takes it.
-        job: 0,
         contact: notify.contact,
         media: convert::media_to_wire(notify.media),
         subscription,
         status: convert::number(notify.status),
         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         what: Some(what),
+        ..DeliveryJob::default()
     };
     match room.edges.deliver(&job, timeout + EDGE_SLACK).await {
         Some(result) => judge(result),
@@ -223,7 +231,7 @@ async fn ask_inside<S: Source>(
     judge_answer(source.call(&notify.contact, request, deadline).await)
 }
 
-fn judge_answer(answer: ResponsePrimitive) -> Verdict {
+pub(super) fn judge_answer(answer: ResponsePrimitive) -> Verdict {
     match answer.status {
         StatusCode::Ok | StatusCode::Created | StatusCode::Accepted => Verdict::Taken,
         StatusCode::NotFound
@@ -238,7 +246,7 @@ fn judge_answer(answer: ResponsePrimitive) -> Verdict {
     }
 }
 
-fn judge(result: DeliveryResult) -> Verdict {
+pub(super) fn judge(result: DeliveryResult) -> Verdict {
     match result.http_status {
         200..=299 => Verdict::Taken,
         // The contact is gone or wants nothing of us (D-17). Any other 4xx may be a fault that somebody mends.

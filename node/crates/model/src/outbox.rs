@@ -11,6 +11,7 @@ use crate::{
     represent,
     value::Representation,
 };
+use bytes::Bytes;
 
 /// How many changes a queue holds. Above it the subscription ends: one last entry says so.
 pub const ENTRIES_MAX: u64 = 10_000;
@@ -56,6 +57,13 @@ pub enum Message {
     /// The announcements of the resource at the queue's path differ from what is wished. Says nothing more, so that one
     /// is enough however often that changes.
     Announce,
+    /// A request that was accepted is carried out; the queue is its place (`deferred`).
+    CarryOut {
+        /// Encoded, opaque here.
+        request: Bytes,
+    },
+    /// The answer of such a request goes to its contact.
+    Answer,
 }
 
 /// The content of a notify.

@@ -12,6 +12,7 @@ use banyan_model::{
     ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
     announce::{self, Look},
     apply,
+    deferred::Deferred,
     key::Range,
     memory::Memory,
     outbox::OutboxEntry,
@@ -127,6 +128,19 @@ impl Source for Shard {
 
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         panic!("no subscription: {subscription}");
+    }
+
+    fn deferred(&self, place: &Path) -> Result<Option<(Deferred, u64)>, SourceError> {
+        panic!("no request: {place}");
+    }
+
+    async fn carry_out(
+        &self,
+        _id: RequestId,
+        request: RequestPrimitive,
+        _deadline: Instant,
+    ) -> Result<ResponsePrimitive, ResponsePrimitive> {
+        panic!("no request: {request:?}");
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {

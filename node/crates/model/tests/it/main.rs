@@ -4,6 +4,7 @@
 mod announce;
 mod behaviour;
 mod channel;
+mod deferred;
 mod every_type;
 mod kinds;
 mod modes_by_table;
