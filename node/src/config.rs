@@ -297,6 +297,16 @@ section! {
         polls_per_channel_max: u64 polls_per_channel_max,
         /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5,000.
         poll_redelivery_ms: u64 poll_redelivery,
+        /// How long the answer of an asynchronous request is kept for who repeats it. Default 300,000.
+        async_lifetime_ms: u64 async_lifetime,
+        /// Asynchronous requests, with their answers, that are kept of one requestingEntity. Default 1,000.
+        async_entries_max: u64 async_limits.entity.entries_max,
+        /// Octets of them. Default 8 MiB.
+        async_bytes_max: u64 async_limits.entity.octets_max,
+        /// The same of all in one shard. Default 100,000.
+        async_shard_entries_max: u64 async_limits.shard.entries_max,
+        /// Octets of them. Default 256 MiB.
+        async_shard_bytes_max: u64 async_limits.shard.octets_max,
     }
 }
 
@@ -317,6 +327,8 @@ section! {
         /// How often all subscriptions are asked whether their subscribers may still read; 0: only when a right
         /// changes of which this node holds a replica. Default 10,000.
         rights_check_ms: u64 rights_check,
+        /// Asynchronous requests that are carried out at once. Default 256.
+        carry_out_max: u64 carry_out_max,
     }
 }
 

@@ -15,6 +15,9 @@
 //!
 //! While no edge is connected nothing is tried and nothing is given up: that is our failure, not the contact's.
 //!
+//! A request that was accepted to be answered later is carried out here, too: its queue needs no edge, only the answer
+//! to a contact does.
+//!
 //! Invariants: at most one delivery of a queue is under way; at most [`Config::deliveries_max`] a node; what is in
 //! memory of a queue is its path and a counter, its entries stay in the outbox.
 //!
@@ -24,6 +27,7 @@ mod announcement;
 mod attempt;
 mod counters;
 mod courier;
+mod deferred;
 mod edges;
 mod inside;
 mod outside;
@@ -65,6 +69,8 @@ pub struct Config {
     /// How often every subscription is asked whether its subscriber may still read what it watches; zero: only when a
     /// right changes that this node knows of, and before each notify. Default 10 s.
     pub rights_check: Duration,
+    /// Asynchronous requests that are carried out at once on this node. Default 256.
+    pub carry_out_max: usize,
     /// `http(s)://host[:port]` of this SCL for other SCLs: what announcements link to. Default: `http://` and the first
     /// authority; without either nothing is announced.
     pub public_uri: Option<String>,
@@ -81,6 +87,7 @@ impl Default for Config {
             retry_max: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
             rights_check: Duration::from_secs(10),
+            carry_out_max: 256,
             public_uri: None,
             announce_all: false,
         }

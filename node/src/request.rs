@@ -8,6 +8,7 @@
 
 mod call;
 mod config;
+mod deferred;
 mod discover;
 mod fan_out;
 mod gather;
@@ -181,6 +182,9 @@ impl Desk {
         let Some(shard) = self.inner.shards.get(place.shard) else {
             return answer(place.elsewhere(None));
         };
+        if let Some(correlation) = request.later().cloned() {
+            return self.defer(request, correlation, shard, place, deadline, answer);
+        }
         notified::open(&mut request);
         let kind = if request.method == Method::Retrieve { Kind::Read } else { Kind::Write };
         if group::leads_to_members(&request.target) {

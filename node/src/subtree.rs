@@ -26,6 +26,7 @@ mod supervisor;
 
 mod authorise;
 mod channel;
+mod deferred;
 mod discover;
 mod read;
 mod write;

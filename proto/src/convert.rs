@@ -12,6 +12,7 @@
 
 mod announce;
 mod command;
+mod deferred;
 mod names;
 mod outbox;
 mod placement;

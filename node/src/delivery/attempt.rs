@@ -4,7 +4,7 @@ use super::{
     announcement,
     counters::Fate,
     courier::Room,
-    inside,
+    deferred, inside,
     source::{Source, SourceError},
 };
 use banyan_model::{
@@ -76,6 +76,14 @@ async fn deliver<S: Source>(
         Some(Message::CollectionChanged { .. }) => pass_on(source, room, queue, &entries).await,
         Some(Message::Announce) => match entries.first() {
             Some(entry) => announcement::announce(source, room, queue, entry, failures).await,
+            None => Ok(Next::Rest),
+        },
+        Some(Message::CarryOut { request }) => match entries.first() {
+            Some(entry) => deferred::carry_out(source, room, queue, entry, request).await,
+            None => Ok(Next::Rest),
+        },
+        Some(Message::Answer) => match entries.first() {
+            Some(entry) => deferred::send(source, room, queue, entry, failures).await,
             None => Ok(Next::Rest),
         },
         Some(Message::Notify { .. }) => notify(source, room, queue, &entries, failures).await,
@@ -201,14 +209,13 @@ async fn ask_contact<S: Source>(
     };
     let timeout = room.config.timeout;
     let job = DeliveryJob {
-        // Numbered when an edge takes it.
-        job: 0,
         contact: notify.contact,
         media: convert::media_to_wire(notify.media),
         subscription: source.scl().address(queue),
         status: convert::number(notify.status),
         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
         what: Some(what),
+        ..DeliveryJob::default()
     };
     match room.edges.deliver(&job, timeout + EDGE_SLACK).await {
         Some(result) => judge(result),
@@ -216,7 +223,7 @@ async fn ask_contact<S: Source>(
     }
 }
 
-fn judge(result: DeliveryResult) -> Verdict {
+pub(super) fn judge(result: DeliveryResult) -> Verdict {
     match result.http_status {
         200..=299 => Verdict::Taken,
         // The contact is gone or wants nothing of us (D-17). Any other 4xx may be a fault that somebody mends.

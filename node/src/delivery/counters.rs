@@ -10,6 +10,7 @@ pub struct Counters {
     failed: AtomicU64,
     given_up: AtomicU64,
     passed_on: AtomicU64,
+    carried_out: AtomicU64,
 }
 
 /// What became of a delivery.
@@ -25,6 +26,8 @@ pub(super) enum Fate {
     GivenUp,
     /// A message reached the other subtree.
     PassedOn,
+    /// An asynchronous request has its answer.
+    CarriedOut,
 }
 
 impl Counters {
@@ -35,12 +38,13 @@ impl Counters {
             Fate::Failed => &self.failed,
             Fate::GivenUp => &self.given_up,
             Fate::PassedOn => &self.passed_on,
+            Fate::CarriedOut => &self.carried_out,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 5] {
+    pub fn all(&self) -> [(&'static str, u64); 6] {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("confirmed", of(&self.confirmed)),
@@ -48,6 +52,7 @@ impl Counters {
             ("failed", of(&self.failed)),
             ("given_up", of(&self.given_up)),
             ("passed_on", of(&self.passed_on)),
+            ("carried_out", of(&self.carried_out)),
         ]
     }
 }

@@ -6,7 +6,7 @@ use super::{
     source::{Leading, Source},
 };
 use crate::subtree::Due;
-use banyan_model::Path;
+use banyan_model::{Path, deferred};
 use std::{
     collections::{BTreeSet, HashMap},
     future::pending,
@@ -35,6 +35,7 @@ pub(super) struct Room {
     pub(super) counters: Arc<Counters>,
     notifies: Arc<Semaphore>,
     messages: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
 }
 
 impl Room {
@@ -42,6 +43,7 @@ impl Room {
         Room {
             notifies: Arc::new(Semaphore::new(config.deliveries_max.clamp(1, Semaphore::MAX_PERMITS))),
             messages: Arc::new(Semaphore::new(MESSAGES_MAX)),
+            requests: Arc::new(Semaphore::new(config.carry_out_max.clamp(1, Semaphore::MAX_PERMITS))),
             edges: Edges::default(),
             counters: Arc::default(),
             config,
@@ -60,9 +62,11 @@ pub(super) struct Courier<S> {
     source: Arc<S>,
     room: Arc<Room>,
     queues: HashMap<Path, Queue>,
-    /// Queues in the order in which they fall due, notifies and messages apart.
+    /// Queues in the order in which they fall due: notifies, messages, and requests to be carried out, which may wait for
+    /// each other's rooms but not for each other.
     notifies: BTreeSet<(Instant, Path)>,
     messages: BTreeSet<(Instant, Path)>,
+    requests: BTreeSet<(Instant, Path)>,
     running: JoinSet<Next>,
     paths: HashMap<Id, Path>,
     /// When to ask again for queues that could not be named before.
@@ -99,6 +103,7 @@ impl<S: Source> Courier<S> {
             queues: HashMap::new(),
             notifies: BTreeSet::new(),
             messages: BTreeSet::new(),
+            requests: BTreeSet::new(),
             running: JoinSet::new(),
             paths: HashMap::new(),
             look: None,
@@ -125,12 +130,14 @@ impl<S: Source> Courier<S> {
             let has_edge = *edges.borrow_and_update() > 0;
             let notify = !stop && has_edge && is_due(&self.notifies);
             let message = !stop && is_due(&self.messages);
-            let later = [&self.notifies, &self.messages]
+            let request = !stop && is_due(&self.requests);
+            let later = [&self.notifies, &self.messages, &self.requests]
                 .into_iter()
                 .filter_map(|queues| queues.first().map(|(at, _)| *at).filter(|at| *at > now))
                 .chain(self.look)
                 .min();
             let (for_notifies, for_messages) = (self.room.notifies.clone(), self.room.messages.clone());
+            let for_requests = self.room.requests.clone();
             tokio::select! {
                 changed = deliveries.changed() => match changed {
                     Ok(()) => self.wake(),
@@ -139,6 +146,10 @@ impl<S: Source> Courier<S> {
                 Some(ended) = self.running.join_next_with_id(), if !self.running.is_empty() => self.ended(ended),
                 Ok(permit) = for_messages.acquire_owned(), if message => {
                     let next = self.messages.pop_first();
+                    self.start(next, permit);
+                }
+                Ok(permit) = for_requests.acquire_owned(), if request => {
+                    let next = self.requests.pop_first();
                     self.start(next, permit);
                 }
                 Ok(permit) = for_notifies.acquire_owned(), if notify => {
@@ -210,7 +221,11 @@ impl<S: Source> Courier<S> {
 
     /// A queue of messages is named after a root collection, one of notifies after a subscription below something.
     fn queues_like(&mut self, path: &Path) -> &mut BTreeSet<(Instant, Path)> {
-        if path.segments().len() == 1 { &mut self.messages } else { &mut self.notifies }
+        match path.segments().len() {
+            1 => &mut self.messages,
+            _ if deferred::is_place(path) => &mut self.requests,
+            _ => &mut self.notifies,
+        }
     }
 
     fn start(&mut self, next: Option<(Instant, Path)>, permit: OwnedSemaphorePermit) {

@@ -84,7 +84,7 @@ async fn send<S: Source>(
     judge(answer)
 }
 
-fn judge(answer: ResponsePrimitive) -> Verdict {
+pub(super) fn judge(answer: ResponsePrimitive) -> Verdict {
     match answer.status {
         StatusCode::Ok | StatusCode::Created | StatusCode::Accepted => Verdict::Taken,
         StatusCode::NotFound

@@ -12,7 +12,8 @@ use crate::{
 use banyan_client::Client;
 use banyan_model::{
     Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, Scl,
-    StatusCode, SubtreeRoot, Timestamp, announce::Look, outbox::OutboxEntry, placement::ShardId,
+    StatusCode, SubtreeRoot, Timestamp, announce::Look, deferred::Deferred, outbox::OutboxEntry,
+    placement::ShardId,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -105,6 +106,22 @@ impl Source for ShardSource {
         deadline: std::time::Instant,
     ) -> ResponsePrimitive {
         self.desk.call_as(uri, id, request, deadline).await
+    }
+
+    fn deferred(&self, place: &Path) -> Result<Option<(Deferred, u64)>, SourceError> {
+        let Some(deferred) = self.handle.deferred(place).map_err(from_shard)? else { return Ok(None) };
+        let kept = self.handle.kept(place).map_err(from_shard)?;
+        let most = self.desk.async_limits().entity.octets_max;
+        Ok(Some((deferred, most.saturating_sub(kept.octets))))
+    }
+
+    async fn carry_out(
+        &self,
+        id: RequestId,
+        request: RequestPrimitive,
+        deadline: std::time::Instant,
+    ) -> Result<ResponsePrimitive, ResponsePrimitive> {
+        self.desk.carry_out(id, request, deadline).await
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

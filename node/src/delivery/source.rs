@@ -4,7 +4,7 @@ use super::revocation::Page;
 use crate::subtree::Due;
 use banyan_model::{
     Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, Timestamp, announce::Look,
-    outbox::OutboxEntry, placement::ShardId,
+    deferred::Deferred, outbox::OutboxEntry, placement::ShardId,
 };
 use std::{
     future::Future,
@@ -74,6 +74,17 @@ pub(super) trait Source: Send + Sync + 'static {
         request: RequestPrimitive,
         deadline: Instant,
     ) -> impl Future<Output = ResponsePrimitive> + Send;
+
+    /// What is known of the request at a place, and how many octets more its entity may have kept.
+    fn deferred(&self, place: &Path) -> Result<Option<(Deferred, u64)>, SourceError>;
+
+    /// Carries a request out that was accepted before. `Err`: nobody could say what became of it.
+    fn carry_out(
+        &self,
+        id: RequestId,
+        request: RequestPrimitive,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<ResponsePrimitive, ResponsePrimitive>> + Send;
 
     /// Has an operation applied in this shard.
     fn operate(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;

@@ -10,16 +10,20 @@ use super::{
 };
 use crate::subtree::Due;
 use banyan_model::{
-    Body, Content, Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, StatusCode,
-    Timestamp, Value,
+    Body, Content, Entity, Method, Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl,
+    StatusCode, Timestamp, Value,
     announce::Look,
+    deferred::{self, Deferred},
     outbox::{Message, Notification, OutboxEntry, delivery_id},
     placement::ShardId,
     primitive::NotifyMedia,
     record::{Instance, instance_id},
     value::ContentForm,
 };
-use banyan_proto::v1::DeliveryResult;
+use banyan_proto::{
+    convert,
+    v1::{DeliveryResult, delivery_job},
+};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::{
@@ -48,10 +52,14 @@ struct State {
     answers: BTreeMap<String, VecDeque<StatusCode>>,
     /// Of the requests to them, in order.
     ids: Vec<RequestId>,
+    deferred: BTreeMap<Path, Deferred>,
+    /// Of what is carried out; GATEWAY_TIMEOUT: nobody could say. Then it is done.
+    outcomes: VecDeque<StatusCode>,
 }
 
 struct List {
     state: Arc<Mutex<State>>,
+    ring: watch::Sender<u64>,
     scl: Scl,
     age: Duration,
     pause: Duration,
@@ -143,6 +151,25 @@ impl Source for List {
         ResponsePrimitive::status(answer)
     }
 
+    fn deferred(&self, place: &Path) -> Result<Option<(Deferred, u64)>, SourceError> {
+        Ok(self.state.lock().deferred.get(place).cloned().map(|deferred| (deferred, 1_000)))
+    }
+
+    async fn carry_out(
+        &self,
+        id: RequestId,
+        request: RequestPrimitive,
+        _deadline: Instant,
+    ) -> Result<ResponsePrimitive, ResponsePrimitive> {
+        let mut state = self.state.lock();
+        assert_eq!(request.correlation, None);
+        state.log.push(format!("carry out {:?} {} as {}", request.method, request.target, id.sequence));
+        match state.outcomes.pop_front() {
+            Some(StatusCode::GatewayTimeout) => Err(ResponsePrimitive::status(StatusCode::GatewayTimeout)),
+            outcome => Ok(ResponsePrimitive::status(outcome.unwrap_or(StatusCode::Ok))),
+        }
+    }
+
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {
         let mut state = self.state.lock();
         match operation {
@@ -154,6 +181,25 @@ impl Source for List {
                 state.queues.remove(&path);
                 let told = final_status.map_or(String::new(), |status| format!(" {status:?}"));
                 state.log.push(format!("end {}{told}", short(&path)));
+            }
+            Operation::Answered { place, sequence, answer } => {
+                state.queues.entry(place.clone()).or_default().retain(|entry| entry.sequence != sequence);
+                let status = convert::response_from_bytes(answer.clone()).unwrap().status;
+                state.log.push(format!("answered {} {status:?}", short(&place)));
+                let deferred = state.deferred.get_mut(&place).unwrap();
+                deferred.answer = Some(answer);
+                if deferred.contact.is_some() {
+                    let queue = deferred::answers(&place).unwrap();
+                    let entry = OutboxEntry {
+                        queue: queue.clone(),
+                        sequence,
+                        at: Timestamp(0),
+                        message: Message::Answer,
+                    };
+                    state.queues.insert(queue.clone(), vec![entry]);
+                    state.told.push((queue, SOON));
+                    self.ring.send_modify(|rung| *rung += 1);
+                }
             }
             other => panic!("not for a courier: {other:?}"),
         }
@@ -225,6 +271,8 @@ struct Scene {
     inside: BTreeMap<String, VecDeque<StatusCode>>,
     creator: Option<&'static str>,
     slots: u32,
+    deferred: BTreeMap<Path, Deferred>,
+    outcomes: VecDeque<StatusCode>,
 }
 
 impl Default for Scene {
@@ -244,6 +292,8 @@ impl Default for Scene {
             inside: BTreeMap::new(),
             creator: Some("/m2m/applications/na"),
             slots: 4,
+            deferred: BTreeMap::new(),
+            outcomes: VecDeque::new(),
         }
     }
 }
@@ -257,13 +307,16 @@ impl Scene {
         std::mem::take(&mut state.lock().log)
     }
 
-    async fn deliver(self, queues: BTreeMap<Path, Vec<OutboxEntry>>, answers: &str) -> Arc<Mutex<State>> {
+    async fn deliver(self, mut queues: BTreeMap<Path, Vec<OutboxEntry>>, answers: &str) -> Arc<Mutex<State>> {
+        queues.extend(self.deferred.keys().map(|place| (place.clone(), vec![accepted(place)])));
         let told = queues.keys().map(|queue| (queue.clone(), SOON)).collect();
         let state = Arc::new(Mutex::new(State {
             queues,
             told,
             forbidden: self.forbidden,
             answers: self.inside,
+            deferred: self.deferred,
+            outcomes: self.outcomes,
             ..State::default()
         }));
         let room = Arc::new(Room::new(self.config));
@@ -273,8 +326,10 @@ impl Scene {
             authorities: Vec::new(),
             founded_at: Timestamp(0),
         };
+        let (ring, deliveries) = watch::channel(0);
         let list = List {
             state: state.clone(),
+            ring: ring.clone(),
             scl,
             age: self.age,
             pause: self.pause,
@@ -289,7 +344,6 @@ impl Scene {
                 (words.next().unwrap(), words.collect())
             })
             .collect();
-        let (ring, deliveries) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
         let edges = room.edges.clone();
         let courier = tokio::spawn(Courier::new(Arc::new(list), room).run(deliveries, stopping));
@@ -301,7 +355,11 @@ impl Scene {
                 let (mut jobs, results) = edges.attach("edge", slots);
                 while let Some(job) = jobs.next().await {
                     let contact = job.contact.trim_start_matches("http://").to_owned();
-                    edge_state.lock().log.push(format!("deliver {contact}"));
+                    let what = match &job.what {
+                        Some(delivery_job::What::Answer(_)) => format!(" answer {}", job.correlation),
+                        _ => String::new(),
+                    };
+                    edge_state.lock().log.push(format!("deliver {contact}{what}"));
                     let answer = answers.get_mut(&contact).and_then(VecDeque::pop_front);
                     let mut result = DeliveryResult { job: job.job, ..DeliveryResult::default() };
                     match answer.as_deref().unwrap_or("200") {
@@ -485,6 +543,69 @@ async fn without_a_creator_nothing_is_written_inside_this_scl() {
     assert_eq!(log, ["acknowledge s 1"]);
 }
 
+/// A request that waits to be carried out.
+fn accepted(place: &Path) -> OutboxEntry {
+    let target = Path::parse("/containers/c").unwrap();
+    let request = RequestPrimitive::new(Method::Delete, target, Entity("/m2m/applications/na".to_owned()));
+    let request = convert::request_to_bytes(&request);
+    OutboxEntry {
+        queue: place.clone(),
+        sequence: 1,
+        at: Timestamp(0),
+        message: Message::CarryOut { request },
+    }
+}
+
+/// One accepted request with the correlationID `9001`.
+fn later(contact: Option<&str>, outcomes: &[StatusCode]) -> Scene {
+    let entity = Entity("/m2m/applications/na".to_owned());
+    let deferred = Deferred {
+        entity: entity.0.clone(),
+        at: Timestamp(0),
+        number: 7,
+        digest: 0,
+        contact: contact.map(str::to_owned),
+        media: NotifyMedia::Xml,
+        lifetime_ms: 1_000,
+        octets: 10,
+        answer: None,
+        expires: None,
+    };
+    Scene {
+        deferred: BTreeMap::from([(deferred::place(&entity, "9001"), deferred)]),
+        outcomes: outcomes.iter().copied().collect(),
+        ..Scene::default()
+    }
+}
+
+const CARRY_OUT: &str = "carry out Delete /containers/c as 7";
+
+#[tokio::test]
+async fn an_accepted_request_is_carried_out_without_an_edge_and_again_until_somebody_can_say() {
+    let unsure = [StatusCode::GatewayTimeout, StatusCode::GatewayTimeout, StatusCode::NotFound];
+    let scene = Scene { slots: 0, ..later(None, &unsure) };
+    assert_eq!(scene.play("", "").await, [CARRY_OUT, CARRY_OUT, CARRY_OUT, "answered 9001 NotFound"]);
+}
+
+#[tokio::test]
+async fn an_answer_goes_to_its_contact_until_that_takes_or_refuses_it() {
+    for last in ["200", "410"] {
+        let log = later(Some("http://dash/async"), &[]).play("", &format!("dash/async 500 - {last}")).await;
+        let delivered = "deliver dash/async answer 9001";
+        assert_eq!(
+            log,
+            [CARRY_OUT, "answered 9001 Ok", delivered, delivered, delivered, "acknowledge 9001 1"],
+            "{last}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_reply_table_may_have_forgotten_is_not_carried_out() {
+    let scene = Scene { age: Duration::from_secs(600), ..later(None, &[]) };
+    assert_eq!(scene.play("", "").await, ["answered 9001 RequestTimeout"]);
+}
+
 #[tokio::test]
 async fn after_a_delivery_the_subscriptions_own_pause_is_kept() {
     let pause = Duration::from_millis(80);
@@ -586,7 +707,8 @@ async fn a_lost_right_ends_subscriptions_that_have_nothing_to_deliver() {
         founded_at: Timestamp(0),
     };
     let (age, pause) = (Duration::ZERO, Duration::ZERO);
-    let list = List { state: state.clone(), scl, age, pause, tolerance: None, began: Instant::now() };
+    let (ring, _) = watch::channel(0);
+    let list = List { state: state.clone(), ring, scl, age, pause, tolerance: None, began: Instant::now() };
     let ended = || {
         let mut ended = state.lock().log.clone();
         ended.sort();

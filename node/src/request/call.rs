@@ -90,7 +90,7 @@ impl Desk {
 
     /// The answer of a shard that this node leads, without a way over the network. `None`: ask the cluster, under the
     /// same id; a write without one would be another one then, so it is not begun here.
-    async fn call_here(
+    pub(super) async fn call_here(
         &self,
         request: &RequestPrimitive,
         id: RequestId,
@@ -123,7 +123,7 @@ impl Desk {
         self.scl()?.local_path(uri)
     }
 
-    async fn call_outside(
+    pub(super) async fn call_outside(
         &self,
         uri: &str,
         request: RequestPrimitive,

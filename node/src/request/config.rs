@@ -1,5 +1,6 @@
 //! Settings of the front desk.
 
+use banyan_model::{command::QueueLimits, deferred};
 use std::time::Duration;
 
 /// How a node takes requests.
@@ -44,6 +45,11 @@ pub struct Config {
     pub polls_per_channel_max: usize,
     /// A message that a poll got and nobody confirmed is handed out again after this long. Default 5 s.
     pub poll_redelivery: Duration,
+    /// How long the answer of an asynchronous request is kept for who repeats it. Default 300 s.
+    pub async_lifetime: Duration,
+    /// How many asynchronous requests, with their answers, are kept; more are refused. Default 1,000 of 8 MiB for a
+    /// requestingEntity, 100,000 of 256 MiB in a shard.
+    pub async_limits: deferred::Limits,
 }
 
 impl Default for Config {
@@ -67,6 +73,11 @@ impl Default for Config {
             polls_max: 16_384,
             polls_per_channel_max: 4,
             poll_redelivery: Duration::from_secs(5),
+            async_lifetime: Duration::from_secs(300),
+            async_limits: deferred::Limits {
+                entity: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
+                shard: QueueLimits { entries_max: 100_000, octets_max: 256 << 20 },
+            },
         }
     }
 }
@@ -97,6 +108,7 @@ impl Config {
             ("rights_elsewhere_lease", self.rights_elsewhere_lease),
             ("rights_timeout", self.rights_timeout),
             ("poll_redelivery", self.poll_redelivery),
+            ("async_lifetime", self.async_lifetime),
         ];
         let zero = counts.into_iter().filter(|(_, count)| *count == 0).map(|(setting, _)| setting);
         let zero =

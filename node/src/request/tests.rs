@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 mod channels;
+mod deferred;
 
 use super::*;
 use crate::subtree::{self, Rights, Source};

@@ -69,12 +69,20 @@ impl ShardHandle {
     /// # Errors
     /// [`ShardError`].
     pub async fn operate(&self, operation: Operation) -> Result<ResponsePrimitive, ShardError> {
-        let command = Command {
-            id: RequestId::default(),
-            at: self.inner.signals.stamp(),
-            entity: Entity(self.inner.scl.base.clone()),
-            operation,
-        };
+        self.operate_for(Entity(self.inner.scl.base.clone()), operation).await
+    }
+
+    /// The same on behalf of a requestingEntity.
+    ///
+    /// # Errors
+    /// [`ShardError`].
+    pub async fn operate_for(
+        &self,
+        entity: Entity,
+        operation: Operation,
+    ) -> Result<ResponsePrimitive, ShardError> {
+        let id = RequestId::default();
+        let command = Command { id, at: self.inner.signals.stamp(), entity, operation };
         let reply = self.propose(convert::command_to_bytes(&command)).await?;
         convert::response_from_bytes(reply)
             .map_err(|_| ShardError::OutcomeUnknown("the reply cannot be read"))

@@ -130,6 +130,12 @@ impl From<&Operation> for v1::command::Operation {
             Operation::Taken { channel, sequence } => {
                 Wire::Taken(v1::Taken { channel: Some(channel.into()), sequence: *sequence })
             }
+            Operation::Defer(deferral) => Wire::Defer(deferral.into()),
+            Operation::Answered { place, sequence, answer } => Wire::Answered(v1::Answered {
+                place: Some(place.into()),
+                sequence: *sequence,
+                answer: answer.clone(),
+            }),
             Operation::CollectionChanged { collection, shard, sequence, at } => {
                 Wire::CollectionChanged(v1::CollectionChanged {
                     collection: (*collection).to_owned(),
@@ -230,6 +236,10 @@ impl TryFrom<v1::command::Operation> for Operation {
             },
             Wire::Taken(v1::Taken { channel, sequence }) => {
                 Operation::Taken { channel: required("channel", channel)?.into(), sequence }
+            }
+            Wire::Defer(deferral) => Operation::Defer(deferral.try_into()?),
+            Wire::Answered(v1::Answered { place, sequence, answer }) => {
+                Operation::Answered { place: required("place", place)?.into(), sequence, answer }
             }
             Wire::CollectionChanged(v1::CollectionChanged { collection, shard, sequence, at_ms }) => {
                 Operation::CollectionChanged {

@@ -23,6 +23,8 @@ impl From<&OutboxEntry> for v1::OutboxEntry {
                 v1::outbox_entry::Message::CollectionChanged((*collection).to_owned())
             }
             Message::Announce => v1::outbox_entry::Message::Announce(true),
+            Message::CarryOut { request } => v1::outbox_entry::Message::CarryOut(request.clone()),
+            Message::Answer => v1::outbox_entry::Message::Answer(true),
         };
         v1::OutboxEntry {
             queue: Some((&entry.queue).into()),
@@ -48,6 +50,8 @@ impl TryFrom<v1::OutboxEntry> for OutboxEntry {
                 Message::CollectionChanged { collection: names::root_collection(&collection)? }
             }
             v1::outbox_entry::Message::Announce(_) => Message::Announce,
+            v1::outbox_entry::Message::CarryOut(request) => Message::CarryOut { request },
+            v1::outbox_entry::Message::Answer(_) => Message::Answer,
         };
         Ok(OutboxEntry {
             queue: required("queue", entry.queue)?.into(),

@@ -4,6 +4,7 @@ use super::{Malformed, outbox, required};
 use crate::v1;
 use banyan_model::{
     Timestamp,
+    deferred::Kept,
     path::Slot,
     record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
 };
@@ -31,6 +32,10 @@ impl From<&Record> for v1::Record {
             }
             Record::Queued(QueuedMessage { at, message }) => {
                 Kind::Queued(v1::QueuedMessage { at_ms: at.0, message: Some(message.into()) })
+            }
+            Record::Deferred(deferred) => Kind::Deferred(deferred.into()),
+            Record::Kept(Kept { entries, octets, next }) => {
+                Kind::Kept(v1::Kept { entries: *entries, octets: *octets, next: *next })
             }
         };
         v1::Record { kind: Some(kind) }
@@ -62,6 +67,8 @@ impl TryFrom<v1::Record> for Record {
                 at: Timestamp(at_ms),
                 message: required("message", message)?.try_into()?,
             }),
+            Kind::Deferred(deferred) => Record::Deferred(deferred.try_into()?),
+            Kind::Kept(v1::Kept { entries, octets, next }) => Record::Kept(Kept { entries, octets, next }),
         })
     }
 }

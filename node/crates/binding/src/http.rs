@@ -27,9 +27,9 @@ mod via;
 
 pub use binding::{Binding, Config};
 pub use client::{Client, ClientConfig, Reach, SendError};
-pub use outgoing::{Caller, response, status_code};
+pub use outgoing::{CORRELATION_ID, Caller, response, status_code};
 pub use relay::{Hop, Relay};
-pub use response::http_status;
+pub use response::{http_status, response_notify};
 pub use server::{Server, ServerConfig, Service};
 
 pub use body::ResponseBody;

@@ -88,6 +88,11 @@ pub struct ResponseNotify {
 /// responseNotify. The body is carried in base64 with its own Content-Type as xmime:contentType; what would have been
 /// headers stands as text.
 pub fn response_notify(style: impl Into<Style>, answer: ResponseNotify) -> Bytes {
+    message(style.into(), response_notify_body(answer))
+}
+
+/// The same before it is written, for a receiver inside this SCL.
+pub fn response_notify_body(answer: ResponseNotify) -> Struct {
     let ResponseNotify { status, body, location, etag, last_modified } = answer;
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
     if let Some((content_type, bytes)) = body {
@@ -95,7 +100,7 @@ pub fn response_notify(style: impl Into<Style>, answer: ResponseNotify) -> Bytes
     }
     let headers = [("locationHeader", location), ("etagHeader", etag), ("lastModifiedHeader", last_modified)];
     fields.extend(headers.into_iter().filter_map(|(name, text)| Some((name, Value::Text(text?)))));
-    message(style.into(), Struct { name: "ResponseNotify", fields })
+    Struct { name: "ResponseNotify", fields }
 }
 
 fn message(style: Style, message: Struct) -> Bytes {

@@ -9,6 +9,7 @@ mod channel;
 mod collection;
 mod create;
 mod create_instance;
+mod deferred;
 mod delete;
 mod execute;
 mod expire;
@@ -170,6 +171,10 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         }
         Operation::Enqueue { channel: path, message, limits } => {
             channel::enqueue(writer, path, message, *limits)
+        }
+        Operation::Defer(deferral) => deferred::defer(writer, &command.entity, deferral),
+        Operation::Answered { place, sequence, answer } => {
+            deferred::answered(writer, place, *sequence, answer)
         }
         Operation::Taken { channel: path, sequence } => channel::taken(writer, path, *sequence),
     }

@@ -3,12 +3,14 @@
 use crate::{
     Entity, Path, Representation, Timestamp, Value,
     announce::Done,
+    deferred::Deferral,
     group::Verified,
     partial::Edit,
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
     value::Struct,
 };
+use bytes::Bytes;
 
 /// Names a request for ever: the same id is applied once, however often it is sent.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -173,6 +175,17 @@ pub enum Operation {
         channel: Path,
         /// The message.
         sequence: u64,
+    },
+    /// A request that is to be answered later. Carries its own idempotence: its place.
+    Defer(Deferral),
+    /// What came of it.
+    Answered {
+        /// The place of the request.
+        place: Path,
+        /// The outbox entry that was worked on.
+        sequence: u64,
+        /// The encoded `ResponsePrimitive`, opaque here.
+        answer: Bytes,
     },
     /// To sclBase's subtree: a named child of a root collection came or went; applied once by `shard` and `sequence`.
     CollectionChanged {

@@ -1,7 +1,7 @@
 //! Keys of stored records: byte strings whose order is the order of the tree.
 //!
 //! `Space::Slot` keys belong to a subtree and move with its slot; `Space::Shard` keys (reply table, sessions, expiry
-//! index, outbox, listing of root collections, discovery's index) belong to the Raft group. The replica puts the group's number or the slot
+//! index, outbox, listing of root collections, discovery's index, totals) belong to the Raft group. The replica puts the group's number or the slot
 //! before the bytes, so a shard is one contiguous range of slots beside one small range of its own.
 //!
 //! The first byte is the kind. A path is its segments, each ended by a zero byte (no segment holds one), so everything
@@ -50,6 +50,8 @@ const INSTANCE_ID: u8 = b'n';
 const ANNOUNCED: u8 = b'w';
 const CHANNEL: u8 = b'h';
 const QUEUED: u8 = b'q';
+const DEFERRED: u8 = b'v';
+const KEPT: u8 = b't';
 
 const DUE: u8 = b'd';
 const LISTED: u8 = b'l';
@@ -60,6 +62,7 @@ const SESSION: u8 = b'b';
 const CHANGED: u8 = b'c';
 const RESOURCES: u8 = b'k';
 const INDEX: u8 = b'x';
+const KEPT_OF_SHARD: u8 = b'e';
 
 /// Between a parent and its child's name; below every byte that a segment may begin with.
 const CHILD: u8 = 1;
@@ -115,6 +118,21 @@ impl Key {
         bytes.push(CHILD);
         bytes.extend_from_slice(&sequence.to_be_bytes());
         of_subtree(channel, bytes)
+    }
+
+    /// `Record::Deferred`: a request that is answered later, at its place.
+    pub fn deferred(place: &Path) -> Key {
+        of_subtree(place, path_bytes(DEFERRED, place))
+    }
+
+    /// `Record::Kept`: what is kept of the entity to which a place belongs.
+    pub fn kept_of_entity(place: &Path) -> Key {
+        of_subtree(place, path_bytes(KEPT, &place.subtree().path()))
+    }
+
+    /// `Record::Kept`: what is kept of all entities in this shard.
+    pub fn kept_of_shard() -> Key {
+        Key { space: Space::Shard, bytes: vec![KEPT_OF_SHARD] }
     }
 
     /// `Record::Due`: `path` falls due at `at`.

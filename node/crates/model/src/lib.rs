@@ -29,6 +29,7 @@ pub mod apply;
 pub mod channel;
 pub mod command;
 pub mod conditions;
+pub mod deferred;
 pub mod execute;
 pub mod group;
 pub mod outbox;

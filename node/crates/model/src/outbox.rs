@@ -12,6 +12,7 @@ use crate::{
     represent,
     value::Representation,
 };
+use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
 
 /// How many entries a queue holds. Above it the subscription ends: one last entry says so.
@@ -64,6 +65,13 @@ pub enum Message {
     /// The announcements of the resource at the queue's path differ from what is wished. Says nothing more, so that one
     /// is enough however often that changes.
     Announce,
+    /// A request that was accepted is carried out; the queue is its place (`deferred`).
+    CarryOut {
+        /// Encoded, opaque here.
+        request: Bytes,
+    },
+    /// The answer of such a request goes to its contact.
+    Answer,
 }
 
 /// The content of a notify.

@@ -1,8 +1,8 @@
 //! Request and response primitives, the same whatever protocol carried them.
 
 use crate::{
-    Entity, Path, Refusal, Representation, StatusCode, SubtreeRoot, Timestamp, filter::FilterCriteria,
-    tables::Mode, value::Struct,
+    Entity, Path, Refusal, Representation, StatusCode, SubtreeRoot, Timestamp, deferred,
+    filter::FilterCriteria, tables::Mode, value::Struct,
 };
 use bytes::Bytes;
 
@@ -108,9 +108,19 @@ impl RequestPrimitive {
         }
     }
 
+    /// How its answer is to be given later, if it is. The correlationID of a responseNotify asks for nothing: it names the
+    /// request that is answered.
+    pub fn later(&self) -> Option<&Correlation> {
+        let answers = matches!(&self.body, Body::Message(message) if message.name == "ResponseNotify");
+        self.correlation.as_ref().filter(|_| !answers)
+    }
+
     /// The subtree that decides about this request; a CREATE in one of sclBase's collections belongs to the child that
-    /// it makes. `None`: that child has no name, and the SCL is to choose one.
+    /// it makes, what is to be answered later to who asks. `None`: that child has no name, and the SCL is to choose one.
     pub fn subtree(&self) -> Option<SubtreeRoot> {
+        if self.later().is_some() {
+            return Some(deferred::home(&self.requesting_entity));
+        }
         let target = &self.target;
         // Anything else is malformed or the wrong resource, which is for the target's own subtree to say.
         let child_id = match &self.body {

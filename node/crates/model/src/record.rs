@@ -47,6 +47,10 @@ pub enum Record {
     Channel(ChannelState),
     /// A message that waits in a channel's queue.
     Queued(QueuedMessage),
+    /// A request that is answered later.
+    Deferred(crate::deferred::Deferred),
+    /// How much of those is kept.
+    Kept(crate::deferred::Kept),
 }
 
 /// A resource with its bookkeeping.

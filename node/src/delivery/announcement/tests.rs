@@ -14,6 +14,7 @@ use banyan_model::{
     ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
     announce::{self, Look},
     apply,
+    deferred::Deferred,
     key::Range,
     memory::Memory,
     outbox::OutboxEntry,
@@ -142,6 +143,19 @@ impl Source for Shard {
         _max: usize,
     ) -> Result<Page, SourceError> {
         panic!("no subscriptions here")
+    }
+
+    fn deferred(&self, place: &Path) -> Result<Option<(Deferred, u64)>, SourceError> {
+        panic!("no request: {place}");
+    }
+
+    async fn carry_out(
+        &self,
+        _id: RequestId,
+        request: RequestPrimitive,
+        _deadline: Instant,
+    ) -> Result<ResponsePrimitive, ResponsePrimitive> {
+        panic!("no request: {request:?}");
     }
 
     fn announcements(&self, original: &Path, origin: &str) -> Result<Look, SourceError> {

@@ -10,6 +10,7 @@ use banyan_model::{
     StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
     command::QueueLimits,
+    deferred::{self, Deferral, Deferred, Kept, Limits},
     group::Verified,
     outbox::{Message as Promise, Notification, OutboxEntry},
     partial::Edit,
@@ -20,6 +21,7 @@ use banyan_model::{
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
 };
+use bytes::Bytes;
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 const AT: Timestamp = Timestamp(1_370_001_720_123);
@@ -203,6 +205,11 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
         ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
+        ("defer", Operation::Defer(deferral())),
+        (
+            "answered",
+            Operation::Answered { place: place(), sequence: 300, answer: Bytes::from_static(b"answer") },
+        ),
         (
             "edit_attribute_add",
             Operation::EditAttribute {
@@ -419,7 +426,56 @@ fn records() -> Vec<(&'static str, Record)> {
         ("listed", Record::Listed { slot: Slot(0x0123_4567_89ab_cdef) }),
         ("channel", Record::Channel(ChannelState { next: 300, waiting: 2, octets: 1_000 })),
         ("queued", Record::Queued(QueuedMessage { at: AT, message: notify_body() })),
+        (
+            "outbox_carry_out",
+            Record::Outbox(OutboxEntry {
+                queue: place(),
+                sequence: 1,
+                at: AT,
+                message: Promise::CarryOut { request: Bytes::from_static(b"request") },
+            }),
+        ),
+        (
+            "outbox_answer",
+            Record::Outbox(OutboxEntry { queue: place(), sequence: 1, at: AT, message: Promise::Answer }),
+        ),
+        ("deferred", Record::Deferred(deferred())),
+        ("kept", Record::Kept(Kept { entries: 2, octets: 1_000, next: 300 })),
     ]
+}
+
+fn place() -> Path {
+    deferred::place(&Entity("/m2m/applications/meterReader".to_owned()), "9001")
+}
+
+fn deferral() -> Deferral {
+    Deferral {
+        place: place(),
+        request: Bytes::from_static(b"request"),
+        digest: 0x0123_4567_89ab_cdef,
+        contact: Some("http://dash.example.org/async".to_owned()),
+        media: NotifyMedia::Json,
+        lifetime_ms: 300_000,
+        limits: Limits {
+            entity: QueueLimits { entries_max: 10, octets_max: 20 },
+            shard: QueueLimits { entries_max: 30, octets_max: 40 },
+        },
+    }
+}
+
+fn deferred() -> Deferred {
+    Deferred {
+        entity: "/m2m/applications/meterReader".to_owned(),
+        at: AT,
+        number: 300,
+        digest: 0x0123_4567_89ab_cdef,
+        contact: Some("http://dash.example.org/async".to_owned()),
+        media: NotifyMedia::Json,
+        lifetime_ms: 300_000,
+        octets: 6,
+        answer: Some(Bytes::from_static(b"answer")),
+        expires: Some(AT),
+    }
 }
 
 fn standing() -> Standing {

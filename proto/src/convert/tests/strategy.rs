@@ -5,6 +5,7 @@ use banyan_model::{
     RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode, Timestamp, Value,
     announce::{Announced, Announcement, Done, Standing},
     command::QueueLimits,
+    deferred::{Deferral, Deferred, Kept, Limits},
     filter::FilterCriteria,
     group::Verified,
     outbox::{Message, Notification, OutboxEntry},
@@ -205,10 +206,52 @@ fn operation() -> impl Strategy<Value = Operation> {
             }
         ),
         (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
+        deferral().prop_map(Operation::Defer),
+        (path(), any::<u64>(), octets()).prop_map(|(place, sequence, answer)| Operation::Answered {
+            place,
+            sequence,
+            answer
+        }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
         }),
     ]
+}
+
+fn deferral() -> impl Strategy<Value = Deferral> {
+    let limits = any::<[u64; 4]>().prop_map(|[a, b, c, d]| Limits {
+        entity: QueueLimits { entries_max: a, octets_max: b },
+        shard: QueueLimits { entries_max: c, octets_max: d },
+    });
+    (path(), octets(), any::<[u64; 2]>(), option::of(text()), media(), limits).prop_map(
+        |(place, request, [digest, lifetime_ms], contact, media, limits)| Deferral {
+            place,
+            request,
+            digest,
+            contact,
+            media,
+            lifetime_ms,
+            limits,
+        },
+    )
+}
+
+fn deferred() -> impl Strategy<Value = Deferred> {
+    let first = (text(), time(), any::<[u64; 4]>(), option::of(text()), media());
+    (first, option::of(octets()), option::of(time())).prop_map(
+        |((entity, at, [number, digest, lifetime_ms, octets], contact, media), answer, expires)| Deferred {
+            entity,
+            at,
+            number,
+            digest,
+            contact,
+            media,
+            lifetime_ms,
+            octets,
+            answer,
+            expires,
+        },
+    )
 }
 
 fn execution() -> impl Strategy<Value = Execution> {
@@ -297,6 +340,8 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         ),
         collection().prop_map(|collection| Message::CollectionChanged { collection }),
         Just(Message::Announce),
+        octets().prop_map(|request| Message::CarryOut { request }),
+        Just(Message::Answer),
     ];
     (path(), any::<u64>(), time(), message).prop_map(|(queue, sequence, at, message)| OutboxEntry {
         queue,
@@ -353,6 +398,8 @@ pub(super) fn record() -> impl Strategy<Value = Record> {
         any::<[u64; 3]>()
             .prop_map(|[next, waiting, octets]| { Record::Channel(ChannelState { next, waiting, octets }) }),
         (time(), structure()).prop_map(|(at, message)| Record::Queued(QueuedMessage { at, message })),
+        deferred().prop_map(Record::Deferred),
+        any::<[u64; 3]>().prop_map(|[entries, octets, next]| Record::Kept(Kept { entries, octets, next })),
     ]
 }
 

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 
 /// groupRequestIdentifier; the standard names no header for it.
 pub(super) const GROUP_REQUEST: HeaderName = HeaderName::from_static("x-etsi-grouprequestidentifier");
-pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-etsi-correlationid");
+/// correlationID.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-etsi-correlationid");
 pub(super) const CONTACT_URI: HeaderName = HeaderName::from_static("x-etsi-contacturi");
 
 /// How this SCL shows itself to others.

@@ -2,7 +2,7 @@
 
 use super::{Response, ResponseBody, accept::Accept, conditions::http_date};
 use crate::handler::Pages;
-use banyan_codec::{Edition, Format, OpenDocument, Style, encode_body, error_info};
+use banyan_codec::{Edition, Format, OpenDocument, ResponseNotify, Style, encode_body, error_info};
 use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -83,6 +83,30 @@ pub(super) fn write(answer: ResponsePrimitive, rest: Option<Pages>, dress: &Dres
         *response.body_mut() = body;
     }
     response
+}
+
+/// An answer as it goes to the contact of an asynchronous request (bindings.md 7). `public_uri` stands before local
+/// addresses.
+pub fn response_notify(
+    style: impl Into<Style>,
+    public_uri: &str,
+    answer: &ResponsePrimitive,
+) -> ResponseNotify {
+    let text = |(content_type, bytes): (HeaderValue, Bytes)| {
+        let content_type = content_type.to_str().unwrap_or("application/octet-stream").to_owned();
+        (content_type, bytes)
+    };
+    let absolute = |uri: &String| match uri.starts_with('/') {
+        true => format!("{public_uri}{uri}"),
+        false => uri.clone(),
+    };
+    ResponseNotify {
+        status: answer.status,
+        body: document(answer, style.into()).map(text),
+        location: answer.resource_uri.as_ref().map(absolute),
+        etag: answer.etag.as_ref().map(|etag| format!("\"{etag}\"")),
+        last_modified: answer.last_modified.and_then(http_date),
+    }
 }
 
 /// Content is checked against Accept only now that its media type is known; so is a document that was let through

@@ -11,6 +11,7 @@ use banyan_binding::{
 };
 use banyan_codec::{
     Edition, Format, Limits, Style, encode_attribute, encode_representation, error_info, notify,
+    response_notify,
 };
 use banyan_model::{
     Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Value, primitive::NotifyMedia,
@@ -182,16 +183,24 @@ impl Courier {
 
     fn request(&self, job: DeliveryJob) -> Result<Request<Bytes>, Undeliverable> {
         let format = format(job.media)?;
-        let status = convert::status(job.status)?;
         let style = Style { format, edition: self.edition };
+        if let Some(What::Answer(answer)) = job.what {
+            let answer = convert::response_from_bytes(answer)?;
+            let answer = binding::response_notify(style, &self.public_uri, &answer);
+            let request = self.post(job.contact, format).header(binding::CORRELATION_ID, job.correlation);
+            return Ok(request.body(response_notify(style, answer))?);
+        }
+        let status = convert::status(job.status)?;
         let document = document(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
         let body = notify(style, status, document, &reference);
-        let request = Request::post(job.contact)
+        Ok(self.post(job.contact, format).body(body)?)
+    }
+
+    fn post(&self, contact: String, format: Format) -> http::request::Builder {
+        Request::post(contact)
             .header(header::FROM, self.from.as_str())
             .header(header::CONTENT_TYPE, format.media_type())
-            .body(body)?;
-        Ok(request)
     }
 
     fn absolute(&self, address: &str) -> String {
@@ -230,7 +239,7 @@ fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Opti
         }
         Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
         Some(What::Bare(_)) => None,
-        Some(What::Request(_)) => return Err(Malformed::Missing("notify")),
+        Some(What::Request(_) | What::Answer(_)) => return Err(Malformed::Missing("notify")),
         None => return Err(Malformed::Missing("what")),
     })
 }

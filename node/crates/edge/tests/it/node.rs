@@ -153,6 +153,7 @@ impl Node {
             job,
             contact: contact.to_owned(),
             media: v1::NotifyMedia::Xml.into(),
+            correlation: String::new(),
             subscription: "/m2m/containers/c/subscriptions/s".to_owned(),
             status: convert::number(StatusCode::Ok),
             what: Some(v1::delivery_job::What::Bare(true)),

@@ -1,7 +1,7 @@
 //! Expire: what has fallen due goes, a bounded part at a time (procedures.md 1.8, 5.2 step 7).
 
 use super::{
-    Answer, Effect, delete,
+    Answer, Effect, deferred, delete,
     instances::{self, Limits},
     reply, subscription,
     subscription::News,
@@ -68,6 +68,9 @@ pub fn next_due<V: TreeView>(view: &V) -> Result<Option<Timestamp>, V::Error> {
 }
 
 fn expire_one<V: TreeView>(writer: &mut Writer<'_, V>, at: Timestamp, path: &Path) -> Result<(), V::Error> {
+    if crate::deferred::is_place(path) {
+        return deferred::forget(writer, at, path);
+    }
     match writer.watched(path)? {
         Some(Watched::Instances { container, mut state }) => {
             let Some(resource) = writer.tree().resource(&container)? else {

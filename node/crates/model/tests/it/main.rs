@@ -4,6 +4,7 @@
 mod announce;
 mod behaviour;
 mod channel;
+mod deferred;
 mod every_type;
 mod kinds;
 mod member_cost;

@@ -106,6 +106,8 @@ impl Shard {
         let word = |entry: OutboxEntry| match entry.message {
             Message::CollectionChanged { .. } => "changed".to_owned(),
             Message::Announce => "announce".to_owned(),
+            Message::CarryOut { .. } => "carry out".to_owned(),
+            Message::Answer => "answer".to_owned(),
             Message::Notify { notification, .. } => match notification {
                 Notification::Representation(whole) => whole.resource_type.name().to_owned(),
                 Notification::Attribute { name, .. } => format!("attribute {name}"),
