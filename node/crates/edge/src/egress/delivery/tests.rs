@@ -58,6 +58,7 @@ fn job(contact: String, what: What) -> DeliveryJob {
         job: 7,
         contact,
         media: v1::NotifyMedia::Xml.into(),
+        correlation: String::new(),
         subscription: "/m2m/containers/c/subscriptions/s".to_owned(),
         status: convert::number(StatusCode::Ok),
         what: Some(what),
