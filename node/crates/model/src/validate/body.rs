@@ -98,9 +98,10 @@ pub(super) fn notified(body: Body) -> Result<Representation, Refusal> {
     Ok(representation)
 }
 
-/// A notify, or several.
-pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
+/// A notify, or several; a request where a channel carries such.
+pub(super) fn notification(body: Body, takes_requests: bool) -> Result<Struct, Refusal> {
     match body {
+        Body::Message(message) if takes_requests && message.name == "RequestNotify" => Ok(message),
         Body::Message(message) if matches!(message.name, "Notify" | "NotifyCollection") => Ok(message),
         other => Err(unfit(other, "notify or notifyCollection")),
     }
