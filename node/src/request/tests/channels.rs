@@ -318,3 +318,14 @@ async fn nobody_but_the_scl_sends_requests_into_a_channel() {
         assert_eq!(refused.status, StatusCode::BadRequest, "{entity}: {}", refused.info);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_takes_the_answer_to_an_asynchronous_request() {
+    let node = node_with_a_channel(|_, _| {}).await;
+    let fields = vec![("statusCode", Value::Text("STATUS_OK".to_owned()))];
+    let answer = Struct { name: "ResponseNotify", fields };
+    let notify = request(Method::Notify, &format!("{CHANNEL}/contact"), Body::Message(answer.clone()));
+    assert_eq!(node.ask(&as_application(notify)).await.status, StatusCode::Ok);
+    let (polled, _) = message_of(came(node.poll(PATIENCE)).await);
+    assert_eq!(polled, answer);
+}
