@@ -19,6 +19,7 @@ mod notified;
 mod pending;
 mod poll;
 mod rights;
+mod through;
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ use crate::{
 use banyan_client::Client;
 use banyan_model::{
     Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot, admit,
-    group,
+    channel, group,
     placement::{NodeId, ShardId},
 };
 use banyan_proto::{
@@ -122,7 +123,8 @@ impl Desk {
                 );
             }
             Some(submission::What::Internal(question)) if internal || internal::is_for_edges(&question) => {
-                self.internal(question, ShardId(shard), deadline, answer);
+                let id = id.map(RequestId::from).unwrap_or_default();
+                self.internal(question, ShardId(shard), id, deadline, answer);
             }
             Some(submission::What::Internal(_)) => {
                 answer(What::Refused("only a node may ask this".to_owned()));
@@ -184,6 +186,10 @@ impl Desk {
         };
         if let Some(correlation) = request.later().cloned() {
             return self.defer(request, correlation, shard, place, deadline, answer);
+        }
+        if channel::answered_at(&request.target).is_some() {
+            let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };
+            return self.take_answer(request, shard, place, deadline, ticket);
         }
         notified::open(&mut request);
         let kind = if request.method == Method::Retrieve { Kind::Read } else { Kind::Write };

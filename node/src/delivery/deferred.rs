@@ -188,5 +188,10 @@ async fn ask_inside<S: Source>(
     let body = Body::Message(response_notify_body(response_notify(format, "", &answer)));
     let request =
         RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), entity) };
-    inside::judge(source.call(contact, request, Instant::now() + room.config.timeout).await)
+    let answer = source.call(contact, request, Instant::now() + room.config.timeout).await;
+    match answer.status {
+        // No place for answers, and it will not become one.
+        StatusCode::BadRequest | StatusCode::MethodNotAllowed => Verdict::Refused(answer.info),
+        _ => inside::judge(answer),
+    }
 }

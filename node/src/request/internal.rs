@@ -3,7 +3,7 @@
 use super::{Desk, Kind, pending, response_of};
 use crate::subtree::{ShardError, ShardHandle};
 use banyan_model::{
-    Body, Operation, Path, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
+    Body, Operation, Path, RequestId, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
     placement::ShardId,
     route::{Next, Route},
 };
@@ -21,7 +21,7 @@ const DISCOVERED_MAX: u32 = 1_000;
 /// Whether an edge may ask this, too.
 pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
     use internal::Kind;
-    matches!(question.kind, Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Route(_)))
+    matches!(question.kind, Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Through(_) | Kind::Route(_)))
 }
 
 impl Desk {
@@ -29,6 +29,7 @@ impl Desk {
         &self,
         question: v1::Internal,
         claimed: ShardId,
+        id: RequestId,
         deadline: Instant,
         answer: pending::Answer,
     ) {
@@ -62,6 +63,7 @@ impl Desk {
             Some(internal::Kind::Command(command)) => self.command(command, deadline, answer),
             Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
             Some(internal::Kind::Taken(taken)) => self.taken(taken, claimed, deadline, answer),
+            Some(internal::Kind::Through(through)) => self.through(through, claimed, id, deadline, answer),
             None => answer(What::Refused("unknown question".to_owned())),
         }
     }
@@ -139,7 +141,9 @@ impl Desk {
 fn routed(route: Option<Route>) -> v1::Routed {
     let Some(Route { matched, next }) = route else { return v1::Routed::default() };
     match next {
-        Some(Next { uri, host }) => v1::Routed { matched, uri: Some(uri), host },
+        Some(Next { uri, channel, host }) => {
+            v1::Routed { matched, uri: Some(uri), host, channel: channel.as_ref().map(Into::into) }
+        }
         None => v1::Routed { matched, ..v1::Routed::default() },
     }
 }

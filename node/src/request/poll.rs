@@ -115,7 +115,7 @@ impl Desk {
     }
 
     /// This node's replica of the shard that decides about a path, or who should be asked.
-    fn shard_at(&self, path: &Path, claimed: ShardId) -> Result<(Place, ShardHandle), What> {
+    pub(super) fn shard_at(&self, path: &Path, claimed: ShardId) -> Result<(Place, ShardHandle), What> {
         let Some(place) = self.place(&path.subtree()) else {
             return Err(What::NotLeader(v1::NotLeader { shard: claimed.0, leader: 0, map_epoch: 0 }));
         };

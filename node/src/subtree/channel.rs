@@ -13,7 +13,7 @@ use super::{
 };
 use banyan_model::{
     Path, RequestPrimitive, ResourceType, ResponsePrimitive, admit::Target, channel, query,
-    record::QueuedMessage, tree::Tree,
+    record::QueuedMessage, tree::Tree, value::Struct,
 };
 use parking_lot::Mutex;
 use std::{
@@ -24,12 +24,44 @@ use std::{
     },
     time::Instant,
 };
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::{Notify, futures::Notified, oneshot};
 
 /// The channels of one shard that are polled.
 #[derive(Default)]
 pub(super) struct Channels {
     state: Mutex<State>,
+    /// Who waits for the answer to a request in a channel, by the request's correlationID.
+    asked: Mutex<HashMap<(Path, String), Asked>>,
+}
+
+/// The latest to wait for an answer; told apart from one who came before.
+struct Asked {
+    ticket: u64,
+    tell: oneshot::Sender<Struct>,
+}
+
+/// Waits for the answer to a request in a channel.
+pub struct Answering {
+    channels: Arc<Channels>,
+    key: (Path, String),
+    ticket: u64,
+    told: oneshot::Receiver<Struct>,
+}
+
+impl Answering {
+    /// `None`: this replica has ceased to lead, or another came to wait for the same.
+    pub async fn answer(&mut self) -> Option<Struct> {
+        (&mut self.told).await.ok()
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let mut asked = self.channels.asked.lock();
+        if asked.get(&self.key).is_some_and(|asked| asked.ticket == self.ticket) {
+            asked.remove(&self.key);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -135,8 +167,21 @@ impl Channels {
         }
     }
 
+    fn wait_for_answer(self: &Arc<Self>, channel: &Path, correlation_id: String) -> Answering {
+        let (tell, told) = oneshot::channel();
+        let (key, ticket) = ((channel.clone(), correlation_id), rand::random());
+        self.asked.lock().insert(key.clone(), Asked { ticket, tell });
+        Answering { channels: self.clone(), key, ticket, told }
+    }
+
+    fn answer(&self, channel: &Path, correlation_id: &str, answer: Struct) -> bool {
+        let asked = self.asked.lock().remove(&(channel.clone(), correlation_id.to_owned()));
+        asked.is_some_and(|asked| asked.tell.send(answer).is_ok())
+    }
+
     /// This replica leads no longer.
     pub(super) fn release(&self) {
+        self.asked.lock().clear();
         let mut state = self.state.lock();
         state.handed.clear();
         for (_, channel) in state.channels.drain() {
@@ -240,8 +285,27 @@ impl ShardHandle {
         })
     }
 
+    /// A place for the answer to a request in a channel.
+    pub fn wait_for_answer(&self, channel: &Path, correlation_id: String) -> Answering {
+        self.inner.signals.channels().wait_for_answer(channel, correlation_id)
+    }
+
+    /// The owner's answer to a request; whether somebody waited for it.
+    pub fn answer(&self, channel: &Path, correlation_id: &str, answer: Struct) -> bool {
+        self.inner.signals.channels().answer(channel, correlation_id, answer)
+    }
+
     /// The poller has this message, and the log says so: the next one may go out.
     pub fn confirmed(&self, channel: &Path, sequence: u64) {
         self.inner.signals.channels().confirmed(channel, sequence);
+    }
+}
+
+#[cfg(test)]
+impl ShardHandle {
+    /// How many messages wait in a channel.
+    pub(crate) fn queued_at(&self, channel: &Path) -> u64 {
+        let state = self.inner.read(|view| channel::state(view, channel)).expect("the leader answers");
+        state.map_or(0, |state| state.waiting)
     }
 }

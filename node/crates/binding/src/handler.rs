@@ -1,7 +1,10 @@
 //! Whoever answers primitives: the edge's forwarder, or a fake in a test.
 
 use crate::http::Hop;
-use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive, value::NamedReference};
+use banyan_model::{
+    Path, Refusal, RequestPrimitive, ResponsePrimitive,
+    value::{NamedReference, Struct},
+};
 use futures_util::Stream;
 use std::pin::Pin;
 
@@ -14,6 +17,22 @@ pub trait Handler: Send + Sync + 'static {
     fn route(&self, uri: String) -> impl Future<Output = Result<Hop, Refusal>> + Send {
         let _ = uri;
         async { Err(Refusal::not_found()) }
+    }
+
+    /// Sends a requestNotify into a communicationChannel and brings the responseNotify that answers it.
+    fn through(
+        &self,
+        channel: Path,
+        message: Struct,
+        correlation_id: String,
+    ) -> impl Future<Output = Result<Struct, Refusal>> + Send {
+        let _ = (channel, message, correlation_id);
+        async { Err(Refusal::not_found()) }
+    }
+
+    /// A correlationID that no other request in a channel has.
+    fn correlation_id(&self) -> String {
+        String::new()
     }
 
     /// The same for one that may want to know whether the answer went out.

@@ -13,6 +13,7 @@
 mod accept;
 mod binding;
 mod body;
+mod carried;
 mod client;
 mod conditions;
 mod correlation;
@@ -26,6 +27,7 @@ mod target;
 mod via;
 
 pub use binding::{Binding, Config};
+pub use carried::{Carried, carried_answer, request_notify};
 pub use client::{Client, ClientConfig, Reach, SendError};
 pub use outgoing::{CORRELATION_ID, Caller, response, status_code};
 pub use relay::{Hop, Relay};

@@ -14,7 +14,7 @@ use banyan_model::{
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
     query::{Cursor, Search},
-    value::NamedReference,
+    value::{NamedReference, Struct},
 };
 use banyan_proto::{
     convert::{self, Malformed},
@@ -22,6 +22,7 @@ use banyan_proto::{
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::{Mutex, RwLock};
+use prost::Message as _;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, TryAcquireError, watch},
@@ -202,6 +203,32 @@ impl Client {
         response(answer).map(drop)
     }
 
+    /// Sends a requestNotify into a communicationChannel and waits for its owner's answer: a response whose body is a
+    /// responseNotify, or a refusal.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn through(
+        &self,
+        channel: &Path,
+        message: &Struct,
+        correlation_id: &str,
+        deadline: Instant,
+    ) -> Result<ResponsePrimitive, RequestError> {
+        let through = v1::Through {
+            channel: Some(channel.into()),
+            message: Some(message.into()),
+            correlation_id: correlation_id.to_owned(),
+        };
+        let bytes = through.encoded_len();
+        let kind = v1::internal::Kind::Through(through);
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        // It waits for a poll on purpose: only a broken stream sends it to the next leader.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let place = Place::Slot(channel.slot());
+        response(self.ask_patiently(place, what, bytes, Naming::Own, deadline, patience).await?)
+    }
+
     /// The members of a root collection that live in `shard`, in name order, after `after`, at most `limit`.
     ///
     /// # Errors
@@ -346,6 +373,18 @@ impl Client {
         naming: Naming,
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
+        self.ask_patiently(place, what, bytes, naming, deadline, request::PATIENCE).await
+    }
+
+    async fn ask_patiently(
+        &self,
+        place: Place,
+        what: submission::What,
+        bytes: usize,
+        naming: Naming,
+        deadline: Instant,
+        patience: Duration,
+    ) -> Result<answer::What, RequestError> {
         let shared = &*self.inner.shared;
         if bytes > REQUEST_BYTES_MAX {
             return Err(RequestError::Refused(format!("{bytes} bytes are more than {REQUEST_BYTES_MAX}")));
@@ -362,7 +401,7 @@ impl Client {
             Naming::Given(id) => Some(Ticket::Given(id)),
         };
         let question = Question { shard: shard.0, deadline, ticket, what, bytes };
-        request::ask(shared, place, question, request::PATIENCE).await
+        request::ask(shared, place, question, patience).await
     }
 }
 

@@ -29,4 +29,5 @@ pub use lexical::is_tolerated_delay;
 pub use listing::OpenDocument;
 pub use message::{
     ResponseNotify, error_info, notify, notify_body, response_notify, response_notify_body, status_name,
+    status_of,
 };

@@ -33,6 +33,38 @@ pub fn status_name(status: StatusCode) -> &'static str {
     }
 }
 
+/// The status that a name of the enumeration stands for; with or without its `STATUS_`, and CREATED, which others send.
+pub fn status_of(name: &str) -> Option<StatusCode> {
+    use StatusCode::*;
+    let name = name.strip_prefix("STATUS_").unwrap_or(name);
+    if name == "CREATED" {
+        return Some(Created);
+    }
+    // One a name: `status_name` gives several statuses the same.
+    [
+        Ok,
+        Accepted,
+        BadRequest,
+        PermissionDenied,
+        Forbidden,
+        NotFound,
+        MethodNotAllowed,
+        NotAcceptable,
+        RequestTimeout,
+        Conflict,
+        UnsupportedMediaType,
+        InternalServerError,
+        NotImplemented,
+        BadGateway,
+        ServiceUnavailable,
+        GatewayTimeout,
+        Deleted,
+        Expired,
+    ]
+    .into_iter()
+    .find(|status| status_name(*status).strip_prefix("STATUS_") == Option::Some(name))
+}
+
 /// errorInfo: the status and, unless empty, additionalInfo.
 pub fn error_info(style: impl Into<Style>, status: StatusCode, info: &str) -> Bytes {
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];

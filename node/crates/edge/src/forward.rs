@@ -1,6 +1,6 @@
 //! The way of a request: from the binding to the shard's leader and back.
 
-use crate::{listing::Listings, metrics::Metrics, poll::Polls, route};
+use crate::{listing::Listings, metrics::Metrics, poll::Polls, route, through};
 use banyan_binding::{
     Handler,
     handler::Exchange,
@@ -9,7 +9,8 @@ use banyan_binding::{
 };
 use banyan_client::{Client, RequestError};
 use banyan_model::{
-    Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel, primitive::Listing,
+    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel, primitive::Listing,
+    value::Struct,
 };
 use http::Request;
 use hyper::body::Incoming;
@@ -47,6 +48,19 @@ impl Handler for Forwarder {
     async fn route(&self, uri: String) -> Result<Hop, Refusal> {
         let hop = route::hop(&self.client, &uri, self.timeout).await?;
         hop.ok_or_else(|| Refusal::new(StatusCode::NotFound, "no registered SCL has this address"))
+    }
+
+    async fn through(
+        &self,
+        channel: Path,
+        message: Struct,
+        correlation_id: String,
+    ) -> Result<Struct, Refusal> {
+        through::through(&self.client, &channel, &message, &correlation_id, self.timeout).await
+    }
+
+    fn correlation_id(&self) -> String {
+        through::correlation_id()
     }
 
     async fn exchange(&self, request: RequestPrimitive) -> Exchange {

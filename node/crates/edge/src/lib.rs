@@ -17,6 +17,7 @@ mod metrics;
 mod poll;
 mod route;
 mod run;
+mod through;
 
 pub use config::{Config, ConfigError};
 pub use run::{Addresses, Edge, StartError, run};

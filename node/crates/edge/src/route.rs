@@ -11,7 +11,9 @@ use tokio::time::Instant;
 /// registered SCL has it.
 pub(crate) async fn hop(client: &Client, uri: &str, limit: Duration) -> Result<Option<Hop>, Refusal> {
     match client.route(uri, Instant::now() + limit).await {
-        Ok(Some(Routed { uri: Some(uri), host, .. })) => Ok(Some(Hop { uri, host: Some(host) })),
+        Ok(Some(Routed { uri: Some(uri), host, channel, .. })) => {
+            Ok(Some(Hop { uri, host: Some(host), channel: channel.map(Into::into) }))
+        }
         Ok(Some(_)) => {
             Err(Refusal::new(StatusCode::ServiceUnavailable, "no point of contact of the SCL is online"))
         }

@@ -57,6 +57,11 @@ pub enum Target {
         /// The channel.
         channel: Path,
     },
+    /// Where the owner of a communicationChannel answers requests.
+    Answer {
+        /// The channel.
+        channel: Path,
+    },
     /// longPollingURI of a channel.
     Poll {
         /// The channel.
@@ -304,7 +309,7 @@ impl Target {
             }
             Target::Apoc { application, .. } => (application.clone(), ResourceType::Application),
             Target::Retarget { .. } => (Path::scl_base(), ResourceType::Application),
-            Target::Contact { channel } | Target::Poll { channel } => {
+            Target::Contact { channel } | Target::Poll { channel } | Target::Answer { channel } => {
                 (channel.clone(), ResourceType::NotificationChannel)
             }
         }
@@ -384,6 +389,12 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
                         target: Target::Contact { channel: stored },
                         methods: Methods::NotifyOnly,
                     })
+                }
+                Some((door, []))
+                    if resource_type == ResourceType::CommunicationChannel && door == channel::ANSWER =>
+                {
+                    let target = Target::Answer { channel: stored };
+                    Some(Located { target, methods: Methods::NotifyOnly })
                 }
                 Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
                     Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })

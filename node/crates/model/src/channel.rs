@@ -2,6 +2,8 @@
 //!
 //! A channel has two virtual children. Whoever was given `<channel>/contact` sends its notifies there; the owner polls
 //! `<channel>/poll`. What came in at the one waits, in order, until it went out at the other and that was confirmed.
+//! A communicationChannel carries requests, too: the SCL alone sends them (requestNotify), and the owner says at
+//! `<channel>/answer` what came of each (responseNotify).
 //!
 //! Invariants: sequences of a channel's queue grow and are never reused, not even by a channel of the same path that is
 //! created anew; the queue lives in the channel's subtree and goes with the channel.
@@ -19,6 +21,9 @@ pub const CONTACT: &str = "contact";
 /// Where the owner asks.
 pub const POLL: &str = "poll";
 
+/// Where the owner of a communicationChannel answers the requests that it got.
+pub const ANSWER: &str = "answer";
+
 /// Whether this is a channel.
 pub fn is_channel(resource_type: ResourceType) -> bool {
     matches!(resource_type, ResourceType::NotificationChannel | ResourceType::CommunicationChannel)
@@ -33,6 +38,16 @@ pub fn polled_at(path: &Path) -> Option<Path> {
 /// The channel whose contactURI this would be, by the shape of the path alone.
 pub fn contacted_at(path: &Path) -> Option<Path> {
     below_channel(path, CONTACT)
+}
+
+/// The communicationChannel whose owner would answer here, by the shape of the path alone.
+pub fn answered_at(path: &Path) -> Option<Path> {
+    below_channel(path, ANSWER).filter(carries_requests)
+}
+
+/// Whether a channel carries requests.
+pub fn carries_requests(channel: &Path) -> bool {
+    channel.parent().is_some_and(|collection| collection.name() == Some("communicationChannels"))
 }
 
 fn below_channel(path: &Path, door: &str) -> Option<Path> {
@@ -109,6 +124,10 @@ mod tests {
         check("/applications/a/notificationChannels/nc/contact", None, channel);
         check("/scls/g/communicationChannels/cc/poll", Some("/scls/g/communicationChannels/cc"), None);
         check("/applications/a/notificationChannels/poll", None, None);
+        let answer = |path: &str| answered_at(&Path::parse(path).expect("a sound path"));
+        let channel = Path::parse("/scls/g/communicationChannels/cc").expect("a sound path");
+        assert_eq!(answer("/scls/g/communicationChannels/cc/answer"), Some(channel));
+        assert_eq!(answer("/scls/g/notificationChannels/nc/answer"), None, "it carries no requests");
         check("/applications/a/containers/c/poll", None, None);
     }
 }

@@ -61,7 +61,7 @@ pub fn retrieve<V: TreeView>(
             });
         }
         // Whoever can wait asks at the shard's door; here nothing waits.
-        Target::Contact { .. } | Target::Poll { .. } => {
+        Target::Contact { .. } | Target::Poll { .. } | Target::Answer { .. } => {
             Err(Refusal::new(StatusCode::RequestTimeout, "nothing waits in the channel"))
         }
         Target::Resource { path, .. } => resource(&tree, path, selected, &request.listing)?,

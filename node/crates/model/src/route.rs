@@ -5,7 +5,7 @@
 //! search costs depends on the length of the URI, not on how many SCLs are registered.
 
 use crate::{
-    Path, Representation, ResourceType, TreeView, Value,
+    Path, Representation, ResourceType, TreeView, Value, channel,
     index::Term,
     key::{Key, Range},
     tree::Tree,
@@ -25,8 +25,10 @@ pub struct Route {
 /// Who is called.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Next {
-    /// An absolute URI at the point of contact.
+    /// An absolute URI at the point of contact; of the resource itself where a channel leads to it.
     pub uri: String,
+    /// The communicationChannel by which the request travels: the SCL polls and is not called.
+    pub channel: Option<Path>,
     /// The authority that the resource belongs to.
     pub host: String,
 }
@@ -125,12 +127,17 @@ pub fn linked<V: TreeView>(
 fn next<V: TreeView>(tree: &Tree<'_, V>, scl: &Path, target: &str) -> Result<Option<Option<Next>>, V::Error> {
     let Some(resource) = tree.resource(scl)? else { return Ok(None) };
     let pocs = tree.children(&scl.child("m2mPocs"))?;
-    let online = pocs.iter().map(|poc| &poc.representation).find_map(|poc| {
-        (poc.text("onlineStatus") == Some("ONLINE"))
-            .then(|| contact(poc))
-            .flatten()
-            .filter(|uri| is_http(uri))
-    });
+    let contacts: Vec<&str> = pocs
+        .iter()
+        .map(|poc| &poc.representation)
+        .filter(|poc| poc.text("onlineStatus") == Some("ONLINE"))
+        .filter_map(contact)
+        .collect();
+    if let Some(channel) = contacts.iter().find_map(|contact| channel_of(tree, scl, contact)) {
+        let host = parts(target).map(|(_, host, _)| host.to_owned()).unwrap_or_default();
+        return Ok(Some(Some(Next { uri: target.to_owned(), channel: Some(channel), host })));
+    }
+    let online = contacts.into_iter().find(|uri| is_http(uri));
     let listed = match resource.representation.get("pocs") {
         Some(Value::List(listed)) => listed.iter().map(String::as_str).find(|uri| is_http(uri)),
         _ => None,
@@ -143,7 +150,17 @@ fn next<V: TreeView>(tree: &Tree<'_, V>, scl: &Path, target: &str) -> Result<Opt
     let (Some((_, host, path)), Some((scheme, authority, _))) = (parts(target), parts(called)) else {
         return Ok(Some(None));
     };
-    Ok(Some(Some(Next { uri: format!("{scheme}://{authority}{path}"), host: host.to_owned() })))
+    Ok(Some(Some(Next {
+        uri: format!("{scheme}://{authority}{path}"),
+        channel: None,
+        host: host.to_owned(),
+    })))
+}
+
+/// The scl's own communicationChannel whose contact this is.
+fn channel_of<V: TreeView>(tree: &Tree<'_, V>, scl: &Path, contact: &str) -> Option<Path> {
+    let channel = channel::contacted_at(&tree.scl.local_path(contact)?)?;
+    (channel::carries_requests(&channel) && channel.is_below_or_at(scl)).then_some(channel)
 }
 
 fn link<V: TreeView>(tree: &Tree<'_, V>, scl: &Path) -> Result<Option<String>, V::Error> {
@@ -222,7 +239,10 @@ mod tests {
         let said = match found {
             None => "unknown".to_owned(),
             Some(Route { next: None, .. }) => "unreachable".to_owned(),
-            Some(Route { next: Some(Next { uri, host }), .. }) => format!("{uri} for {host}"),
+            Some(Route { next: Some(Next { uri, channel: Some(channel), .. }), .. }) => {
+                format!("{uri} by {channel}")
+            }
+            Some(Route { next: Some(Next { uri, host, channel: None }), .. }) => format!("{uri} for {host}"),
         };
         assert_eq!(said, expected, "{uri}");
     }
@@ -268,6 +288,23 @@ mod tests {
         assert_eq!(linked("http://a.example.org/m2m"), ["a"]);
         assert_eq!(linked("http://b.example.org/m2m"), ["b"]);
         assert!(linked("http://b.example.org").is_empty());
+    }
+
+    #[test]
+    fn an_scl_that_polls_is_reached_by_its_own_channel() {
+        let mut memory = Memory::default();
+        scl(&mut memory, "a", &[("link", text("http://a.example.org/m2m"))]);
+        poc(&mut memory, "a", "p", "/m2m/scls/a/communicationChannels/cc/contact", "ONLINE");
+        scl(&mut memory, "b", &[("link", text("http://b.example.org/m2m"))]);
+        poc(&mut memory, "b", "p", "/m2m/scls/a/communicationChannels/cc/contact", "ONLINE");
+        scl(&mut memory, "c", &[("link", text("http://c.example.org/m2m"))]);
+        poc(&mut memory, "c", "p", "/m2m/scls/c/notificationChannels/nc/contact", "ONLINE");
+        let memory = indexed(memory);
+        let by_channel = "http://a.example.org/m2m/x by /scls/a/communicationChannels/cc";
+        check(&memory, "http://a.example.org/m2m/x", by_channel);
+        check(&memory, "/a/x", by_channel);
+        check(&memory, "http://b.example.org/m2m/x", "unreachable");
+        check(&memory, "http://c.example.org/m2m/x", "unreachable");
     }
 
     #[test]

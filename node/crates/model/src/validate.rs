@@ -18,6 +18,7 @@ use crate::{
     Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
     ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
+    channel,
     command::QueueLimits,
     conditions,
     group::{self, Verified},
@@ -135,7 +136,7 @@ impl Stored {
                 stored.representation = tree.resource(&container)?.map(|container| container.representation);
                 stored.parent = stored.representation.as_ref().map(|container| container.resource_type);
             }
-            Target::Contact { .. } | Target::Poll { .. } => {}
+            Target::Contact { .. } | Target::Poll { .. } | Target::Answer { .. } => {}
             Target::Resource { path, .. } | Target::Attribute { path, .. } => {
                 if let Some(resource) = tree.resource(path)? {
                     stored.etag = represent::etag(&resource);
@@ -248,7 +249,10 @@ impl Write<'_> {
                 Ok(Operation::Delete { path: request.target, conditions: request.conditions })
             }
             (Method::Notify | Method::Create | Method::Execute, Target::Contact { channel }) => {
-                let message = body::notification(request.body)?;
+                // With a requestingEntity of their own choice in it, others must not send any.
+                let takes_requests =
+                    channel::carries_requests(channel) && request.requesting_entity.0 == self.scl.base;
+                let message = body::notification(request.body, takes_requests)?;
                 Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
             }
             (Method::Execute, target) => self.execute(request.body, target),

@@ -131,9 +131,11 @@ async fn polls_have_bounds_of_their_own() {
         (desk.polls_per_channel_max, desk.polls_max, desk.requests_max) = (2, 3, 8);
     })
     .await;
-    let waiting = [node.poll(PATIENCE), node.poll(PATIENCE)];
-    until("both wait", || node.desk.inner.polls.available_permits() <= 1).await;
-    let refused = response(came(node.poll(PATIENCE)).await);
+    // Whichever comes last: they are taken side by side.
+    let polls = [node.poll(PATIENCE), node.poll(PATIENCE), node.poll(PATIENCE)];
+    let first = tokio::time::timeout(PATIENCE, futures_util::future::select_all(polls)).await;
+    let (refused, _, waiting) = first.unwrap();
+    let refused = response(refused.unwrap());
     assert_eq!(refused.status, StatusCode::ServiceUnavailable, "two at one channel");
     assert!(refused.retry_after_ms.is_some());
     for n in 0..10 {
@@ -191,4 +193,139 @@ fn message_of(what: What) -> (Struct, u64) {
         Body::Message(body) => (body, sequence),
         other => panic!("no message: {other:?}"),
     }
+}
+
+const CARRIER: &str = "/scls/gw/communicationChannels/cc";
+
+fn as_gateway(mut request: RequestPrimitive) -> RequestPrimitive {
+    request.requesting_entity = Entity("/m2m/scls/gw".to_owned());
+    request
+}
+
+async fn node_with_a_polling_scl() -> Node {
+    let node = Node::leading(1, |_, _| {}).await;
+    let mut scl = named(ResourceType::Scl, "sclId", "gw");
+    scl.set("link", Value::Text("http://gw.example.org/m2m".to_owned()));
+    scl.set("mgmtProtocolType", Value::Text("OMA_DM".to_owned()));
+    scl.set("sclType", Value::Text("GSCL".to_owned()));
+    let made = node.ask(&request(Method::Create, "/scls", Body::Representation(scl))).await;
+    assert_eq!(made.status, StatusCode::Created, "{}", made.info);
+    let mut channel = named(ResourceType::CommunicationChannel, "id", "cc");
+    channel.set("channelType", Value::Text("LONG_POLLING".to_owned()));
+    let create = request(Method::Create, "/scls/gw/communicationChannels", Body::Representation(channel));
+    let made = node.ask(&as_gateway(create)).await;
+    assert_eq!(made.status, StatusCode::Created, "{}", made.info);
+    node
+}
+
+fn request_notify(target: &str) -> Struct {
+    let target = ("targetID", Value::Text(target.to_owned()));
+    Struct { name: "RequestNotify", fields: vec![target] }
+}
+
+fn answer(id: &str, status: &str) -> RequestPrimitive {
+    let fields = vec![("statusCode", Value::Text(status.to_owned()))];
+    let body = Body::Message(Struct { name: "ResponseNotify", fields });
+    let mut answer = as_gateway(request(Method::Notify, &format!("{CARRIER}/answer"), body));
+    answer.correlation = Some(banyan_model::primitive::Correlation { id: id.to_owned(), contact: None });
+    answer
+}
+
+impl Node {
+    fn through(
+        &self,
+        channel: &str,
+        id: &str,
+        request: RequestId,
+        deadline_ms: u32,
+    ) -> oneshot::Receiver<What> {
+        let message = Some((&request_notify("http://gw.example.org/m2m/containers/c")).into());
+        let channel = Some((&path_of(channel)).into());
+        let through = v1::Through { channel, message, correlation_id: id.to_owned() };
+        let what = submission::What::Internal(v1::Internal { kind: Some(Question::Through(through)) });
+        let id = Some((&request).into());
+        let submission = v1::Submission { shard: 1, deadline_ms, id, what: Some(what), ..Default::default() };
+        self.submit(submission, false)
+    }
+
+    fn poll_carrier(&self, hold: Duration) -> oneshot::Receiver<What> {
+        self.poll_as(&as_gateway(retrieve(&format!("{CARRIER}/poll"))), hold)
+    }
+
+    fn queued(&self) -> u64 {
+        let shard = self.shard_of(CARRIER);
+        shard.queued_at(&path_of(CARRIER))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_goes_to_the_poller_and_its_answer_to_who_asked() {
+    let node = node_with_a_polling_scl().await;
+    let poll = node.poll_carrier(PATIENCE);
+    let asked = node.through(CARRIER, "9001", new_id(), DEADLINE_MS);
+    let (message, _) = message_of(came(poll).await);
+    assert_eq!(message, request_notify("http://gw.example.org/m2m/containers/c"));
+
+    let mut stranger = answer("9001", "STATUS_OK");
+    stranger.requesting_entity = Entity("/m2m/applications/stranger".to_owned());
+    assert_eq!(node.ask(&stranger).await.status, StatusCode::NotFound);
+    assert_eq!(node.ask(&answer("9002", "STATUS_OK")).await.status, StatusCode::NotFound, "nobody waits");
+    let mut unnamed = answer("", "STATUS_OK");
+    unnamed.correlation = None;
+    let refused = node.ask(&unnamed).await;
+    assert_eq!(refused.status, StatusCode::BadRequest);
+    assert!(refused.info.starts_with("X-etsi-correlationID"), "{}", refused.info);
+
+    assert_eq!(node.ask(&answer("9001", "STATUS_CONFLICT")).await.status, StatusCode::Ok);
+    let response = response(came(asked).await);
+    let Body::Message(answered) = response.body else { panic!("{response:?}") };
+    assert_eq!(answered.get("statusCode"), Some(&Value::Text("STATUS_CONFLICT".to_owned())));
+    assert_eq!(node.ask(&answer("9001", "STATUS_OK")).await.status, StatusCode::NotFound, "answered once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_sent_again_waits_in_the_channel_once() {
+    let node = node_with_a_polling_scl().await;
+    let id = new_id();
+    let first = node.through(CARRIER, "9001", id, DEADLINE_MS);
+    until("the request is in the channel", || node.queued() == 1).await;
+    // As after a leader change: the first is not heard of any more.
+    let second = node.through(CARRIER, "9001", id, DEADLINE_MS);
+    assert!(matches!(came(first).await, What::NotLeader(_)), "the latest waits");
+    assert_eq!(node.queued(), 1);
+    assert_eq!(node.ask(&answer("9001", "STATUS_OK")).await.status, StatusCode::Ok);
+    assert_eq!(response(came(second).await).status, StatusCode::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_by_a_channel_is_told_when_nobody_answers_and_when_it_is_gone() {
+    let node = node_with_a_polling_scl().await;
+    let silent = response(came(node.through(CARRIER, "9001", new_id(), 400)).await);
+    assert_eq!(silent.status, StatusCode::GatewayTimeout, "{}", silent.info);
+    let gone = "/scls/gw/communicationChannels/gone";
+    let gone = response(came(node.through(gone, "9002", new_id(), DEADLINE_MS)).await);
+    assert_eq!(gone.status, StatusCode::ServiceUnavailable, "{}", gone.info);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_but_the_scl_sends_requests_into_a_channel() {
+    let node = node_with_a_polling_scl().await;
+    let forged = Body::Message(request_notify("http://gw.example.org/m2m/containers/c"));
+    for (channel, entity) in [(CARRIER, "/m2m/applications/anybody"), (CARRIER, "/m2m/scls/gw")] {
+        let mut notify = request(Method::Notify, &format!("{channel}/contact"), forged.clone());
+        notify.requesting_entity = Entity(entity.to_owned());
+        let refused = node.ask(&notify).await;
+        assert_eq!(refused.status, StatusCode::BadRequest, "{entity}: {}", refused.info);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_takes_the_answer_to_an_asynchronous_request() {
+    let node = node_with_a_channel(|_, _| {}).await;
+    let fields = vec![("statusCode", Value::Text("STATUS_OK".to_owned()))];
+    let answer = Struct { name: "ResponseNotify", fields };
+    let notify = request(Method::Notify, &format!("{CHANNEL}/contact"), Body::Message(answer.clone()));
+    assert_eq!(node.ask(&as_application(notify)).await.status, StatusCode::Ok);
+    let (polled, _) = message_of(came(node.poll(PATIENCE)).await);
+    assert_eq!(polled, answer);
 }

@@ -3,10 +3,11 @@
 use super::{
     Response, Service,
     accept::Accept,
+    carried::carried_answer,
     conditions, correlation, criteria,
     intake::{self, Budget, Taken},
     outgoing,
-    relay::{Held, Hop, Relay},
+    relay::{Held, Hop, Relay, passed_back},
     response::{self, Dress},
     target, via,
 };
@@ -17,7 +18,8 @@ use crate::{
 };
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
-    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode, group,
+    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    channel, group,
     primitive::{NotifyMedia, ReferencePoint},
 };
 use http::{HeaderMap, Request, request::Parts};
@@ -109,7 +111,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             Ok(Read::Ours { request, taken }) => {
                 let answer = self.handler.exchange(request).await;
                 let Some(uri) = &answer.response.retarget else { return Answer::Ours(answer) };
-                let hop = Hop { uri: uri.clone(), host: None };
+                let hop = Hop { uri: uri.clone(), host: None, channel: None };
                 // Said again rather than kept: nearly no request goes on.
                 let said = self.identity.identify(peer, &head.headers).map_err(refused);
                 let said = said.and_then(|entity| Ok((entity, passed_on(&self.config.scl, &head.headers)?)));
@@ -133,10 +135,42 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             return Answer::Ours(ResponsePrimitive::from(Refusal::not_found()).into());
         };
         let bytes = taken.map(|taken| taken.bytes.clone()).unwrap_or_default();
+        if let Some(channel) = &hop.channel {
+            let held = Held { head, bytes, entity: &entity.0, via };
+            return match self.carry(relay, hop, channel, held).await {
+                Ok(response) => Answer::Relayed(response),
+                Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
+            };
+        }
         match relay.pass_on(hop, Held { head, bytes, entity: &entity.0, via }).await {
             Ok(response) => Answer::Relayed(response),
             Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
         }
+    }
+
+    /// Has a request carried by a channel, and brings the answer that came back.
+    async fn carry(
+        &self,
+        relay: &Relay,
+        hop: &Hop,
+        channel: &Path,
+        held: Held<'_>,
+    ) -> Result<Response, Refusal> {
+        let method = match self.method(&held.head.method) {
+            Ok(Method::Create) => {
+                // What a POST is, its body says, and the end of its target.
+                let target = hop.uri.rsplit('/').next().and_then(Path::parse).unwrap_or_default();
+                let (limits, headers) = (&self.config.limits, &held.head.headers);
+                intake::post(&intake::decode(&held.head.method, &target, headers, &held.bytes, limits))
+            }
+            Ok(method) => method,
+            Err(refused) => return Err(Refusal::new(refused.status, refused.info)),
+        };
+        let answer_at = self.config.scl.address(&channel.child(channel::ANSWER));
+        let id = self.handler.correlation_id();
+        let message = relay.carried(hop, method, held, &answer_at, &id)?;
+        let answer = self.handler.through(channel.clone(), message, id).await?;
+        Ok(passed_back(carried_answer(&answer)))
     }
 
     /// Makes the primitive, or the answer to a request that cannot become one. The body's share of the budget is

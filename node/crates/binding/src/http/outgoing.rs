@@ -79,7 +79,8 @@ impl Caller {
         set(headers, header::VIA, &via::write(via_so_far, &self.scl_id))
     }
 
-    fn absolute(&self, address: &str) -> String {
+    /// An address as others would write it.
+    pub fn absolute(&self, address: &str) -> String {
         match address.starts_with('/') {
             true => format!("{}{address}", self.public_uri),
             false => address.to_owned(),

@@ -3,9 +3,10 @@
 
 use super::{
     Client, Response, SendError,
+    carried::{Carried, request_notify},
     outgoing::{self, Caller},
 };
-use banyan_model::{Refusal, StatusCode};
+use banyan_model::{Method, Path, Refusal, StatusCode, value::Struct};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
 use std::{sync::Arc, time::Duration};
@@ -31,6 +32,8 @@ pub struct Hop {
     pub uri: String,
     /// The authority that is asked for, where it is not that of `uri` (a point of contact).
     pub host: Option<String>,
+    /// The communicationChannel by which the request travels to `uri`: nobody can be called.
+    pub channel: Option<Path>,
 }
 
 /// A request that may have to go on.
@@ -81,11 +84,28 @@ impl Relay {
             };
             Refusal::new(status, failure.to_string())
         })?;
-        let (head, bytes) = answer.into_parts();
-        let mut response = Response::new(bytes.into());
-        *response.status_mut() = head.status;
-        copy(&BACK, &head.headers, response.headers_mut());
-        Ok(response)
+        Ok(passed_back(answer))
+    }
+
+    /// The requestNotify of a request that travels by a channel. `answer_at`: the path at which it is answered.
+    pub(super) fn carried(
+        &self,
+        hop: &Hop,
+        method: Method,
+        held: Held<'_>,
+        answer_at: &str,
+        correlation_id: &str,
+    ) -> Result<Struct, Refusal> {
+        request_notify(Carried {
+            method,
+            target: &hop.uri,
+            query: held.head.uri.query().unwrap_or_default(),
+            requesting_entity: &self.caller.absolute(held.entity),
+            headers: &held.head.headers,
+            bytes: held.bytes,
+            contact: &self.caller.absolute(answer_at),
+            correlation_id,
+        })
     }
 
     fn request(&self, hop: &Hop, held: Held<'_>) -> Result<Request<Bytes>, Refusal> {
@@ -106,6 +126,15 @@ impl Relay {
         }
         Ok(request)
     }
+}
+
+/// An answer as whoever asked gets it.
+pub(super) fn passed_back(answer: http::Response<Bytes>) -> Response {
+    let (head, bytes) = answer.into_parts();
+    let mut response = Response::new(bytes.into());
+    *response.status_mut() = head.status;
+    copy(&BACK, &head.headers, response.headers_mut());
+    response
 }
 
 fn copy(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {

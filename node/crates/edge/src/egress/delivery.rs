@@ -3,10 +3,10 @@
 
 use crate::{
     config::{Config, millis},
-    route,
+    route, through,
 };
 use banyan_binding::{
-    http::{self as binding, Caller, Client, ClientConfig, Relay, SendError},
+    http::{self as binding, Caller, Carried, Client, ClientConfig, Hop, Relay, SendError},
     tls,
 };
 use banyan_codec::{
@@ -14,7 +14,8 @@ use banyan_codec::{
     response_notify,
 };
 use banyan_model::{
-    Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Value, primitive::NotifyMedia,
+    Path, Refusal, Representation, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Value, channel,
+    primitive::NotifyMedia,
 };
 use banyan_proto::{
     convert::{self, Malformed},
@@ -154,6 +155,14 @@ impl Courier {
             },
             None => None,
         };
+        if let (Some(cluster), Some(hop)) = (&self.cluster, &hop)
+            && let Some(channel) = &hop.channel
+        {
+            return match self.carry(cluster, &request, hop, channel, format(media)?, limit).await {
+                Ok(answer) => Ok((binding::response(answer, &Limits::default()), "confirmed")),
+                Err(refusal) => Ok((refusal.into(), "undeliverable")),
+            };
+        }
         let uri = hop.as_ref().map_or(contact, |hop| hop.uri.as_str());
         let request = match self.caller.request(&request, uri, format(media)?) {
             Ok(mut request) => {
@@ -179,6 +188,32 @@ impl Courier {
                 (Refusal::new(status, failure.to_string()).into(), label)
             }
         })
+    }
+
+    /// Has a request carried by a channel.
+    async fn carry(
+        &self,
+        cluster: &banyan_client::Client,
+        request: &RequestPrimitive,
+        hop: &Hop,
+        channel: &Path,
+        format: Format,
+        limit: Duration,
+    ) -> Result<http::Response<Bytes>, Refusal> {
+        let written = self.caller.request(request, &hop.uri, format)?;
+        let id = through::correlation_id();
+        let message = binding::request_notify(Carried {
+            method: request.method,
+            target: &hop.uri,
+            query: written.uri().query().unwrap_or_default(),
+            requesting_entity: &self.caller.absolute(&request.requesting_entity.0),
+            headers: written.headers(),
+            bytes: written.body().clone(),
+            contact: &format!("{}{}", self.from, channel.child(channel::ANSWER)),
+            correlation_id: &id,
+        })?;
+        let answer = through::through(cluster, channel, &message, &id, limit).await?;
+        Ok(binding::carried_answer(&answer))
     }
 
     fn request(&self, job: DeliveryJob) -> Result<Request<Bytes>, Undeliverable> {

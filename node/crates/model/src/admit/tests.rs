@@ -15,6 +15,7 @@ fn describe(target: &Target) -> String {
         Target::Retarget { uri } => uri.clone(),
         Target::Contact { channel } => format!("contact of {channel}"),
         Target::Poll { channel } => format!("poll of {channel}"),
+        Target::Answer { channel } => format!("answer of {channel}"),
         Target::Attribute { resource_type, attribute, rest, .. } => {
             format!("{}.{attribute} {}", resource_type.name(), rest.join("/"))
         }

@@ -78,11 +78,16 @@ pub(super) fn keep_name(entry: &mut Value, field: &'static FieldDef, name: &str)
     }
 }
 
-/// A notify, or several.
-pub(super) fn notification(body: Body) -> Result<Struct, Refusal> {
+/// A notify, or several, or the answer to an asynchronous request; a request where a channel carries such.
+pub(super) fn notification(body: Body, takes_requests: bool) -> Result<Struct, Refusal> {
     match body {
-        Body::Message(message) if matches!(message.name, "Notify" | "NotifyCollection") => Ok(message),
-        other => Err(unfit(other, "notify or notifyCollection")),
+        Body::Message(message) if takes_requests && message.name == "RequestNotify" => Ok(message),
+        Body::Message(message)
+            if matches!(message.name, "Notify" | "NotifyCollection" | "ResponseNotify") =>
+        {
+            Ok(message)
+        }
+        other => Err(unfit(other, "notify, notifyCollection or responseNotify")),
     }
 }
 

@@ -58,11 +58,11 @@ fn job(contact: String, what: What) -> DeliveryJob {
         job: 7,
         contact,
         media: v1::NotifyMedia::Xml.into(),
-        correlation: String::new(),
         subscription: "/m2m/containers/c/subscriptions/s".to_owned(),
         status: convert::number(StatusCode::Ok),
         what: Some(what),
         timeout_ms: 5_000,
+        correlation: "9001".to_owned(),
     }
 }
 
@@ -122,6 +122,35 @@ async fn a_bare_and_a_final_notify() {
     let (status, _, document) = read(Format::Xml, &body);
     assert_eq!(status, "STATUS_DELETED");
     assert!(document.is_some_and(|text| text.contains("errorInfo") && text.contains("the resource is gone")));
+}
+
+#[tokio::test]
+async fn an_answer_becomes_a_response_notify_with_its_correlation_id() {
+    let (uri, subscriber) = subscriber().await;
+    let answer = ResponsePrimitive {
+        resource_uri: Some("/m2m/containers/c".to_owned()),
+        etag: Some("1".to_owned()),
+        last_modified: Some(banyan_model::Timestamp(1_370_001_720_123)),
+        ..ResponsePrimitive::status(StatusCode::Created)
+    };
+    let what = What::Answer(convert::response_to_bytes(&answer));
+    let (result, label) = courier().deliver(job(format!("{uri}/204"), what)).await;
+    assert_eq!((result.http_status, label), (204, "confirmed"));
+    let (headers, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+    assert_eq!(headers["x-etsi-correlationid"], "9001");
+    assert_eq!(headers["from"], "http://nscl.example.com:8080/m2m");
+    let expect = Expect::Message("responseNotify");
+    let Body::Message(sent) = decode(Format::Xml, &body, &Limits::default(), expect) else {
+        panic!("{}", String::from_utf8_lossy(&body));
+    };
+    for (name, text) in [
+        ("statusCode", "STATUS_OK"),
+        ("locationHeader", "http://nscl.example.com:8080/m2m/containers/c"),
+        ("etagHeader", "\"1\""),
+        ("lastModifiedHeader", "Fri, 31 May 2013 12:02:00 GMT"),
+    ] {
+        assert_eq!(sent.get(name), Some(&Value::Text(text.to_owned())));
+    }
 }
 
 #[tokio::test]
