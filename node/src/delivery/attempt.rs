@@ -234,8 +234,11 @@ async fn ask_inside<S: Source>(
         false => Some(error_info(format, notify.status, &notify.info)),
     };
     let body = Body::Message(notify_body(format, notify.status, document, subscription));
-    let request =
-        RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator)) };
+    let request = RequestPrimitive {
+        body,
+        hops: notify.hops.saturating_add(1),
+        ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator))
+    };
     let deadline = Instant::now() + room.config.timeout;
     judge_answer(source.call(&notify.contact, request, deadline).await)
 }

@@ -191,6 +191,7 @@ fn outbox(text: &str, creator: Option<&str>) -> BTreeMap<Path, Vec<OutboxEntry>>
                     contact,
                     creator: creator.map(str::to_owned),
                     media: NotifyMedia::Xml,
+                    hops: 0,
                     notification,
                 },
             };

@@ -74,6 +74,7 @@ impl ShardHandle {
             at: self.inner.signals.stamp(),
             entity: Entity(self.inner.scl.base.clone()),
             operation,
+            hops: 0,
         };
         let reply = self.propose(convert::command_to_bytes(&command)).await?;
         convert::response_from_bytes(reply)

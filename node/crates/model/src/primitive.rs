@@ -43,6 +43,8 @@ pub struct RequestPrimitive {
     pub correlation: Option<Correlation>,
     /// groupRequestIdentifier: one fan-out, so that a group within a group is not asked twice.
     pub group_request: Option<String>,
+    /// Of a notify to a contact inside this SCL: how many notifies led to it, itself included.
+    pub hops: u32,
 }
 
 /// Over which reference point a request came.
@@ -81,6 +83,7 @@ impl RequestPrimitive {
             via: Vec::new(),
             correlation: None,
             group_request: None,
+            hops: 0,
         }
     }
 

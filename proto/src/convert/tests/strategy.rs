@@ -244,9 +244,10 @@ fn announced() -> impl Strategy<Value = Announced> {
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let id = (any::<u64>(), any::<u64>(), any::<u64>())
         .prop_map(|(session, sequence, acked_below)| RequestId { session, sequence, acked_below });
-    (id, time(), text(), operation()).prop_map(|(id, at, entity, operation)| Command {
+    (id, time(), any::<u32>(), text(), operation()).prop_map(|(id, at, hops, entity, operation)| Command {
         id,
         at,
+        hops,
         entity: Entity(entity),
         operation,
     })
@@ -287,11 +288,12 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         status().prop_map(Notification::Final),
     ];
     let message = prop_oneof![
-        (text(), option::of(text()), media(), notification).prop_map(
-            |(contact, creator, media, notification)| Message::Notify {
+        (text(), option::of(text()), media(), any::<u32>(), notification).prop_map(
+            |(contact, creator, media, hops, notification)| Message::Notify {
                 contact,
                 creator,
                 media,
+                hops,
                 notification
             }
         ),
@@ -399,7 +401,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
     let point = prop_oneof![Just(ReferencePoint::Mia), Just(ReferencePoint::Dia), Just(ReferencePoint::Mid)];
     let correlation =
         option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
-    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()));
+    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), any::<u32>());
     (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
         |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
@@ -413,6 +415,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             via: passed_on.1,
             correlation: passed_on.2,
             group_request: passed_on.3,
+            hops: passed_on.4,
         },
     )
 }

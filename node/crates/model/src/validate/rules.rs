@@ -2,7 +2,7 @@
 
 use super::{Policy, quota};
 use crate::{
-    Refusal, Representation, ResourceType, Scl, Value, group,
+    Path, Refusal, Representation, ResourceType, Scl, Value, group,
     value::{Content, Struct},
 };
 
@@ -82,6 +82,16 @@ fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusa
         }
         _ => Ok(()),
     }
+}
+
+/// A notify that is stored in what it tells of would cause the next one.
+pub(super) fn no_echo(scl: &Scl, subscriptions: &Path, subscription: &Representation) -> Result<(), Refusal> {
+    let contact = subscription.text("contact").and_then(|contact| scl.local_path(contact));
+    if contact.is_some() && contact == subscriptions.parent() {
+        let why = "is what is subscribed to: each notify would cause the next";
+        return Err(Refusal::attribute("contact", why));
+    }
+    Ok(())
 }
 
 /// filterCriteria of a subscription to something of this type.
