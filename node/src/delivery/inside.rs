@@ -74,8 +74,11 @@ async fn send<S: Source>(
     };
     let subscription = source.scl().address(queue);
     let body = Body::Message(notify_body(format, notify.status, document, &subscription));
-    let request =
-        RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator)) };
+    let request = RequestPrimitive {
+        body,
+        hops: notify.hops.saturating_add(1),
+        ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator))
+    };
     let answer = source.call_as(&notify.contact, id, request, deadline).await;
     if answer.status == StatusCode::Ok && !answer.info.is_empty() {
         // Instances that could not keep their ids.

@@ -249,6 +249,7 @@ fn outbox(text: &str, creator: Option<&str>) -> BTreeMap<Path, Vec<OutboxEntry>>
                     contact,
                     creator: creator.map(str::to_owned),
                     media: NotifyMedia::Xml,
+                    hops: 0,
                     notification,
                 },
             };
@@ -510,6 +511,7 @@ fn instances(first: u64, last: u64) -> BTreeMap<Path, Vec<OutboxEntry>> {
             content,
         };
         let message = Message::Notify {
+            hops: 0,
             contact: "/m2m/containers/copy/contentInstances".to_owned(),
             creator: Some("/m2m/applications/na".to_owned()),
             media: NotifyMedia::Xml,

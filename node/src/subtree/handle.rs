@@ -82,7 +82,7 @@ impl ShardHandle {
         operation: Operation,
     ) -> Result<ResponsePrimitive, ShardError> {
         let id = RequestId::default();
-        let command = Command { id, at: self.inner.signals.stamp(), entity, operation };
+        let command = Command { id, at: self.inner.signals.stamp(), entity, operation, hops: 0 };
         let reply = self.propose(convert::command_to_bytes(&command)).await?;
         convert::response_from_bytes(reply)
             .map_err(|_| ShardError::OutcomeUnknown("the reply cannot be read"))

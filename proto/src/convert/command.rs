@@ -13,6 +13,7 @@ impl From<&Command> for v1::Command {
             id: Some((&command.id).into()),
             at_ms: command.at.0,
             entity: command.entity.0.clone(),
+            hops: command.hops,
             operation: Some((&command.operation).into()),
         }
     }
@@ -23,6 +24,7 @@ impl TryFrom<v1::Command> for Command {
 
     fn try_from(command: v1::Command) -> Result<Command, Malformed> {
         Ok(Command {
+            hops: command.hops,
             id: required("request id", command.id)?.into(),
             at: Timestamp(command.at_ms),
             entity: Entity(command.entity),

@@ -11,12 +11,13 @@ use banyan_model::{
 impl From<&OutboxEntry> for v1::OutboxEntry {
     fn from(entry: &OutboxEntry) -> v1::OutboxEntry {
         let message = match &entry.message {
-            Message::Notify { contact, creator, media, notification } => {
+            Message::Notify { contact, creator, media, hops, notification } => {
                 v1::outbox_entry::Message::Notify(v1::Notify {
                     contact: contact.clone(),
                     media: media_to_wire(*media),
                     notification: Some(notification.into()),
                     creator: creator.clone(),
+                    hops: *hops,
                 })
             }
             Message::CollectionChanged { collection } => {
@@ -43,6 +44,7 @@ impl TryFrom<v1::OutboxEntry> for OutboxEntry {
             v1::outbox_entry::Message::Notify(notify) => Message::Notify {
                 contact: notify.contact,
                 creator: notify.creator,
+                hops: notify.hops,
                 media: media(notify.media)?,
                 notification: required("notification", notify.notification)?.try_into()?,
             },

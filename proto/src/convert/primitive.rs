@@ -44,6 +44,7 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
                 Listing::First => Some(v1::Listing { from: None }),
                 Listing::From(place) => Some(v1::Listing { from: Some(place.into()) }),
             },
+            hops: request.hops,
         }
     }
 }
@@ -87,6 +88,7 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
                 Some(v1::Listing { from: None }) => Listing::First,
                 Some(v1::Listing { from: Some(place) }) => Listing::From(place.into()),
             },
+            hops: request.hops,
         })
     }
 }

@@ -81,6 +81,7 @@ fn create_instance(c: &mut Criterion) {
                     id: None,
                     representation: representation.clone(),
                 },
+                hops: 0,
             };
             group.bench_function(BenchmarkId::new(name, count), |b| {
                 b.iter(|| apply(black_box(&memory), &scl, Timestamp(2), black_box(&command)).unwrap());

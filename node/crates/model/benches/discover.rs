@@ -30,7 +30,7 @@ fn shard(count: usize) -> Memory {
         let path = Path::scl_base().child("containers").child(format!("c{n}"));
         let operation = Operation::Create { path, representation, notify_media: Default::default() };
         let (id, at, entity) = (RequestId::default(), Timestamp(1), Entity("/m2m".into()));
-        let command = Command { id, at, entity, operation };
+        let command = Command { id, at, entity, operation, hops: 0 };
         memory.write(apply(&memory, &scl(), at, &command).unwrap().changes);
     }
     memory

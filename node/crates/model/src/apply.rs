@@ -119,11 +119,11 @@ pub fn apply<V: TreeView>(
             return Ok(unchanged(refusal.into()));
         }
     }
-    let mut writer = Writer::new(view, scl, at);
+    let mut writer = Writer::new(view, scl, at, command.hops);
     let response = match run(&mut writer, command)? {
         Ok(response) => response,
         Err(refusal) => {
-            writer = Writer::new(view, scl, at);
+            writer = Writer::new(view, scl, at, command.hops);
             refusal.into()
         }
     };

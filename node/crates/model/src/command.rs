@@ -39,6 +39,8 @@ pub struct Command {
     pub id: RequestId,
     /// The leader's time.
     pub at: Timestamp,
+    /// How many notifies led to it, each caused by the one before (`outbox::HOPS_MAX`).
+    pub hops: u32,
     /// requestingEntity.
     pub entity: Entity,
     /// What to do.

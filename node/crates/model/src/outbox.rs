@@ -23,6 +23,10 @@ pub const STATES_MAX: u64 = 64;
 pub const COPIES_MAX: u64 = 1_000;
 /// How many instances one notify carries.
 pub const NOTIFY_INSTANCES_MAX: usize = 100;
+/// So many notifies may cause each other, each stored by a contact inside this SCL that is subscribed to in turn. Above
+/// it the contact refuses, and the subscription ends whose notify it was: containers that tell each other in a ring fall
+/// silent.
+pub const HOPS_MAX: u32 = 16;
 /// So many waiting entries are not held back any longer.
 pub const HELD_MAX: usize = 64;
 /// How many octets of content one notify carries, unless a single instance is larger.
@@ -54,6 +58,8 @@ pub enum Message {
         creator: Option<String>,
         /// How representations are written.
         media: NotifyMedia,
+        /// How many notifies led to this one.
+        hops: u32,
         /// What it says.
         notification: Notification,
     },
@@ -173,6 +179,8 @@ pub struct Notify {
     pub creator: Option<String>,
     /// How the representation is written.
     pub media: NotifyMedia,
+    /// How many notifies led to this one.
+    pub hops: u32,
     /// STATUS_OK, or why the subscription ended.
     pub status: StatusCode,
     /// The subscribed-to resource, or an attribute of it; nothing with noRepresentation and in a last notify, which
@@ -189,11 +197,12 @@ pub struct Notify {
 /// `None`: nothing waits, or it is no notify.
 pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     let head = entries.first()?;
-    let Message::Notify { contact, creator, media, notification } = &head.message else { return None };
+    let Message::Notify { contact, creator, media, hops, notification } = &head.message else { return None };
     let mut notify = Notify {
         contact: contact.clone(),
         creator: creator.clone(),
         media: *media,
+        hops: *hops,
         status: StatusCode::Ok,
         body: Body::None,
         info: String::new(),
@@ -219,12 +228,13 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
             let with_content = matches!(notification, Notification::Instance(_));
             let (mut together, mut bytes) = (vec![first], first.content_size);
             for entry in entries.iter().take(NOTIFY_INSTANCES_MAX).skip(1) {
-                let Some(instance) = instance_to(entry, contact, with_content) else { break };
+                let Some((instance, hops)) = instance_to(entry, contact, with_content) else { break };
                 bytes = bytes.saturating_add(instance.content_size);
                 if bytes > NOTIFY_BYTES_MAX {
                     break;
                 }
                 notify.up_to = entry.sequence;
+                notify.hops = notify.hops.max(hops);
                 together.push(instance);
             }
             notify.body = Body::Representation(of_instances(scl, &container, &together, with_content));
@@ -286,12 +296,13 @@ pub fn delivery_id(queue: &Path, head: u64, up_to: u64) -> RequestId {
     RequestId { session: session.digest().max(1), sequence: up_to, acked_below: head }
 }
 
-fn instance_to<'a>(entry: &'a OutboxEntry, to: &str, with_content: bool) -> Option<&'a Instance> {
-    let Message::Notify { contact, notification, .. } = &entry.message else { return None };
+/// The instance that can go together with others, and what led to it.
+fn instance_to<'a>(entry: &'a OutboxEntry, to: &str, with_content: bool) -> Option<(&'a Instance, u32)> {
+    let Message::Notify { contact, notification, hops, .. } = &entry.message else { return None };
     match notification {
         _ if contact != to => None,
-        Notification::Instance(instance) if with_content => Some(instance),
-        Notification::MetaData(instance) if !with_content => Some(instance),
+        Notification::Instance(instance) if with_content => Some((instance, *hops)),
+        Notification::MetaData(instance) if !with_content => Some((instance, *hops)),
         _ => None,
     }
 }

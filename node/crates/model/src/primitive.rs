@@ -45,6 +45,8 @@ pub struct RequestPrimitive {
     pub group_request: Option<String>,
     /// How much of a collection's lists the answer may hold.
     pub listing: Listing,
+    /// Of a notify to a contact inside this SCL: how many notifies led to it, itself included.
+    pub hops: u32,
 }
 
 /// Over which reference point a request came.
@@ -105,6 +107,7 @@ impl RequestPrimitive {
             correlation: None,
             group_request: None,
             listing: Listing::default(),
+            hops: 0,
         }
     }
 

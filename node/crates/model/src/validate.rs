@@ -24,6 +24,7 @@ use crate::{
     group::{self, Verified},
     holds::{self, Place},
     key::Key,
+    outbox,
     partial::{self, Edit},
     primitive::{Conditions, ReferencePoint},
     represent,
@@ -93,8 +94,9 @@ pub fn group_command<V: TreeView>(
     stored.read_around(&tree, policy, &request, &admission.target)?;
     let entity = request.requesting_entity.clone();
     let write = Write { scl, policy, at, stored, verified };
+    let hops = request.hops;
     let operation = write.operation(request, &admission.target);
-    Ok(operation.map(|operation| Command { id, at, entity, operation }))
+    Ok(operation.map(|operation| Command { id, at, entity, operation, hops }))
 }
 
 /// What the tree holds at the target, as far as the checks ask.
@@ -204,6 +206,10 @@ struct Write<'a> {
 
 impl Write<'_> {
     fn operation(&self, request: RequestPrimitive, target: &Target) -> Result<Operation, Refusal> {
+        if request.hops > outbox::HOPS_MAX {
+            let why = "notifies cause each other: contact: leads back to what is subscribed to";
+            return Err(Refusal::new(StatusCode::Forbidden, why));
+        }
         // The conditions of a CREATE are about what does not exist yet; apply answers CONFLICT if it does.
         if request.method != Method::Create {
             conditions::for_write(&request.conditions, &self.stored.etag, self.stored.last_modified)?;
@@ -320,6 +326,9 @@ impl Write<'_> {
         }
         rules::check(self.scl, self.policy, &representation)?;
         rules::criteria(self.stored.parent, &representation)?;
+        if resource_type == ResourceType::Subscription {
+            rules::no_echo(self.scl, collection, &representation)?;
+        }
         assigned::at_create(self.scl, &path, &request, &mut representation);
         Ok(Operation::Create { path, representation, notify_media: request.notify_media })
     }

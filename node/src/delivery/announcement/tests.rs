@@ -67,7 +67,7 @@ impl Shard {
     fn apply(&self, operation: Operation) -> StatusCode {
         let mut memory = self.memory.lock();
         let entity = Entity("/m2m/applications/a".to_owned());
-        let command = Command { id: RequestId::default(), at: Timestamp(1_000), entity, operation };
+        let command = Command { id: RequestId::default(), at: Timestamp(1_000), entity, operation, hops: 0 };
         let outcome = apply::apply(&*memory, &self.scl, Timestamp(1_000), &command).unwrap();
         memory.write(outcome.changes);
         for effect in outcome.effects {

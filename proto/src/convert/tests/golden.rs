@@ -31,7 +31,7 @@ fn commands_are_written_and_read_byte_for_byte() {
     for (name, operation) in operations() {
         let id = RequestId { session: 0x0123_4567_89ab_cdef, sequence: 300, acked_below: 298 };
         let entity = Entity("/m2m/applications/meterReader".to_owned());
-        let command = Command { id, at: AT, entity, operation };
+        let command = Command { id, at: AT, entity, operation, hops: 0 };
         let bytes = check(&format!("command.{name}"), command_to_bytes(&command));
         assert_eq!(command_from_bytes(bytes), Ok(command), "{name}");
     }
@@ -347,6 +347,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 contact: "http://na.example.org:9000/notify".to_owned(),
                 creator: creator.map(str::to_owned),
                 media: NotifyMedia::Json,
+                hops: 0,
                 notification,
             },
         })
@@ -394,6 +395,21 @@ fn records() -> Vec<(&'static str, Record)> {
         ("outbox_present", notify(Notification::Present { up_to: 9 })),
         ("outbox_bare", notify(Notification::Bare)),
         ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
+        (
+            "outbox_of_hops",
+            Record::Outbox(OutboxEntry {
+                queue: path(),
+                sequence: 300,
+                at: AT,
+                message: Promise::Notify {
+                    contact: "/m2m/containers/c/contentInstances".to_owned(),
+                    creator: None,
+                    media: NotifyMedia::Xml,
+                    hops: 3,
+                    notification: Notification::Bare,
+                },
+            }),
+        ),
         ("outbox_collection", notify(Notification::Collection)),
         ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
         (

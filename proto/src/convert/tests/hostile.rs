@@ -240,6 +240,7 @@ fn promise(representation: banyan_model::Representation) -> Record {
         message: Promise::Notify {
             contact: String::new(),
             creator: None,
+            hops: 0,
             media: NotifyMedia::Xml,
             notification: Notification::Representation(representation),
         },

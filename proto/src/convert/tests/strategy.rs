@@ -287,9 +287,10 @@ fn announced() -> impl Strategy<Value = Announced> {
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let id = (any::<u64>(), any::<u64>(), any::<u64>())
         .prop_map(|(session, sequence, acked_below)| RequestId { session, sequence, acked_below });
-    (id, time(), text(), operation()).prop_map(|(id, at, entity, operation)| Command {
+    (id, time(), any::<u32>(), text(), operation()).prop_map(|(id, at, hops, entity, operation)| Command {
         id,
         at,
+        hops,
         entity: Entity(entity),
         operation,
     })
@@ -330,11 +331,12 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         status().prop_map(Notification::Final),
     ];
     let message = prop_oneof![
-        (text(), option::of(text()), media(), notification).prop_map(
-            |(contact, creator, media, notification)| Message::Notify {
+        (text(), option::of(text()), media(), any::<u32>(), notification).prop_map(
+            |(contact, creator, media, hops, notification)| Message::Notify {
                 contact,
                 creator,
                 media,
+                hops,
                 notification
             }
         ),
@@ -452,7 +454,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
         option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
     let listing =
         prop_oneof![Just(Listing::Whole), Just(Listing::First), list_place().prop_map(Listing::From)];
-    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), listing);
+    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), listing, any::<u32>());
     (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
         |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
@@ -467,6 +469,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             correlation: passed_on.2,
             group_request: passed_on.3,
             listing: passed_on.4,
+            hops: passed_on.5,
         },
     )
 }

@@ -198,7 +198,8 @@ fn promise<V: TreeView>(
         && waiting.is_superseded(&mut notification)
     {
         let by = outbox::due(&notification, tolerance(subscription));
-        return queue::replace(writer, last, notify_of(subscription, notification), by);
+        let message = notify_of(writer.hops, subscription, notification);
+        return queue::replace(writer, last, message, by);
     }
     enqueue(writer, subscription, notification)
 }
@@ -222,14 +223,16 @@ fn enqueue<V: TreeView>(
         Notification::Final(_) => Some(writer.at),
         notification => outbox::due(notification, tolerance(subscription)),
     };
-    queue::enqueue(writer, &subscription.path, notify_of(subscription, notification), by)
+    let message = notify_of(writer.hops, subscription, notification);
+    queue::enqueue(writer, &subscription.path, message, by)
 }
 
-fn notify_of(subscription: &Resource, notification: Notification) -> Message {
+fn notify_of(hops: u32, subscription: &Resource, notification: Notification) -> Message {
     Message::Notify {
         contact: subscription.representation.text("contact").unwrap_or_default().to_owned(),
         creator: Some(subscription.creator.clone()),
         media: subscription.notify_media,
+        hops,
         notification,
     }
 }

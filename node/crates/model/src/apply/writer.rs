@@ -16,6 +16,8 @@ pub(super) struct Writer<'a, V> {
     pub(super) scl: &'a Scl,
     /// The entry's time.
     pub(super) at: Timestamp,
+    /// How many notifies led to the command.
+    pub(super) hops: u32,
     pub(super) staged: Staged<'a, V>,
     effects: BTreeSet<Effect>,
 }
@@ -65,8 +67,8 @@ impl Gone {
 }
 
 impl<'a, V: TreeView> Writer<'a, V> {
-    pub(super) fn new(view: &'a V, scl: &'a Scl, at: Timestamp) -> Writer<'a, V> {
-        Writer { scl, at, staged: Staged::new(view), effects: BTreeSet::new() }
+    pub(super) fn new(view: &'a V, scl: &'a Scl, at: Timestamp, hops: u32) -> Writer<'a, V> {
+        Writer { scl, at, hops, staged: Staged::new(view), effects: BTreeSet::new() }
     }
 
     /// The tree with what was staged so far.

@@ -2,7 +2,7 @@
 
 use super::{Policy, quota};
 use crate::{
-    Refusal, Representation, ResourceType, Scl, Value, group,
+    Path, Refusal, Representation, ResourceType, Scl, Value, group,
     value::{Content, ContentForm, Struct},
 };
 
@@ -125,6 +125,16 @@ fn reachable(scl: &Scl, attribute: &str, uri: &str) -> Result<(), Refusal> {
 
 /// The schemes of the bindings that this SCL speaks.
 const CARRIED: [&str; 2] = ["http", "https"];
+
+/// A notify that is stored in what it tells of would cause the next one.
+pub(super) fn no_echo(scl: &Scl, subscriptions: &Path, subscription: &Representation) -> Result<(), Refusal> {
+    let contact = subscription.text("contact").and_then(|contact| scl.local_path(contact));
+    if contact.is_some() && contact == subscriptions.parent() {
+        let why = "is what is subscribed to: each notify would cause the next";
+        return Err(Refusal::attribute("contact", why));
+    }
+    Ok(())
+}
 
 /// filterCriteria of a subscription to something of this type.
 pub(super) fn criteria(watched: Option<ResourceType>, subscription: &Representation) -> Result<(), Refusal> {

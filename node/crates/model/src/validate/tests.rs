@@ -350,6 +350,9 @@ fn rules_of_single_types_name_the_attribute() {
     }
     let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
     assert!(create(subscriptions, local).is_ok());
+    let echo = with(&subscription, &[("contact", text("/m2m/applications/a/containers/c"))]);
+    let refusal = create(subscriptions, echo).expect_err("a notify that causes the next");
+    assert!(refusal.info.starts_with("contact: "), "{}", refusal.info);
     let of_instances = "applications/a/containers/c/contentInstances/subscriptions";
     let sized = with(&subscription, &filtered("sizeUntil", Value::Long(9)));
     assert!(create(of_instances, sized).is_ok());
@@ -404,6 +407,19 @@ fn raw_bodies_become_content_and_malformed_ones_are_refused_last() {
     stale.conditions.if_match = vec!["other".into()];
     let status = send(&policy(), stale).map_err(|refusal| refusal.status);
     assert_eq!(status, Err(StatusCode::PreconditionFailed), "conditions come before syntax");
+}
+
+#[test]
+fn a_notify_that_too_many_led_to_is_refused() {
+    let instances = "applications/a/containers/c/contentInstances";
+    let notify = |hops| {
+        let fields = vec![("statusCode", text("STATUS_OK"))];
+        let body = Body::Message(Struct { name: "Notify", fields });
+        let request = RequestPrimitive { hops, ..fixture::request(Method::Notify, instances, body) };
+        send(&policy(), request).map(|_| ()).map_err(|refusal| refusal.status)
+    };
+    assert_eq!(notify(outbox::HOPS_MAX), Ok(()));
+    assert_eq!(notify(outbox::HOPS_MAX + 1), Err(StatusCode::Forbidden));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use crate::support::{self, Shard, path, representation};
 use banyan_model::{
-    Body, Operation, Path, RequestId, ResourceType, StatusCode, Timestamp, TreeView, Value,
-    apply::Effect,
+    Body, Command, Operation, Path, RequestId, ResourceType, StatusCode, Timestamp, TreeView, Value,
+    apply::{self, Effect},
     index::Term,
     key::{Key, Range},
     outbox::{Message, Notification, OutboxEntry, held_until, is_void, next_notify},
@@ -658,6 +658,22 @@ fn subscriptions_are_found_by_the_right_that_governs_what_they_watch() {
          queue: final PermissionDenied
          governed:",
     );
+}
+
+#[test]
+fn a_notify_knows_how_many_led_to_it() {
+    let mut shard = Shard::default();
+    let subscription = path("containers/c/contentInstances/subscriptions/s");
+    shard.apply(support::create("containers/c", ResourceType::Container, &[]));
+    shard.apply(support::create(&subscription.to_string(), ResourceType::Subscription, &[]));
+    let operation = support::instance("containers/c", None, "x");
+    let (id, entity) = (RequestId::default(), support::issuer());
+    let command = Command { id, at: shard.at, hops: 3, entity, operation };
+    let outcome = apply::apply(&shard.memory, &shard.scl, shard.at, &command).unwrap();
+    shard.memory.write(outcome.changes);
+    let entries = shard.queue(&subscription);
+    let notify = next_notify(&shard.scl, &entries[1..]).unwrap();
+    assert_eq!((next_notify(&shard.scl, &entries).unwrap().hops, notify.hops), (0, 3));
 }
 
 #[test]

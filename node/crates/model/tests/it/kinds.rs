@@ -79,8 +79,13 @@ fn an_scl_is_as_online_as_its_m2m_pocs() {
     assert_eq!(create(&mut world, "scls/s/m2mPocs", with(ResourceType::M2mPoc, &named)), Created);
     is(&mut world, "ONLINE", true);
     let at = Timestamp(60_000);
-    let expire =
-        Command { id: RequestId::default(), at, entity: Entity(String::new()), operation: Operation::Expire };
+    let expire = Command {
+        id: RequestId::default(),
+        at,
+        entity: Entity(String::new()),
+        operation: Operation::Expire,
+        hops: 0,
+    };
     let outcome = apply(&world.memory, &world.scl, at, &expire).unwrap();
     world.memory.write(outcome.changes);
     is(&mut world, "OFFLINE", false);

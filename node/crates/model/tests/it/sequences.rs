@@ -326,7 +326,7 @@ proptest! {
             }
             let Some(operation) = operation(&shard, step) else { continue };
             let id = RequestId { session: 5, sequence, acked_below: sequence };
-            let command = Command { id, at: shard.at, entity: support::issuer(), operation: operation.clone() };
+            let command = Command { id, at: shard.at, entity: support::issuer(), operation: operation.clone(), hops: 0 };
             let outcome = shard.apply_as(id, operation);
             prop_assert_eq!(replica.apply(&shard.scl, &command), outcome);
             if cut {

@@ -44,7 +44,7 @@ impl Shard {
 
     /// Applies under an id and writes the reply as a replica does; its bytes name the status.
     pub(crate) fn apply_as(&mut self, id: RequestId, operation: Operation) -> Outcome {
-        let command = Command { id, at: self.at, entity: issuer(), operation };
+        let command = Command { id, at: self.at, entity: issuer(), operation, hops: 0 };
         let outcome = apply::apply(&self.memory, &self.scl, self.at, &command).unwrap();
         let keys: Vec<&Key> = outcome
             .changes

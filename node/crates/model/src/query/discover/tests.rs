@@ -11,8 +11,13 @@ fn apply_all(operations: Vec<Operation>) -> Memory {
     let mut memory = Memory::default();
     for (n, operation) in (1..).zip(operations) {
         let at = Timestamp(n * 1_000);
-        let command =
-            Command { id: RequestId::default(), at, entity: Entity("/m2m/applications/a".into()), operation };
+        let command = Command {
+            id: RequestId::default(),
+            at,
+            entity: Entity("/m2m/applications/a".into()),
+            operation,
+            hops: 0,
+        };
         let outcome = apply::apply(&memory, &scl(), at, &command).expect("memory reads");
         assert!(outcome.response.info.is_empty(), "{}", outcome.response.info);
         memory.write(outcome.changes);
