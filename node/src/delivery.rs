@@ -61,6 +61,8 @@ pub struct Config {
     pub retry_max: Duration,
     /// How old a notification may get before a contact that does not take it loses its subscription. Default 24 h.
     pub give_up_after: Duration,
+    /// How long an aggregation without delayTolerance collects what a group's members notify. Default 10 s.
+    pub aggregation_window: Duration,
     /// `http(s)://host[:port]` of this SCL for other SCLs: what announcements link to. Default: `http://` and the first
     /// authority; without either nothing is announced.
     pub public_uri: Option<String>,
@@ -76,6 +78,7 @@ impl Default for Config {
             retry_min: Duration::from_millis(500),
             retry_max: Duration::from_secs(30),
             give_up_after: Duration::from_secs(24 * 3600),
+            aggregation_window: Duration::from_secs(10),
             public_uri: None,
             announce_all: false,
         }

@@ -38,9 +38,9 @@ pub(super) async fn notify<S: Source>(
     }
     for entry in entries.iter().take_while(|entry| entry.sequence <= notify.up_to) {
         let one = match &entry.message {
-            Message::Notify { notification: Notification::Instance(_), .. } => {
-                next_notify(source.scl(), std::slice::from_ref(entry))
-            }
+            Message::Notify {
+                notification: Notification::Instance(_) | Notification::Member { .. }, ..
+            } => next_notify(source.scl(), std::slice::from_ref(entry)),
             _ => None,
         };
         let Some(one) = one else {
@@ -68,13 +68,16 @@ async fn send<S: Source>(
         NotifyMedia::Xml => Format::Xml,
         NotifyMedia::Json => Format::Json,
     };
+    let subscription = source.scl().address(queue);
     let document = match (notify.representation, notify.info.is_empty()) {
         (Some(representation), _) => Some(encode_representation(format, &representation)),
         (None, true) => None,
         (None, false) => Some(error_info(format, notify.status, &notify.info)),
     };
-    let subscription = source.scl().address(queue);
-    let body = Body::Message(notify_body(format, notify.status, document, &subscription));
+    let body = Body::Message(match notify.collection.is_empty() {
+        true => notify_body(format, notify.status, document, &subscription),
+        false => outbox::notify_collection(notify.collection),
+    });
     let request =
         RequestPrimitive { body, ..RequestPrimitive::new(Method::Notify, Path::scl_base(), Entity(creator)) };
     let answer = source.call_as(&notify.contact, id, request, deadline).await;

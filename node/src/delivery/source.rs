@@ -33,6 +33,15 @@ pub(super) trait Source: Send + Sync + 'static {
     /// minimalTimeBetweenNotifications of the subscription; zero without one.
     fn pause(&self, subscription: &Path) -> Result<Duration, SourceError>;
 
+    /// How long an aggregation still collects after its first notify that waits: until delayTolerance if that is later,
+    /// otherwise for a window. Zero once it is gone.
+    fn collects(
+        &self,
+        aggregation: &Path,
+        first: &OutboxEntry,
+        window: Duration,
+    ) -> Result<Duration, SourceError>;
+
     /// Whether the subscription still may be told of what it watches.
     fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
 

@@ -64,6 +64,9 @@ impl From<&Notification> for v1::Notification {
         let kind = match notification {
             Notification::Representation(representation) => Kind::Representation(representation.into()),
             Notification::Instance(instance) => Kind::Instance(instance.into()),
+            Notification::Member { notify, octets_before } => {
+                Kind::Member(v1::MemberNotify { notify: Some(notify.into()), octets_before: *octets_before })
+            }
             Notification::Bare => Kind::Bare(true),
             Notification::Collection => Kind::Collection(true),
             Notification::Final(status) => Kind::Final(number(*status)),
@@ -80,6 +83,9 @@ impl TryFrom<v1::Notification> for Notification {
         Ok(match required("notification", notification.kind)? {
             Kind::Representation(representation) => Notification::Representation(representation.try_into()?),
             Kind::Instance(instance) => Notification::Instance(instance.try_into()?),
+            Kind::Member(v1::MemberNotify { notify, octets_before }) => {
+                Notification::Member { notify: required("notify", notify)?.try_into()?, octets_before }
+            }
             Kind::Bare(_) => Notification::Bare,
             Kind::Collection(_) => Notification::Collection,
             Kind::Final(number) => Notification::Final(status(number)?),

@@ -6,10 +6,11 @@
 
 use crate::{
     Path, RequestId, Scl, StatusCode, Timestamp,
+    channel::octets,
     primitive::NotifyMedia,
     record::{Instance, InstancesState},
     represent,
-    value::Representation,
+    value::{Representation, Struct, Value},
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -70,6 +71,13 @@ pub enum Notification {
     /// A collection changed. Its members are listed when the notify is made (`query::told`): what is promised costs the
     /// same however many there are.
     Collection,
+    /// What a member of a group notified, to be sent on with others.
+    Member {
+        /// As it came, with requestingEntity and contact.
+        notify: Struct,
+        /// Octets that came in this queue before it.
+        octets_before: u64,
+    },
     /// noRepresentation: only that something changed.
     Bare,
     /// The last notify of a subscription.
@@ -89,6 +97,8 @@ pub struct Notify {
     pub status: StatusCode,
     /// The subscribed-to resource; `None` with noRepresentation and in a last notify, which carries an errorInfo.
     pub representation: Option<Representation>,
+    /// Notifies of a group's members: a notifyCollection of these, nothing else.
+    pub collection: Vec<Struct>,
     /// Of a last notify: errorInfo/additionalInfo.
     pub info: String,
     /// The last entry it covers: what to acknowledge once it is delivered.
@@ -96,7 +106,7 @@ pub struct Notify {
 }
 
 /// The notify for the head of a queue, whose entries are given in order. Consecutive new instances become one
-/// contentInstances, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
+/// contentInstances, consecutive notifies of a group's members one notifyCollection, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
 /// `None`: nothing waits, or it is no notify.
 pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     let head = entries.first()?;
@@ -107,6 +117,7 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         media: *media,
         status: StatusCode::Ok,
         representation: None,
+        collection: Vec::new(),
         info: String::new(),
         up_to: head.sequence,
     };
@@ -117,6 +128,18 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         Notification::Final(status) => {
             notify.status = *status;
             notify.info = why_ended(*status).to_owned();
+        }
+        Notification::Member { .. } => {
+            let mut bytes = 0_u64;
+            for entry in entries.iter().take(NOTIFY_INSTANCES_MAX) {
+                let Some(member) = member_to(entry, contact) else { break };
+                bytes = bytes.saturating_add(octets(member));
+                if bytes > NOTIFY_BYTES_MAX && !notify.collection.is_empty() {
+                    break;
+                }
+                notify.up_to = entry.sequence;
+                notify.collection.push(member.clone());
+            }
         }
         Notification::Instance(_) => {
             // `<container>/contentInstances/subscriptions/<id>`
@@ -160,6 +183,23 @@ fn instance_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Instance> {
     match &entry.message {
         Message::Notify { contact, notification: Notification::Instance(instance), .. } if contact == to => {
             Some(instance)
+        }
+        _ => None,
+    }
+}
+
+/// notifyCollection with these notifies.
+pub fn notify_collection(notifies: Vec<Struct>) -> Struct {
+    let fields = notifies.into_iter().map(|notify| ("notify", Value::Struct(notify))).collect();
+    Struct { name: "NotifyCollection", fields }
+}
+
+fn member_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Struct> {
+    match &entry.message {
+        Message::Notify { contact, notification: Notification::Member { notify, .. }, .. }
+            if contact == to =>
+        {
+            Some(notify)
         }
         _ => None,
     }

@@ -201,6 +201,15 @@ fn operations() -> Vec<(&'static str, Operation)> {
                 limits: QueueLimits { entries_max: 1_000, octets_max: 300 },
             },
         ),
+        (
+            "aggregate",
+            Operation::Aggregate {
+                path: channel(),
+                representation: representation(),
+                creator: Entity("/m2m/applications/na".to_owned()),
+                notify_media: NotifyMedia::Json,
+            },
+        ),
         ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
         (
             "edit_attribute_add",
@@ -374,6 +383,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("pointer", Record::Pointer(300)),
         ("outbox_representation", notify(Notification::Representation(every_value()))),
         ("outbox_instance", notify(Notification::Instance(instance()))),
+        ("outbox_member", notify(Notification::Member { notify: notify_body(), octets_before: 300 })),
         ("outbox_bare", notify(Notification::Bare)),
         ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
         ("outbox_collection", notify(Notification::Collection)),

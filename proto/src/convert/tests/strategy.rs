@@ -204,6 +204,14 @@ fn operation() -> impl Strategy<Value = Operation> {
                 Operation::Enqueue { channel, message, limits }
             }
         ),
+        (path(), representation(), text(), media()).prop_map(
+            |(path, representation, creator, notify_media)| Operation::Aggregate {
+                path,
+                representation,
+                creator: Entity(creator),
+                notify_media
+            }
+        ),
         (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
         (collection(), any::<u64>(), any::<u64>(), time()).prop_map(|(collection, shard, sequence, at)| {
             Operation::CollectionChanged { collection, shard: ShardId(shard), sequence, at }
@@ -277,6 +285,8 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
     let notification = prop_oneof![
         representation().prop_map(Notification::Representation),
         instance().prop_map(Notification::Instance),
+        (structure(), any::<u64>())
+            .prop_map(|(notify, octets_before)| Notification::Member { notify, octets_before }),
         Just(Notification::Bare),
         Just(Notification::Collection),
         status().prop_map(Notification::Final),

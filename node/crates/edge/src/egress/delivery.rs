@@ -9,8 +9,12 @@ use banyan_binding::{
     http::{self as binding, Caller, Client, ClientConfig, Relay, SendError},
     tls,
 };
-use banyan_codec::{Edition, Format, Limits, Style, encode_representation, error_info, notify};
-use banyan_model::{Refusal, Representation, ResponsePrimitive, Scl, StatusCode, primitive::NotifyMedia};
+use banyan_codec::{
+    Edition, Format, Limits, Style, encode_message, encode_representation, error_info, notify,
+};
+use banyan_model::{
+    Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Value, primitive::NotifyMedia, value::Struct,
+};
 use banyan_proto::{
     convert::{self, Malformed},
     v1::{DeliveryJob, DeliveryResult, delivery_job::What},
@@ -178,16 +182,38 @@ impl Courier {
 
     fn request(&self, job: DeliveryJob) -> Result<Request<Bytes>, Undeliverable> {
         let format = format(job.media)?;
-        let status = convert::status(job.status)?;
         let style = Style { format, edition: self.edition };
+        if let Some(What::Collection(collection)) = job.what {
+            let body = self.collection(style, collection.try_into()?)?;
+            return self.post(job.contact, format, body);
+        }
+        let status = convert::status(job.status)?;
         let document = document(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
-        let body = notify(style, status, document, &reference);
-        let request = Request::post(job.contact)
+        self.post(job.contact, format, notify(style, status, document, &reference))
+    }
+
+    fn post(&self, contact: String, format: Format, body: Bytes) -> Result<Request<Bytes>, Undeliverable> {
+        let request = Request::post(contact)
             .header(header::FROM, self.from.as_str())
             .header(header::CONTENT_TYPE, format.media_type())
             .body(body)?;
         Ok(request)
+    }
+
+    /// A notifyCollection, whose receiver is told absolute addresses.
+    fn collection(&self, style: Style, mut collection: Struct) -> Result<Bytes, Undeliverable> {
+        for (_, notify) in &mut collection.fields {
+            let Value::Struct(notify) = notify else { continue };
+            for (name, value) in &mut notify.fields {
+                if let ("subscriptionReference" | "requestingEntity" | "contact", Value::Text(address)) =
+                    (*name, value)
+                {
+                    *address = self.absolute(address);
+                }
+            }
+        }
+        encode_message(style, &collection).ok_or(Undeliverable::Malformed(Malformed::Missing("collection")))
     }
 
     fn absolute(&self, address: &str) -> String {
@@ -222,7 +248,7 @@ fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Opti
         }
         Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
         Some(What::Bare(_)) => None,
-        Some(What::Request(_)) => return Err(Malformed::Missing("notify")),
+        Some(What::Request(_) | What::Collection(_)) => return Err(Malformed::Missing("notify")),
         None => return Err(Malformed::Missing("what")),
     })
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Path, Representation, ResourceType, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
+    aggregation,
     filter::FilterCriteria,
     outbox::{ENTRIES_MAX, Message, Notification},
     record::{Instance, Resource},
@@ -144,7 +145,7 @@ fn enqueue<V: TreeView>(
     notification: Notification,
 ) -> Result<(), V::Error> {
     let message = Message::Notify {
-        contact: subscription.representation.text("contact").unwrap_or_default().to_owned(),
+        contact: aggregation::receiver(subscription).to_owned(),
         creator: Some(subscription.creator.clone()),
         media: subscription.notify_media,
         notification,
@@ -291,7 +292,10 @@ fn criteria_of(criteria: &Struct) -> FilterCriteria {
     }
 }
 
-/// What the subscription at this path watches.
+/// What the subscription at this path watches; an aggregation watches nothing.
 fn watched_path(subscription: &Path) -> Option<Path> {
+    if aggregation::is_aggregation(subscription) {
+        return None;
+    }
     subscription.parent()?.parent()
 }
