@@ -258,6 +258,12 @@ section! {
         channel_entries_max: u64 channel.entries_max,
         /// Octets of them. Default 8 MiB.
         channel_bytes_max: u64 channel.octets_max,
+        /// Aggregations of one group. Default 64.
+        aggregations_per_group_max: u32 aggregations_per_group_max,
+        /// Notifies of members that wait in one aggregation. Default 1,000.
+        aggregation_entries_max: u64 aggregation.entries_max,
+        /// Octets of them. Default 8 MiB.
+        aggregation_bytes_max: u64 aggregation.octets_max,
     }
 }
 
@@ -329,6 +335,8 @@ section! {
         rights_check_ms: u64 rights_check,
         /// Asynchronous requests that are carried out at once. Default 256.
         carry_out_max: u64 carry_out_max,
+        /// How long an aggregation without delayTolerance collects. Default 10,000.
+        aggregation_window_ms: u64 aggregation_window,
     }
 }
 
@@ -473,7 +481,8 @@ impl Config {
             .map_err(|error| setting_error(&format!("storage.{}", error.setting), &error.reason))?;
         let mut subtree = self.subtree.over(subtree::Config::default());
         subtree.policy = self.policy.over(subtree.policy);
-        let request = self.request.over(request::Config::default());
+        let mut request = self.request.over(request::Config::default());
+        request.public_uri.clone_from(&self.public_uri);
         let mut delivery = self.delivery.over(delivery::Config::default());
         delivery.announce_all = subtree.policy.announce_all;
         delivery.public_uri.clone_from(&self.public_uri);

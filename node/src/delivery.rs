@@ -71,6 +71,8 @@ pub struct Config {
     pub rights_check: Duration,
     /// Asynchronous requests that are carried out at once on this node. Default 256.
     pub carry_out_max: usize,
+    /// How long an aggregation without delayTolerance collects what a group's members notify. Default 10 s.
+    pub aggregation_window: Duration,
     /// `http(s)://host[:port]` of this SCL for other SCLs: what announcements link to. Default: `http://` and the first
     /// authority; without either nothing is announced.
     pub public_uri: Option<String>,
@@ -88,6 +90,7 @@ impl Default for Config {
             give_up_after: Duration::from_secs(24 * 3600),
             rights_check: Duration::from_secs(10),
             carry_out_max: 256,
+            aggregation_window: Duration::from_secs(10),
             public_uri: None,
             announce_all: false,
         }

@@ -6,6 +6,7 @@
 //! Invariants: `submit` never blocks; every submission is answered exactly once; what waits here is bounded; a
 //! submission whose deadline has passed is not begun.
 
+mod aggregation;
 mod call;
 mod config;
 mod deferred;
@@ -35,6 +36,7 @@ use crate::{
 use banyan_client::Client;
 use banyan_model::{
     Entity, Method, Path, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot, admit,
+    aggregation::is_aggregation,
     channel, group,
     placement::{NodeId, ShardId},
 };
@@ -139,6 +141,10 @@ impl Desk {
     /// # Errors
     /// [`ShardError`]; only the leader answers.
     pub async fn may_notify(&self, subscription: &Path) -> Result<bool, ShardError> {
+        // Each member's host asks for what it tells; an aggregation shows nothing of its own.
+        if is_aggregation(subscription) {
+            return Ok(true);
+        }
         let Some(shard) = self.inner.shards.owner(subscription) else {
             return Err(ShardError::NotLeader { leader: None });
         };

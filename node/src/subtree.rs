@@ -24,6 +24,7 @@ mod registry;
 mod shard;
 mod supervisor;
 
+mod aggregation;
 mod authorise;
 mod channel;
 mod deferred;

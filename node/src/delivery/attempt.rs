@@ -21,6 +21,8 @@ use std::time::Duration;
 const ENTRIES_MAX: usize = outbox::HELD_MAX;
 /// What an edge may take beyond the contact's time.
 const EDGE_SLACK: Duration = Duration::from_secs(5);
+/// How often an aggregation that still collects is looked at.
+const COLLECTING_LOOK: Duration = Duration::from_millis(500);
 /// Nothing is given up before it was tried this often by the present leader.
 pub(super) const TRIES_MIN: u32 = 3;
 
@@ -150,6 +152,9 @@ async fn notify<S: Source>(
         source.operate(end(Some(StatusCode::PermissionDenied))).await?;
         return Ok(Next::Again(Duration::ZERO));
     }
+    if let Some(pause) = still_collecting(source, room, queue, entries)? {
+        return Ok(Next::Again(pause));
+    }
     let shard = source.shard().0;
     match ask_contact(source, room, queue, entries, notify).await {
         Verdict::Taken => {
@@ -187,6 +192,28 @@ async fn notify<S: Source>(
     }
 }
 
+/// How long to wait before the queue of an aggregation is looked at again; `None`: it is no such, or its time has come.
+/// What makes a notifyCollection full waits no longer.
+fn still_collecting<S: Source>(
+    source: &S,
+    room: &Room,
+    queue: &Path,
+    entries: &[OutboxEntry],
+) -> Result<Option<Duration>, SourceError> {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(None) };
+    let is_member = |entry: &OutboxEntry| {
+        matches!(&entry.message, Message::Notify { notification: Notification::Member { .. }, .. })
+    };
+    if !is_member(first) || !is_member(last) || entries.len() >= ENTRIES_MAX {
+        return Ok(None);
+    }
+    let covered = next_notify(source.scl(), entries).map_or(0, |notify| notify.up_to);
+    let left = source.collects(queue, first, room.config.aggregation_window)?;
+    // While it waits nobody says that more has come.
+    let is_full = covered < last.sequence;
+    Ok((!is_full && !left.is_zero()).then(|| left.min(COLLECTING_LOOK)))
+}
+
 async fn ask_contact<S: Source>(
     source: &S,
     room: &Room,
@@ -198,6 +225,9 @@ async fn ask_contact<S: Source>(
         return inside::notify(source, room, queue, entries, notify).await;
     }
     let what = match (notify.body, notify.info.is_empty()) {
+        _ if !notify.collection.is_empty() => {
+            delivery_job::What::Collection((&outbox::notify_collection(notify.collection)).into())
+        }
         (Body::Representation(representation), _) => {
             delivery_job::What::Representation((&representation).into())
         }

@@ -39,7 +39,9 @@ pub(super) async fn notify<S: Source>(
     for entry in entries.iter().take_while(|entry| entry.sequence <= notify.up_to) {
         let one = match &entry.message {
             Message::Notify {
-                notification: Notification::Instance(_) | Notification::MetaData(_), ..
+                notification:
+                    Notification::Instance(_) | Notification::MetaData(_) | Notification::Member { .. },
+                ..
             } => next_notify(source.scl(), std::slice::from_ref(entry)),
             _ => None,
         };
@@ -73,7 +75,10 @@ async fn send<S: Source>(
         false => Some(error_info(format, notify.status, &notify.info)),
     };
     let subscription = source.scl().address(queue);
-    let body = Body::Message(notify_body(format, notify.status, document, &subscription));
+    let body = Body::Message(match notify.collection.is_empty() {
+        true => notify_body(format, notify.status, document, &subscription),
+        false => outbox::notify_collection(notify.collection),
+    });
     let request = RequestPrimitive {
         body,
         hops: notify.hops.saturating_add(1),

@@ -73,6 +73,24 @@ impl Source for ShardSource {
         Ok(Patience { least: least.unwrap_or_default(), tolerance })
     }
 
+    fn collects(
+        &self,
+        aggregation: &Path,
+        first: &OutboxEntry,
+        window: Duration,
+    ) -> Result<Duration, SourceError> {
+        let Some(resource) = self.handle.resource(aggregation).map_err(from_shard)? else {
+            return Ok(Duration::ZERO);
+        };
+        match resource.representation.datetime("delayTolerance") {
+            Some(until) if until > first.at => {
+                let ms = until.0.saturating_sub(clock::now().0);
+                Ok(Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
+            }
+            _ => Ok(window.saturating_sub(self.since(first.at))),
+        }
+    }
+
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         self.desk.may_notify(subscription).await.map_err(failed)
     }

@@ -38,6 +38,15 @@ pub(super) trait Source: Send + Sync + 'static {
     /// How long the subscription wants, or allows, its notifies to wait.
     fn patience(&self, subscription: &Path) -> Result<Patience, SourceError>;
 
+    /// How long an aggregation still collects after its first notify that waits: until delayTolerance if that is later,
+    /// otherwise for a window. Zero once it is gone.
+    fn collects(
+        &self,
+        aggregation: &Path,
+        first: &OutboxEntry,
+        window: Duration,
+    ) -> Result<Duration, SourceError>;
+
     /// Whether the subscription still may be told of what it watches.
     fn may_notify(&self, subscription: &Path) -> impl Future<Output = Result<bool, SourceError>> + Send;
 

@@ -18,7 +18,7 @@ use banyan_model::{
     placement::ShardId,
     primitive::NotifyMedia,
     record::{Instance, instance_id},
-    value::ContentForm,
+    value::{ContentForm, Struct},
 };
 use banyan_proto::{
     convert,
@@ -102,6 +102,10 @@ impl Source for List {
         Ok(Patience { least: self.pause, tolerance: self.tolerance })
     }
 
+    fn collects(&self, _: &Path, _: &OutboxEntry, window: Duration) -> Result<Duration, SourceError> {
+        Ok(window.saturating_sub(self.began.elapsed()))
+    }
+
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         Ok(!self.state.lock().forbidden.contains(subscription))
     }
@@ -138,6 +142,10 @@ impl Source for List {
         _deadline: Instant,
     ) -> ResponsePrimitive {
         let Body::Message(notify) = &request.body else { panic!("no notify: {request:?}") };
+        let notify = match notify.get("notify") {
+            Some(Value::Struct(one)) if notify.name == "NotifyCollection" => one,
+            _ => notify,
+        };
         let text = |name: &str| match notify.get(name) {
             Some(Value::Text(text)) => text.clone(),
             other => panic!("{name}: {other:?}"),
@@ -535,6 +543,61 @@ async fn a_container_gets_each_instance_under_an_id_of_its_own_and_all_are_ackno
     let call = format!("Notify {contact} as /m2m/applications/na: STATUS_OK");
     assert_eq!(state.log.iter().filter(|line| **line == call).count(), 5);
     assert_eq!(state.log.last().map(String::as_str), Some("acknowledge s 3"));
+}
+
+/// What members notified waits in an aggregation whose receiver is `contact`.
+fn members(count: u64, contact: &str) -> BTreeMap<Path, Vec<OutboxEntry>> {
+    let queue = subscription("s");
+    let entry = |sequence| {
+        let reference = Value::Text(format!("/m2m/applications/a/subscriptions/{sequence}"));
+        let notify = Struct {
+            name: "Notify",
+            fields: vec![
+                ("statusCode", Value::Text("STATUS_OK".to_owned())),
+                ("subscriptionReference", reference),
+            ],
+        };
+        let message = Message::Notify {
+            hops: 0,
+            contact: contact.to_owned(),
+            creator: Some("/m2m/applications/na".to_owned()),
+            media: NotifyMedia::Xml,
+            notification: Notification::Member { notify, octets_before: 0 },
+        };
+        OutboxEntry { queue: queue.clone(), sequence, at: Timestamp(0), message }
+    };
+    BTreeMap::from([(queue.clone(), (1..=count).map(entry).collect())])
+}
+
+fn collecting(window: Duration) -> Scene {
+    let scene = Scene::default();
+    Scene { config: Config { aggregation_window: window, ..scene.config.clone() }, ..scene }
+}
+
+#[tokio::test]
+async fn what_members_notify_is_collected_for_a_window_and_sent_together() {
+    let (window, begun) = (Duration::from_millis(120), Instant::now());
+    let state = collecting(window).deliver(members(5, "http://s/all"), "s/all 503").await;
+    assert!(begun.elapsed() >= window);
+    assert_eq!(state.lock().log, ["deliver s/all", "deliver s/all", "acknowledge s 5"]);
+}
+
+#[tokio::test]
+async fn a_full_collection_does_not_wait() {
+    let (window, begun) = (Duration::from_secs(1), Instant::now());
+    let state = collecting(window).deliver(members(70, "http://s/all"), "").await;
+    let log = state.lock().log.clone();
+    assert_eq!(log, ["deliver s/all", "acknowledge s 64", "deliver s/all", "acknowledge s 70"]);
+    assert!(begun.elapsed() >= window, "what is left waits for its time");
+}
+
+#[tokio::test]
+async fn a_container_gets_each_collected_notify_under_an_id_of_its_own() {
+    let contact = "/m2m/containers/c/contentInstances";
+    let state = collecting(Duration::ZERO).deliver(members(3, contact), "").await;
+    let id = |sequence| delivery_id(&subscription("s"), 1, sequence);
+    assert_eq!(state.lock().ids, [id(1), id(2), id(3)]);
+    assert_eq!(state.lock().log.last().map(String::as_str), Some("acknowledge s 3"));
 }
 
 #[tokio::test]

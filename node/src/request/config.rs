@@ -28,6 +28,9 @@ pub struct Config {
     pub fan_out_bytes_max: usize,
     /// Members that a group may have. Default 10,000.
     pub group_members_max: usize,
+    /// `http(s)://host[:port]` of this SCL for other SCLs: where their members of a group notify an aggregation. Default:
+    /// `http://` and the first authority; without either they notify the contact itself.
+    pub public_uri: Option<String>,
     /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
     pub discovered_max: usize,
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
@@ -65,6 +68,7 @@ impl Default for Config {
             fan_outs_max: 16_384,
             fan_out_bytes_max: 8 << 20,
             group_members_max: 10_000,
+            public_uri: None,
             discovered_max: 1_000,
             rights_lease: Duration::from_secs(1),
             rights_elsewhere_lease: Duration::from_secs(10),

@@ -10,7 +10,9 @@
 //! groupRequestIdentifier; bounded are the fan-outs of a node, the members asked at once (by one and by all), and the
 //! octets of an answer.
 
-use super::{Desk, Place, call::Reached, handled::Handled, pending::Ticket, response_of};
+use super::{
+    Desk, Place, aggregation::Aggregation, call::Reached, handled::Handled, pending::Ticket, response_of,
+};
 use crate::subtree::ShardHandle;
 use banyan_codec::{Format, encode_body, error_info, status_name};
 use banyan_model::{
@@ -34,6 +36,7 @@ struct FanOut<'a> {
     members: &'a [String],
     suffix: String,
     request: RequestPrimitive,
+    aggregation: Aggregation,
     id: RequestId,
     deadline: Instant,
     format: Format,
@@ -114,6 +117,10 @@ impl Desk {
         request.group_request = Some(identifier);
         request.correlation = None;
         name_child(&mut request, id, group);
+        let aggregation = match self.aggregate(group, suffix, &mut request, id, shard, deadline).await {
+            Ok(aggregation) => aggregation,
+            Err(answer) => return answer,
+        };
 
         let left = deadline.saturating_duration_since(Instant::now());
         let format = match request.notify_media {
@@ -127,11 +134,13 @@ impl Desk {
             members: group::members(representation),
             suffix: Path::from_segments(suffix.to_vec()).to_string(),
             request,
+            aggregation,
             id,
             deadline: deadline - (left / 10).min(MARGIN_MAX),
             format,
         };
         let answers = fan_out.ask_all().await;
+        self.settle(&fan_out.aggregation, &answers, shard, deadline).await;
         if deletes {
             let gone: Vec<String> = fan_out
                 .members
@@ -185,7 +194,9 @@ impl FanOut<'_> {
                 false => self.desk.inner.fan_out_room.acquire().await.ok(),
             };
             let id = group::part_id(self.id, self.group, member);
-            self.desk.call_as(&uri, id, self.request.clone(), self.deadline).await
+            let mut request = self.request.clone();
+            self.aggregation.for_member(&mut request, &self.desk.reach(&uri));
+            self.desk.call_as(&uri, id, request, self.deadline).await
         };
         match tokio::time::timeout_at(self.deadline.into(), asked).await {
             Ok(answer) => answer,

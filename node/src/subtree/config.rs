@@ -46,6 +46,8 @@ impl Default for Config {
                 list_entries_max: 1_000,
                 announce_all: false,
                 channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
+                aggregation: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
+                aggregations_per_group_max: 64,
                 name_seed: 0,
             },
         }

@@ -123,6 +123,14 @@ impl From<&Operation> for v1::command::Operation {
                     done: Some(done.into()),
                 })
             }
+            Operation::Aggregate { path, representation, creator, notify_media } => {
+                Wire::Aggregate(v1::Aggregate {
+                    path: Some(path.into()),
+                    representation: Some(representation.into()),
+                    creator: creator.0.clone(),
+                    notify_media: outbox::media_to_wire(*notify_media),
+                })
+            }
             Operation::Enqueue { channel, message, limits } => Wire::Enqueue(v1::Enqueue {
                 channel: Some(channel.into()),
                 message: Some(message.into()),
@@ -229,6 +237,14 @@ impl TryFrom<v1::command::Operation> for Operation {
                     sequence,
                     scl,
                     done: required("done", done)?.into(),
+                }
+            }
+            Wire::Aggregate(v1::Aggregate { path, representation, creator, notify_media }) => {
+                Operation::Aggregate {
+                    path: required("path", path)?.into(),
+                    representation: required("representation", representation)?.try_into()?,
+                    creator: Entity(creator),
+                    notify_media: outbox::media(notify_media)?,
                 }
             }
             Wire::Enqueue(v1::Enqueue { channel, message, entries_max, octets_max }) => Operation::Enqueue {

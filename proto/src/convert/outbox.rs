@@ -78,6 +78,9 @@ impl From<&Notification> for v1::Notification {
                 Kind::Stored(v1::StoredInstances { sequences: sequences.clone(), octets: *octets })
             }
             Notification::Present { up_to } => Kind::Present(*up_to),
+            Notification::Member { notify, octets_before } => {
+                Kind::Member(v1::MemberNotify { notify: Some(notify.into()), octets_before: *octets_before })
+            }
             Notification::Bare => Kind::Bare(true),
             Notification::Collection => Kind::Collection(true),
             Notification::Final(status) => Kind::Final(number(*status)),
@@ -103,6 +106,9 @@ impl TryFrom<v1::Notification> for Notification {
                 Notification::Stored { sequences, octets }
             }
             Kind::Present(up_to) => Notification::Present { up_to },
+            Kind::Member(v1::MemberNotify { notify, octets_before }) => {
+                Notification::Member { notify: required("notify", notify)?.try_into()?, octets_before }
+            }
             Kind::Bare(_) => Notification::Bare,
             Kind::Collection(_) => Notification::Collection,
             Kind::Final(number) => Notification::Final(status(number)?),

@@ -4,6 +4,7 @@ use crate::{
     Body, Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
     SubtreeRoot, TreeView,
     access::{DefaultRight, Flag, Governing},
+    aggregation,
     apoc::{self, Handling},
     channel,
     execute::is_executable,
@@ -52,9 +53,10 @@ pub enum Target {
         /// `content`, `content/textContent`, ... or an attribute, when addressed below the instance.
         accessor: Vec<String>,
     },
-    /// contactURI of a channel: whatever is notified here waits for the poller.
+    /// contactURI of a channel: whatever is notified here waits for the poller. Or the door of an aggregation: it waits to
+    /// be sent on.
     Contact {
-        /// The channel.
+        /// The channel, or the aggregation.
         channel: Path,
     },
     /// Where the owner of a communicationChannel answers requests.
@@ -395,6 +397,12 @@ fn locate<V: TreeView>(tree: &Tree<'_, V>, path: &Path) -> Result<Option<Located
                 {
                     let target = Target::Answer { channel: stored };
                     Some(Located { target, methods: Methods::NotifyOnly })
+                }
+                Some((door, [])) if aggregation::is_aggregation(&stored) && door == aggregation::DOOR => {
+                    Some(Located {
+                        target: Target::Contact { channel: stored },
+                        methods: Methods::NotifyOnly,
+                    })
                 }
                 Some((door, [])) if channel::is_channel(resource_type) && door == channel::POLL => {
                     Some(Located { target: Target::Poll { channel: stored }, methods: Methods::RetrieveOnly })

@@ -4,6 +4,7 @@
 //! nothing but its place in the reply table. The cost follows what a command changes, not what is stored.
 
 mod acknowledge;
+mod aggregation;
 mod announcement;
 mod channel;
 mod collection;
@@ -26,8 +27,8 @@ mod update;
 mod writer;
 
 use crate::{
-    Command, Operation, Path, Refusal, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, key::Key,
-    record::Record,
+    Command, Operation, Path, Refusal, ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView,
+    aggregation::is_aggregation, key::Key, record::Record,
 };
 use writer::Writer;
 
@@ -168,6 +169,12 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         }
         Operation::CollectionChanged { collection, shard, sequence, at } => {
             collection::collection_changed(writer, collection, *shard, *sequence, *at)
+        }
+        Operation::Aggregate { path, representation, creator, notify_media } => {
+            aggregation::begin(writer, path, representation, creator, *notify_media)
+        }
+        Operation::Enqueue { channel: path, message, limits } if is_aggregation(path) => {
+            aggregation::collect(writer, path, message, *limits)
         }
         Operation::Enqueue { channel: path, message, limits } => {
             channel::enqueue(writer, path, message, *limits)

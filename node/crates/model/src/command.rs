@@ -162,9 +162,21 @@ pub enum Operation {
         /// What came of it.
         done: Done,
     },
-    /// NOTIFY of a channel's contact: waits for whoever polls the channel.
+    /// Notifies of a group's members are to be sent on together. Idempotent.
+    Aggregate {
+        /// The new aggregation.
+        path: Path,
+        /// A subscription, complete.
+        representation: Representation,
+        /// Who subscribed at the members.
+        creator: Entity,
+        /// How the notifyCollections are written.
+        notify_media: NotifyMedia,
+    },
+    /// NOTIFY of a channel's contact: waits for whoever polls the channel. At an aggregation's door: waits to be sent on
+    /// with others.
     Enqueue {
-        /// The channel.
+        /// The channel, or the aggregation.
         channel: Path,
         /// The body as it came.
         message: Struct,

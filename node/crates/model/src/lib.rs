@@ -23,6 +23,7 @@ pub mod view;
 
 pub mod access;
 pub mod admit;
+pub mod aggregation;
 pub mod announce;
 pub mod apoc;
 pub mod apply;

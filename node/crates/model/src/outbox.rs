@@ -7,10 +7,11 @@
 
 use crate::{
     Body, Path, RequestId, Scl, StatusCode, Timestamp, Value,
+    channel::octets,
     primitive::NotifyMedia,
     record::{Instance, InstancesState},
     represent,
-    value::Representation,
+    value::{Representation, Struct},
 };
 use bytes::Bytes;
 use xxhash_rust::xxh3::Xxh3;
@@ -114,6 +115,13 @@ pub enum Notification {
     /// A collection changed. Its members are listed when the notify is made (`query::told`): what is promised costs the
     /// same however many there are.
     Collection,
+    /// What a member of a group notified, to be sent on with others.
+    Member {
+        /// As it came, with requestingEntity and contact.
+        notify: Struct,
+        /// Octets that came in this queue before it.
+        octets_before: u64,
+    },
     /// noRepresentation: only that something changed.
     Bare,
     /// The last notify of a subscription.
@@ -186,6 +194,8 @@ pub struct Notify {
     /// The subscribed-to resource, or an attribute of it; nothing with noRepresentation and in a last notify, which
     /// carries an errorInfo.
     pub body: Body,
+    /// Notifies of a group's members: a notifyCollection of these, nothing else.
+    pub collection: Vec<Struct>,
     /// Of a last notify: errorInfo/additionalInfo.
     pub info: String,
     /// The last entry it covers: what to acknowledge once it is delivered.
@@ -193,7 +203,7 @@ pub struct Notify {
 }
 
 /// The notify for the head of a queue, whose entries are given in order. Consecutive new instances become one
-/// contentInstances, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
+/// contentInstances, consecutive notifies of a group's members one notifyCollection, within `NOTIFY_INSTANCES_MAX` and `NOTIFY_BYTES_MAX`, whose counters describe what it carries.
 /// `None`: nothing waits, or it is no notify.
 pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
     let head = entries.first()?;
@@ -205,6 +215,7 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         hops: *hops,
         status: StatusCode::Ok,
         body: Body::None,
+        collection: Vec::new(),
         info: String::new(),
         up_to: head.sequence,
     };
@@ -221,6 +232,18 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         Notification::Final(status) => {
             notify.status = *status;
             notify.info = why_ended(*status).to_owned();
+        }
+        Notification::Member { .. } => {
+            let mut bytes = 0_u64;
+            for entry in entries.iter().take(NOTIFY_INSTANCES_MAX) {
+                let Some(member) = member_to(entry, contact) else { break };
+                bytes = bytes.saturating_add(octets(member));
+                if bytes > NOTIFY_BYTES_MAX && !notify.collection.is_empty() {
+                    break;
+                }
+                notify.up_to = entry.sequence;
+                notify.collection.push(member.clone());
+            }
         }
         Notification::Instance(first) | Notification::MetaData(first) => {
             // `<container>/contentInstances/subscriptions/<id>`
@@ -303,6 +326,23 @@ fn instance_to<'a>(entry: &'a OutboxEntry, to: &str, with_content: bool) -> Opti
         _ if contact != to => None,
         Notification::Instance(instance) if with_content => Some((instance, *hops)),
         Notification::MetaData(instance) if !with_content => Some((instance, *hops)),
+        _ => None,
+    }
+}
+
+/// notifyCollection with these notifies.
+pub fn notify_collection(notifies: Vec<Struct>) -> Struct {
+    let fields = notifies.into_iter().map(|notify| ("notify", Value::Struct(notify))).collect();
+    Struct { name: "NotifyCollection", fields }
+}
+
+fn member_to<'a>(entry: &'a OutboxEntry, to: &str) -> Option<&'a Struct> {
+    match &entry.message {
+        Message::Notify { contact, notification: Notification::Member { notify, .. }, .. }
+            if contact == to =>
+        {
+            Some(notify)
+        }
         _ => None,
     }
 }

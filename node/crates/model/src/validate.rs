@@ -3,6 +3,7 @@
 //! Everything uncertain is decided here: names, times, defaults. What the tables can say (which attribute may or must
 //! stand in which primitive) they say; the rules of single types stand together in `rules`.
 
+mod aggregation;
 mod announce;
 mod assigned;
 mod body;
@@ -18,6 +19,7 @@ use crate::{
     Body, Command, Method, Operation, Path, Refusal, Representation, RequestId, RequestPrimitive,
     ResourceType, Scl, StatusCode, Timestamp, TreeView, Value,
     admit::{self, Admission, Target},
+    aggregation::is_aggregation,
     channel,
     command::QueueLimits,
     conditions,
@@ -32,6 +34,7 @@ use crate::{
     tree::Tree,
 };
 
+pub use aggregation::{aggregation, for_members};
 pub use announce::announcement;
 pub use notified::carries_instances;
 
@@ -59,6 +62,9 @@ pub struct Policy {
     /// What an application makes without saying where it is to be announced goes to all registered SCLs.
     pub announce_all: bool,
     pub channel: QueueLimits,
+    /// What waits to be sent on together.
+    pub aggregation: QueueLimits,
+    pub aggregations_per_group_max: u32,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -259,7 +265,11 @@ impl Write<'_> {
                 let takes_requests =
                     channel::carries_requests(channel) && request.requesting_entity.0 == self.scl.base;
                 let message = body::notification(request.body, takes_requests)?;
-                Ok(Operation::Enqueue { channel: channel.clone(), message, limits: self.policy.channel })
+                let limits = match is_aggregation(channel) {
+                    true => self.policy.aggregation,
+                    false => self.policy.channel,
+                };
+                Ok(Operation::Enqueue { channel: channel.clone(), message, limits })
             }
             (Method::Execute, target) => self.execute(request.body, target),
             (Method::Retrieve, _) => Err(Refusal::new(StatusCode::BadRequest, "a RETRIEVE writes nothing")),

@@ -132,6 +132,10 @@ impl Source for Shard {
         panic!("no subscription: {subscription}");
     }
 
+    fn collects(&self, at: &Path, _: &OutboxEntry, _: Duration) -> Result<Duration, SourceError> {
+        panic!("nothing is collected here: {at}");
+    }
+
     async fn may_notify(&self, subscription: &Path) -> Result<bool, SourceError> {
         panic!("no subscription: {subscription}");
     }

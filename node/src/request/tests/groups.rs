@@ -9,7 +9,7 @@ const STRANGER: &str = "/m2m/applications/stranger";
 
 /// Another SCL: `gone` is never reached, everything else is stored and tells what it was asked.
 #[derive(Default)]
-struct OtherScl {
+pub(super) struct OtherScl {
     asked: Mutex<Vec<(String, RequestPrimitive)>>,
 }
 
@@ -35,8 +35,24 @@ impl Outside for OtherScl {
     }
 }
 
+impl OtherScl {
+    pub(super) fn forget(&self) {
+        self.asked.lock().clear();
+    }
+
+    pub(super) fn asked(&self) -> Vec<(String, RequestPrimitive)> {
+        self.asked.lock().clone()
+    }
+}
+
 async fn node() -> (Node, Arc<OtherScl>) {
-    let node = Node::leading(4, |_, _| {}).await;
+    node_with(|_, _| {}).await
+}
+
+pub(super) async fn node_with(
+    change: impl FnOnce(&mut subtree::Config, &mut Config),
+) -> (Node, Arc<OtherScl>) {
+    let node = Node::leading(4, change).await;
     let other = Arc::new(OtherScl::default());
     node.desk.connect(other.clone());
     (node, other)
@@ -54,7 +70,7 @@ async fn create_group(node: &Node, group: Representation) -> ResponsePrimitive {
     node.ask(&request(Method::Create, "/groups", Body::Representation(group))).await
 }
 
-async fn created_group(node: &Node, id: &str, members: &[&str]) -> Representation {
+pub(super) async fn created_group(node: &Node, id: &str, members: &[&str]) -> Representation {
     let created = create_group(node, group(id, "MIXED", members)).await;
     assert_eq!(created.status, StatusCode::Created, "{}", created.info);
     representation(created)
@@ -68,7 +84,7 @@ fn members(group: &Representation) -> Vec<&str> {
 }
 
 /// Member, status and final resource of every part of an aggregated answer.
-fn parts(answer: &ResponsePrimitive) -> Vec<(String, String, String)> {
+pub(super) fn parts(answer: &ResponsePrimitive) -> Vec<(String, String, String)> {
     assert_eq!(answer.status, StatusCode::Ok, "{}", answer.info);
     let Body::Message(message) = &answer.body else { panic!("no message: {answer:?}") };
     assert_eq!(message.name, "MembersContentResponses");

@@ -204,6 +204,15 @@ fn operations() -> Vec<(&'static str, Operation)> {
                 limits: QueueLimits { entries_max: 1_000, octets_max: 300 },
             },
         ),
+        (
+            "aggregate",
+            Operation::Aggregate {
+                path: channel(),
+                representation: representation(),
+                creator: Entity("/m2m/applications/na".to_owned()),
+                notify_media: NotifyMedia::Json,
+            },
+        ),
         ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
         ("defer", Operation::Defer(deferral())),
         (
@@ -393,6 +402,7 @@ fn records() -> Vec<(&'static str, Record)> {
         ("outbox_meta_data", notify(Notification::MetaData(instance().without_content()))),
         ("outbox_stored", notify(Notification::Stored { sequences: vec![7, 9], octets: 300 })),
         ("outbox_present", notify(Notification::Present { up_to: 9 })),
+        ("outbox_member", notify(Notification::Member { notify: notify_body(), octets_before: 300 })),
         ("outbox_bare", notify(Notification::Bare)),
         ("outbox_of_creator", notify_of(Some("/m2m/applications/na"), Notification::Bare)),
         (

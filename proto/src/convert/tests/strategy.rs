@@ -205,6 +205,14 @@ fn operation() -> impl Strategy<Value = Operation> {
                 Operation::Enqueue { channel, message, limits }
             }
         ),
+        (path(), representation(), text(), media()).prop_map(
+            |(path, representation, creator, notify_media)| Operation::Aggregate {
+                path,
+                representation,
+                creator: Entity(creator),
+                notify_media
+            }
+        ),
         (path(), any::<u64>()).prop_map(|(channel, sequence)| Operation::Taken { channel, sequence }),
         deferral().prop_map(Operation::Defer),
         (path(), any::<u64>(), octets()).prop_map(|(place, sequence, answer)| Operation::Answered {
@@ -326,6 +334,8 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         (vec(any::<u64>(), 0..4), any::<u64>())
             .prop_map(|(sequences, octets)| Notification::Stored { sequences, octets }),
         any::<u64>().prop_map(|up_to| Notification::Present { up_to }),
+        (structure(), any::<u64>())
+            .prop_map(|(notify, octets_before)| Notification::Member { notify, octets_before }),
         Just(Notification::Bare),
         Just(Notification::Collection),
         status().prop_map(Notification::Final),

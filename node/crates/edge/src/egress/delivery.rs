@@ -10,12 +10,12 @@ use banyan_binding::{
     tls,
 };
 use banyan_codec::{
-    Edition, Format, Limits, Style, encode_attribute, encode_representation, error_info, notify,
-    response_notify,
+    Edition, Format, Limits, Style, encode_attribute, encode_message, encode_representation, error_info,
+    notify, response_notify,
 };
 use banyan_model::{
     Path, Refusal, Representation, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Value, channel,
-    primitive::NotifyMedia,
+    primitive::NotifyMedia, value::Struct,
 };
 use banyan_proto::{
     convert::{self, Malformed},
@@ -225,6 +225,10 @@ impl Courier {
             let request = self.post(job.contact, format).header(binding::CORRELATION_ID, job.correlation);
             return Ok(request.body(response_notify(style, answer))?);
         }
+        if let Some(What::Collection(collection)) = job.what {
+            let body = self.collection(style, collection.try_into()?)?;
+            return Ok(self.post(job.contact, format).body(body)?);
+        }
         let status = convert::status(job.status)?;
         let document = document(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
@@ -236,6 +240,21 @@ impl Courier {
         Request::post(contact)
             .header(header::FROM, self.from.as_str())
             .header(header::CONTENT_TYPE, format.media_type())
+    }
+
+    /// A notifyCollection, whose receiver is told absolute addresses.
+    fn collection(&self, style: Style, mut collection: Struct) -> Result<Bytes, Undeliverable> {
+        for (_, notify) in &mut collection.fields {
+            let Value::Struct(notify) = notify else { continue };
+            for (name, value) in &mut notify.fields {
+                if let ("subscriptionReference" | "requestingEntity" | "contact", Value::Text(address)) =
+                    (*name, value)
+                {
+                    *address = self.absolute(address);
+                }
+            }
+        }
+        encode_message(style, &collection).ok_or(Undeliverable::Malformed(Malformed::Missing("collection")))
     }
 
     fn absolute(&self, address: &str) -> String {
@@ -274,7 +293,9 @@ fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Opti
         }
         Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
         Some(What::Bare(_)) => None,
-        Some(What::Request(_) | What::Answer(_)) => return Err(Malformed::Missing("notify")),
+        Some(What::Request(_) | What::Answer(_) | What::Collection(_)) => {
+            return Err(Malformed::Missing("notify"));
+        }
         None => return Err(Malformed::Missing("what")),
     })
 }

@@ -15,7 +15,7 @@ use super::{
     writer::{EXEC_INSTANCES, INSTANCES, SUBSCRIPTIONS, Watched, Writer},
 };
 use crate::{
-    Path, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, index,
+    Path, ResourceType, ResponsePrimitive, StatusCode, Timestamp, TreeView, aggregation, index,
     outbox::{self, COPIES_MAX, ENTRIES_MAX, Message, Notification, STATES_MAX},
     record::{Record, Resource},
     tree::Tree,
@@ -229,7 +229,7 @@ fn enqueue<V: TreeView>(
 
 fn notify_of(hops: u32, subscription: &Resource, notification: Notification) -> Message {
     Message::Notify {
-        contact: subscription.representation.text("contact").unwrap_or_default().to_owned(),
+        contact: aggregation::receiver(subscription).to_owned(),
         creator: Some(subscription.creator.clone()),
         media: subscription.notify_media,
         hops,
@@ -237,7 +237,10 @@ fn notify_of(hops: u32, subscription: &Resource, notification: Notification) -> 
     }
 }
 
-/// What the subscription at this path watches.
+/// What the subscription at this path watches; an aggregation watches nothing.
 fn watched_path(subscription: &Path) -> Option<Path> {
+    if aggregation::is_aggregation(subscription) {
+        return None;
+    }
     subscription.parent()?.parent()
 }

@@ -95,6 +95,12 @@ fn subscription(scl: &Scl, representation: &Representation) -> Result<(), Refusa
             Some(uri) => reachable(scl, name, uri)?,
         }
     }
+    // Empty: the aggregate goes to contact.
+    let aggregate = representation.text("aggregateURI").filter(|uri| !uri.is_empty());
+    if aggregate.is_some_and(|uri| !is_absolute(uri) && !is_local(scl, uri)) {
+        let why = "is neither empty nor an absolute URI nor a path of this SCL";
+        return Err(Refusal::attribute("aggregateURI", why));
+    }
     let minimal = representation.get("minimalTimeBetweenNotifications");
     if minimal.is_some() && representation.get("delayTolerance").is_some() {
         let why = "excludes minimalTimeBetweenNotifications";

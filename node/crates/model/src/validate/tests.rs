@@ -14,6 +14,8 @@ const AT: Timestamp = Timestamp(2_000_000);
 pub(super) fn policy() -> Policy {
     Policy {
         channel: QueueLimits { entries_max: 3, octets_max: 1_000 },
+        aggregation: QueueLimits { entries_max: 4, octets_max: 2_000 },
+        aggregations_per_group_max: 2,
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
         expiration_max_ms: 100_000,

@@ -1,6 +1,7 @@
 //! The state machine from outside: behaviour as data, random sequences against a naive tree, replicas that must agree.
 #![allow(clippy::unwrap_used)]
 
+mod aggregation;
 mod announce;
 mod behaviour;
 mod channel;

@@ -119,6 +119,10 @@ impl Shard {
                     let collection = entry.queue.parent().unwrap().parent().unwrap();
                     collection.name().unwrap().to_owned()
                 }
+                Notification::Member { notify, .. } => match notify.get("subscriptionReference") {
+                    Some(Value::Text(member)) => format!("member {member}"),
+                    other => panic!("{other:?}"),
+                },
                 Notification::Bare => "bare".to_owned(),
                 Notification::Final(status) => format!("final {status:?}"),
             },

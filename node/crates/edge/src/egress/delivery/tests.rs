@@ -109,6 +109,45 @@ async fn a_job_becomes_a_notify() {
 }
 
 #[tokio::test]
+async fn notifies_of_a_groups_members_become_one_notify_collection() {
+    let (uri, subscriber) = subscriber().await;
+    let notify = |member: &str| {
+        let document = encode_representation(Format::Xml, &Representation::new(ResourceType::Container));
+        let mut notify = banyan_codec::notify_body(Format::Xml, StatusCode::Ok, Some(document), member);
+        for (name, text) in [("requestingEntity", "/m2m/applications/na"), ("contact", "http://na/n")] {
+            notify.fields.push((name, Value::Text(text.to_owned())));
+        }
+        notify
+    };
+    let members =
+        [notify("/m2m/containers/c/subscriptions/s"), notify("http://gw/m2m/containers/d/subscriptions/s")];
+    let sent = banyan_model::outbox::notify_collection(members.to_vec());
+    for (media, format) in [(v1::NotifyMedia::Xml, Format::Xml), (v1::NotifyMedia::Json, Format::Json)] {
+        let job = job(format!("{uri}/200"), What::Collection((&sent).into()));
+        let (result, label) = courier().deliver(DeliveryJob { media: media.into(), ..job }).await;
+        assert_eq!((result.http_status, label), (200, "confirmed"));
+        let (headers, body) = subscriber.last.lock().expect("no panic").take().expect("a request");
+        assert_eq!(headers["content-type"], format.media_type());
+        let expected = Expect::Message("notifyCollection");
+        let Body::Message(read) = decode(format, &body, &Limits::default(), expected) else {
+            panic!("{}", String::from_utf8_lossy(&body));
+        };
+        let text = |name: &str| -> Vec<Value> {
+            let of = |notify: &Value| match notify {
+                Value::Struct(notify) => notify.get(name).cloned(),
+                other => panic!("{other:?}"),
+            };
+            read.all("notify").filter_map(of).collect()
+        };
+        let ours = |path: &str| Value::Text(format!("http://nscl.example.com:8080/m2m/{path}"));
+        let far = Value::Text("http://gw/m2m/containers/d/subscriptions/s".to_owned());
+        assert_eq!(text("subscriptionReference"), [ours("containers/c/subscriptions/s"), far]);
+        assert_eq!(text("requestingEntity"), [ours("applications/na"), ours("applications/na")]);
+        assert_eq!(text("representation").len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_bare_and_a_final_notify() {
     let (uri, subscriber) = subscriber().await;
     courier().deliver(job(format!("{uri}/200"), What::Bare(true))).await;
