@@ -6,10 +6,10 @@ use super::{
     courier::Room,
     source::{Source, SourceError},
 };
-use banyan_codec::{Format, encode_body, error_info, notify_body};
+use banyan_codec::{Carried, Format, encode_body, error_info, notify_body};
 use banyan_model::{
     Body, Entity, Method, Operation, Path, RequestPrimitive, ResponsePrimitive, StatusCode,
-    outbox::{self, Message, Notification, OutboxEntry, next_notify},
+    outbox::{self, Message, OutboxEntry, next_notify},
     primitive::NotifyMedia,
 };
 use banyan_proto::{
@@ -131,7 +131,7 @@ async fn notify<S: Source>(
     let Some(notify) = next_notify(source.scl(), entries) else {
         return Err(SourceError::Failed("no notify can be made of the outbox".to_owned()));
     };
-    let is_last = matches!(&head.message, Message::Notify { notification: Notification::Final(_), .. });
+    let is_last = matches!(&head.message, Message::Notify { notification, .. } if notification.is_last());
     let up_to = notify.up_to;
     // The subscription of a last notify is gone; what is left is to forget the notify itself.
     let end = |final_status| match is_last {
@@ -196,8 +196,11 @@ async fn ask_contact<S: Source>(
         (Body::Attribute { name, value }, _) => {
             delivery_job::What::Attribute(Field { name, value: Some((&value).into()) })
         }
-        (_, true) => delivery_job::What::Bare(true),
         (_, false) => delivery_job::What::ErrorInfo(notify.info),
+        (_, true) => match notify.timeout_reason {
+            Some(reason) => delivery_job::What::TimeoutReason(reason),
+            None => delivery_job::What::Bare(true),
+        },
     };
     let timeout = room.config.timeout;
     let job = DeliveryJob {
@@ -229,11 +232,12 @@ async fn ask_inside<S: Source>(
         NotifyMedia::Xml => Format::Xml,
         NotifyMedia::Json => Format::Json,
     };
-    let document = match notify.info.is_empty() {
-        true => encode_body(format, &notify.body),
-        false => Some(error_info(format, notify.status, &notify.info)),
+    let carried = match (notify.timeout_reason, notify.info.is_empty()) {
+        (Some(reason), _) => Carried::TimeoutReason(reason),
+        (None, true) => encode_body(format, &notify.body).map_or(Carried::Nothing, Carried::Document),
+        (None, false) => Carried::Document(error_info(format, notify.status, &notify.info)),
     };
-    let body = Body::Message(notify_body(format, notify.status, document, subscription));
+    let body = Body::Message(notify_body(format, notify.status, carried, subscription));
     let request = RequestPrimitive {
         body,
         hops: notify.hops.saturating_add(1),

@@ -25,4 +25,4 @@ pub use face::{
     encode_message, encode_representation,
 };
 pub use lexical::is_tolerated_delay;
-pub use message::{ResponseNotify, error_info, notify, notify_body, response_notify, status_name};
+pub use message::{Carried, ResponseNotify, error_info, notify, notify_body, response_notify, status_name};

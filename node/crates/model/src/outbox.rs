@@ -109,6 +109,8 @@ pub enum Notification {
     Bare,
     /// The last notify of a subscription.
     Final(StatusCode),
+    /// The same at its expirationTime, where it has a timeoutReason: that stands in place of an errorInfo.
+    TimedOut(String),
 }
 
 impl Notification {
@@ -116,6 +118,11 @@ impl Notification {
     fn is_state(&self) -> bool {
         use Notification::{Attribute, Bare, Collection, Representation};
         matches!(self, Representation(_) | Attribute { .. } | Bare | Collection)
+    }
+
+    /// Whether the subscription is gone with it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Notification::Final(_) | Notification::TimedOut(_))
     }
 
     /// The same without the content of an instance, which stays where it is stored.
@@ -132,7 +139,7 @@ impl Notification {
     /// Whether `next` can take the place of this one; it then says what this one would have said as well.
     pub(crate) fn is_superseded(&self, next: &mut Notification) -> bool {
         match (self, next) {
-            (_, Notification::Final(_)) => false,
+            (_, next) if next.is_last() => false,
             (
                 Notification::Stored { sequences, octets },
                 Notification::Stored { sequences: newer, octets: more },
@@ -179,6 +186,8 @@ pub struct Notify {
     pub body: Body,
     /// Of a last notify: errorInfo/additionalInfo.
     pub info: String,
+    /// Of a last notify: what stands in place of an errorInfo.
+    pub timeout_reason: Option<String>,
     /// The last entry it covers: what to acknowledge once it is delivered.
     pub up_to: u64,
 }
@@ -197,6 +206,7 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         status: StatusCode::Ok,
         body: Body::None,
         info: String::new(),
+        timeout_reason: None,
         up_to: head.sequence,
     };
     match notification {
@@ -212,6 +222,10 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         Notification::Final(status) => {
             notify.status = *status;
             notify.info = why_ended(*status).to_owned();
+        }
+        Notification::TimedOut(reason) => {
+            notify.status = StatusCode::Expired;
+            notify.timeout_reason = Some(reason.clone());
         }
         Notification::Instance(first) | Notification::MetaData(first) => {
             // `<container>/contentInstances/subscriptions/<id>`
@@ -251,7 +265,7 @@ pub fn held_until(entries: &[OutboxEntry], tolerance: Option<Timestamp>) -> Opti
     for entry in entries {
         let Message::Notify { notification, .. } = &entry.message else { return None };
         match notification {
-            Notification::Final(_) => return None,
+            last if last.is_last() => return None,
             Notification::Instance(instance) => octets = octets.saturating_add(instance.content_size),
             _ => {}
         }

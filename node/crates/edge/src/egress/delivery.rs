@@ -10,7 +10,7 @@ use banyan_binding::{
     tls,
 };
 use banyan_codec::{
-    Edition, Format, Limits, Style, encode_attribute, encode_representation, error_info, notify,
+    Carried, Edition, Format, Limits, Style, encode_attribute, encode_representation, error_info, notify,
 };
 use banyan_model::{
     Refusal, Representation, ResponsePrimitive, Scl, StatusCode, Value, primitive::NotifyMedia,
@@ -184,9 +184,9 @@ impl Courier {
         let format = format(job.media)?;
         let status = convert::status(job.status)?;
         let style = Style { format, edition: self.edition };
-        let document = document(style, status, job.what)?;
+        let carried = carried(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
-        let body = notify(style, status, document, &reference);
+        let body = notify(style, status, carried, &reference);
         let request = Request::post(job.contact)
             .header(header::FROM, self.from.as_str())
             .header(header::CONTENT_TYPE, format.media_type())
@@ -219,17 +219,18 @@ fn label(status: http::StatusCode) -> &'static str {
 }
 
 /// What the notify carries: the resource or an attribute of it, an errorInfo in the final one, or nothing (noRepresentation).
-fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Option<Bytes>, Malformed> {
+fn carried(style: Style, status: StatusCode, what: Option<What>) -> Result<Carried, Malformed> {
     Ok(match what {
         Some(What::Representation(representation)) => {
-            Some(encode_representation(style, &Representation::try_from(representation)?))
+            Carried::Document(encode_representation(style, &Representation::try_from(representation)?))
         }
         Some(What::Attribute(Field { name, value })) => {
             let value = Value::try_from(value.ok_or(Malformed::Missing("attribute"))?)?;
-            encode_attribute(style, &name, &value)
+            encode_attribute(style, &name, &value).map_or(Carried::Nothing, Carried::Document)
         }
-        Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
-        Some(What::Bare(_)) => None,
+        Some(What::ErrorInfo(info)) => Carried::Document(error_info(style, status, &info)),
+        Some(What::TimeoutReason(reason)) => Carried::TimeoutReason(reason),
+        Some(What::Bare(_)) => Carried::Nothing,
         Some(What::Request(_)) => return Err(Malformed::Missing("notify")),
         None => return Err(Malformed::Missing("what")),
     })
