@@ -140,7 +140,7 @@ async fn notify<S: Source>(
     let Some(notify) = next_notify(source.scl(), entries) else {
         return Err(SourceError::Failed("no notify can be made of the outbox".to_owned()));
     };
-    let is_last = matches!(&head.message, Message::Notify { notification: Notification::Final(_), .. });
+    let is_last = matches!(&head.message, Message::Notify { notification, .. } if notification.is_last());
     let up_to = notify.up_to;
     // The subscription of a last notify is gone; what is left is to forget the notify itself.
     let end = |final_status| match is_last {
@@ -234,8 +234,11 @@ async fn ask_contact<S: Source>(
         (Body::Attribute { name, value }, _) => {
             delivery_job::What::Attribute(Field { name, value: Some((&value).into()) })
         }
-        (_, true) => delivery_job::What::Bare(true),
         (_, false) => delivery_job::What::ErrorInfo(notify.info),
+        (_, true) => match notify.timeout_reason {
+            Some(reason) => delivery_job::What::TimeoutReason(reason),
+            None => delivery_job::What::Bare(true),
+        },
     };
     let timeout = room.config.timeout;
     let job = DeliveryJob {

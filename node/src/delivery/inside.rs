@@ -7,7 +7,7 @@
 //! subscription; what is sent again later is a second one.
 
 use super::{attempt::Verdict, courier::Room, source::Source};
-use banyan_codec::{Format, encode_body, error_info, notify_body};
+use banyan_codec::{Carried, Format, encode_body, error_info, notify_body};
 use banyan_model::{
     Body, Entity, Method, Path, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, StatusCode,
     outbox::{self, Message, Notification, OutboxEntry, delivery_id, next_notify},
@@ -70,13 +70,14 @@ async fn send<S: Source>(
         NotifyMedia::Xml => Format::Xml,
         NotifyMedia::Json => Format::Json,
     };
-    let document = match notify.info.is_empty() {
-        true => encode_body(format, &notify.body),
-        false => Some(error_info(format, notify.status, &notify.info)),
+    let carried = match (notify.timeout_reason, notify.info.is_empty()) {
+        (Some(reason), _) => Carried::TimeoutReason(reason),
+        (None, true) => encode_body(format, &notify.body).map_or(Carried::Nothing, Carried::Document),
+        (None, false) => Carried::Document(error_info(format, notify.status, &notify.info)),
     };
     let subscription = source.scl().address(queue);
     let body = Body::Message(match notify.collection.is_empty() {
-        true => notify_body(format, notify.status, document, &subscription),
+        true => notify_body(format, notify.status, carried, &subscription),
         false => outbox::notify_collection(notify.collection),
     });
     let request = RequestPrimitive {

@@ -84,6 +84,7 @@ impl From<&Notification> for v1::Notification {
             Notification::Bare => Kind::Bare(true),
             Notification::Collection => Kind::Collection(true),
             Notification::Final(status) => Kind::Final(number(*status)),
+            Notification::TimedOut(reason) => Kind::TimedOut(reason.clone()),
         };
         v1::Notification { kind: Some(kind) }
     }
@@ -112,6 +113,7 @@ impl TryFrom<v1::Notification> for Notification {
             Kind::Bare(_) => Notification::Bare,
             Kind::Collection(_) => Notification::Collection,
             Kind::Final(number) => Notification::Final(status(number)?),
+            Kind::TimedOut(reason) => Notification::TimedOut(reason),
         })
     }
 }

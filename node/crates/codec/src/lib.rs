@@ -28,6 +28,6 @@ pub use face::{
 pub use lexical::is_tolerated_delay;
 pub use listing::OpenDocument;
 pub use message::{
-    ResponseNotify, error_info, notify, notify_body, response_notify, response_notify_body, status_name,
-    status_of,
+    Carried, ResponseNotify, error_info, notify, notify_body, response_notify, response_notify_body,
+    status_name, status_of,
 };

@@ -74,29 +74,44 @@ pub fn error_info(style: impl Into<Style>, status: StatusCode, info: &str) -> By
     message(style.into(), Struct { name: "ErrorInfo", fields })
 }
 
-/// notify. `document` is what [`crate::encode_representation`] or (in a final notify) [`error_info`] wrote **in the
-/// same format**; it is carried in base64 with the format as xmime:contentType. `None`: noRepresentation.
+/// What a notify carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Carried {
+    /// noRepresentation.
+    Nothing,
+    /// A representation.
+    Document(Bytes),
+    /// What stands in its place when the subscription's time is over.
+    TimeoutReason(String),
+}
+
+/// notify. A document is what [`crate::encode_representation`] or (in a final notify) [`error_info`] wrote **in the
+/// same format**; it is carried in base64 with the format as xmime:contentType.
 pub fn notify(
     style: impl Into<Style>,
     status: StatusCode,
-    document: Option<Bytes>,
+    carried: Carried,
     subscription_reference: &str,
 ) -> Bytes {
     let style = style.into();
-    message(style, notify_body(style.format, status, document, subscription_reference))
+    message(style, notify_body(style.format, status, carried, subscription_reference))
 }
 
 /// The same before it is written, for a receiver inside this SCL.
 pub fn notify_body(
     format: Format,
     status: StatusCode,
-    document: Option<Bytes>,
+    carried: Carried,
     subscription_reference: &str,
 ) -> Struct {
     let mut fields = vec![("statusCode", Value::Text(status_name(status).to_owned()))];
-    if let Some(bytes) = document {
-        let content_type = Some(format.media_type().to_owned());
-        fields.push(("representation", Value::Binary { content_type, bytes }));
+    match carried {
+        Carried::Nothing => {}
+        Carried::Document(bytes) => {
+            let content_type = Some(format.media_type().to_owned());
+            fields.push(("representation", Value::Binary { content_type, bytes }));
+        }
+        Carried::TimeoutReason(reason) => fields.push(("timeoutReason", Value::Text(reason))),
     }
     fields.push(("subscriptionReference", Value::Text(subscription_reference.to_owned())));
     Struct { name: "Notify", fields }
@@ -186,7 +201,7 @@ mod tests {
             let outer = notify(
                 format,
                 StatusCode::Deleted,
-                Some(inner.clone()),
+                Carried::Document(inner.clone()),
                 "/m2m/applications/subscriptions/s1",
             );
             let Body::Message(read) = decode(format, &outer, &Limits::default(), Expect::Message("notify"))

@@ -126,6 +126,8 @@ pub enum Notification {
     Bare,
     /// The last notify of a subscription.
     Final(StatusCode),
+    /// The same at its expirationTime, where it has a timeoutReason: that stands in place of an errorInfo.
+    TimedOut(String),
 }
 
 impl Notification {
@@ -133,6 +135,11 @@ impl Notification {
     fn is_state(&self) -> bool {
         use Notification::{Attribute, Bare, Collection, Representation};
         matches!(self, Representation(_) | Attribute { .. } | Bare | Collection)
+    }
+
+    /// Whether the subscription is gone with it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Notification::Final(_) | Notification::TimedOut(_))
     }
 
     /// The same without the content of an instance, which stays where it is stored.
@@ -149,7 +156,7 @@ impl Notification {
     /// Whether `next` can take the place of this one; it then says what this one would have said as well.
     pub(crate) fn is_superseded(&self, next: &mut Notification) -> bool {
         match (self, next) {
-            (_, Notification::Final(_)) => false,
+            (_, next) if next.is_last() => false,
             (
                 Notification::Stored { sequences, octets },
                 Notification::Stored { sequences: newer, octets: more },
@@ -198,6 +205,8 @@ pub struct Notify {
     pub collection: Vec<Struct>,
     /// Of a last notify: errorInfo/additionalInfo.
     pub info: String,
+    /// Of a last notify: what stands in place of an errorInfo.
+    pub timeout_reason: Option<String>,
     /// The last entry it covers: what to acknowledge once it is delivered.
     pub up_to: u64,
 }
@@ -217,6 +226,7 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
         body: Body::None,
         collection: Vec::new(),
         info: String::new(),
+        timeout_reason: None,
         up_to: head.sequence,
     };
     match notification {
@@ -244,6 +254,10 @@ pub fn next_notify(scl: &Scl, entries: &[OutboxEntry]) -> Option<Notify> {
                 notify.up_to = entry.sequence;
                 notify.collection.push(member.clone());
             }
+        }
+        Notification::TimedOut(reason) => {
+            notify.status = StatusCode::Expired;
+            notify.timeout_reason = Some(reason.clone());
         }
         Notification::Instance(first) | Notification::MetaData(first) => {
             // `<container>/contentInstances/subscriptions/<id>`
@@ -283,7 +297,7 @@ pub fn held_until(entries: &[OutboxEntry], tolerance: Option<Timestamp>) -> Opti
     for entry in entries {
         let Message::Notify { notification, .. } = &entry.message else { return None };
         match notification {
-            Notification::Final(_) => return None,
+            last if last.is_last() => return None,
             Notification::Instance(instance) => octets = octets.saturating_add(instance.content_size),
             _ => {}
         }

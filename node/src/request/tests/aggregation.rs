@@ -78,7 +78,12 @@ async fn what_members_notify_waits_in_the_group_and_a_repetition_adds_nothing() 
     assert_eq!(one.text("contact"), Some(door.as_str()), "without an address for others by its path");
 
     let shard = node.shard_of("/groups/g");
-    let notify = banyan_codec::notify_body(banyan_codec::Format::Xml, StatusCode::Ok, None, "/m2m/x");
+    let notify = banyan_codec::notify_body(
+        banyan_codec::Format::Xml,
+        StatusCode::Ok,
+        banyan_codec::Carried::Nothing,
+        "/m2m/x",
+    );
     let mut notify = request(Method::Notify, "/", Body::Message(notify));
     notify.requesting_entity = Entity("/m2m/applications/any-member".to_owned());
     let id = banyan_model::outbox::delivery_id(&path_of("/containers/a/subscriptions/s"), 3, 3);

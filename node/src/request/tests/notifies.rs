@@ -9,7 +9,7 @@ const COPY: &str = "/containers/copy/contentInstances";
 async fn notify_of(node: &Node, container: &str, format: Format) -> RequestPrimitive {
     let whole = node.ask(&retrieve(&format!("/containers/{container}/contentInstances"))).await;
     let document = encode_representation(format, &representation(whole));
-    let notify = notify_body(format, StatusCode::Ok, Some(document), "/m2m/s");
+    let notify = notify_body(format, StatusCode::Ok, banyan_codec::Carried::Document(document), "/m2m/s");
     request(Method::Notify, COPY, Body::Message(notify))
 }
 
@@ -62,7 +62,7 @@ async fn a_container_that_is_notified_of_another_holds_what_that_holds() {
 async fn a_notify_whose_answer_was_lost_is_stored_once() {
     let node = Node::leading(1, |_, _| {}).await;
     node.create_container("copy").await;
-    let bare = notify_body(Format::Xml, StatusCode::Ok, None, "/m2m/s");
+    let bare = notify_body(Format::Xml, StatusCode::Ok, banyan_codec::Carried::Nothing, "/m2m/s");
     let bare = request(Method::Notify, COPY, Body::Message(bare));
     let queue = path_of("/containers/c/subscriptions/s");
     for sequence in [7, 7, 8] {

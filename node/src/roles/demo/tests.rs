@@ -9,7 +9,7 @@ use banyan_binding::{
     http::{Client, ClientConfig, Response, Server, Service},
     identity::Peer,
 };
-use banyan_codec::{Expect, Format, Limits, decode_content, encode_representation, notify};
+use banyan_codec::{Carried, Expect, Format, Limits, decode_content, encode_representation, notify};
 use banyan_model::{
     Body, Representation, ResourceType, StatusCode, Value,
     value::{Content, ContentForm, Struct},
@@ -164,7 +164,12 @@ fn notify_of(content: &[u8]) -> Bytes {
     let collection = Struct { name: "ContentInstanceCollection", fields: vec![("contentInstance", inside)] };
     all.set("contentInstanceCollection", Value::Struct(collection));
     let document = encode_representation(Format::Xml, &all);
-    notify(Format::Xml, StatusCode::Ok, Some(document), "http://scl.example/m2m/x/subscriptions/watch")
+    notify(
+        Format::Xml,
+        StatusCode::Ok,
+        Carried::Document(document),
+        "http://scl.example/m2m/x/subscriptions/watch",
+    )
 }
 
 /// What was printed, for everybody who holds a copy.

@@ -421,6 +421,7 @@ fn records() -> Vec<(&'static str, Record)> {
             }),
         ),
         ("outbox_collection", notify(Notification::Collection)),
+        ("outbox_timed_out", notify(Notification::TimedOut("too late".into()))),
         ("outbox_final", notify(Notification::Final(StatusCode::Deleted))),
         (
             "outbox_collection_changed",

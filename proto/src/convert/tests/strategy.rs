@@ -339,6 +339,7 @@ fn outbox_entry() -> impl Strategy<Value = OutboxEntry> {
         Just(Notification::Bare),
         Just(Notification::Collection),
         status().prop_map(Notification::Final),
+        text().prop_map(Notification::TimedOut),
     ];
     let message = prop_oneof![
         (text(), option::of(text()), media(), any::<u32>(), notification).prop_map(

@@ -6,12 +6,12 @@ use crate::{
     route, through,
 };
 use banyan_binding::{
-    http::{self as binding, Caller, Carried, Client, ClientConfig, Hop, Relay, SendError},
+    http::{self as binding, Caller, Client, ClientConfig, Hop, Relay, SendError},
     tls,
 };
 use banyan_codec::{
-    Edition, Format, Limits, Style, encode_attribute, encode_message, encode_representation, error_info,
-    notify, response_notify,
+    Carried, Edition, Format, Limits, Style, encode_attribute, encode_message, encode_representation,
+    error_info, notify, response_notify,
 };
 use banyan_model::{
     Path, Refusal, Representation, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, Value, channel,
@@ -202,7 +202,7 @@ impl Courier {
     ) -> Result<http::Response<Bytes>, Refusal> {
         let written = self.caller.request(request, &hop.uri, format)?;
         let id = through::correlation_id();
-        let message = binding::request_notify(Carried {
+        let message = binding::request_notify(binding::Carried {
             method: request.method,
             target: &hop.uri,
             query: written.uri().query().unwrap_or_default(),
@@ -230,9 +230,9 @@ impl Courier {
             return Ok(self.post(job.contact, format).body(body)?);
         }
         let status = convert::status(job.status)?;
-        let document = document(style, status, job.what)?;
+        let carried = carried(style, status, job.what)?;
         let reference = self.absolute(&job.subscription);
-        let body = notify(style, status, document, &reference);
+        let body = notify(style, status, carried, &reference);
         Ok(self.post(job.contact, format).body(body)?)
     }
 
@@ -282,17 +282,18 @@ fn label(status: http::StatusCode) -> &'static str {
 }
 
 /// What the notify carries: the resource or an attribute of it, an errorInfo in the final one, or nothing (noRepresentation).
-fn document(style: Style, status: StatusCode, what: Option<What>) -> Result<Option<Bytes>, Malformed> {
+fn carried(style: Style, status: StatusCode, what: Option<What>) -> Result<Carried, Malformed> {
     Ok(match what {
         Some(What::Representation(representation)) => {
-            Some(encode_representation(style, &Representation::try_from(representation)?))
+            Carried::Document(encode_representation(style, &Representation::try_from(representation)?))
         }
         Some(What::Attribute(Field { name, value })) => {
             let value = Value::try_from(value.ok_or(Malformed::Missing("attribute"))?)?;
-            encode_attribute(style, &name, &value)
+            encode_attribute(style, &name, &value).map_or(Carried::Nothing, Carried::Document)
         }
-        Some(What::ErrorInfo(info)) => Some(error_info(style, status, &info)),
-        Some(What::Bare(_)) => None,
+        Some(What::ErrorInfo(info)) => Carried::Document(error_info(style, status, &info)),
+        Some(What::TimeoutReason(reason)) => Carried::TimeoutReason(reason),
+        Some(What::Bare(_)) => Carried::Nothing,
         Some(What::Request(_) | What::Answer(_) | What::Collection(_)) => {
             return Err(Malformed::Missing("notify"));
         }

@@ -146,7 +146,12 @@ pub(super) fn farewell<V: TreeView>(
     if queue::waiting(writer, &subscription.path)? > ENTRIES_MAX {
         return Ok(());
     }
-    enqueue(writer, subscription, Notification::Final(status))
+    let reason = subscription.representation.text("timeoutReason");
+    let last = match reason.filter(|_| status == StatusCode::Expired) {
+        Some(reason) => Notification::TimedOut(reason.to_owned()),
+        None => Notification::Final(status),
+    };
+    enqueue(writer, subscription, last)
 }
 
 /// EndSubscription: the courier found that the contact refuses for good, or that the right to read is gone. Idempotent.
@@ -219,9 +224,9 @@ fn enqueue<V: TreeView>(
     subscription: &Resource,
     notification: Notification,
 ) -> Result<(), V::Error> {
-    let by = match &notification {
-        Notification::Final(_) => Some(writer.at),
-        notification => outbox::due(notification, tolerance(subscription)),
+    let by = match notification.is_last() {
+        true => Some(writer.at),
+        false => outbox::due(&notification, tolerance(subscription)),
     };
     let message = notify_of(writer.hops, subscription, notification);
     queue::enqueue(writer, &subscription.path, message, by)

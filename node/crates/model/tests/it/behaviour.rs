@@ -349,6 +349,7 @@ fn a_subscription_ends_in_its_own_way() {
          create containers/c/subscriptions/denied subscription
          create containers/c/subscriptions/refused subscription
          create containers/c/subscriptions/old subscription expirationTime=1500
+         create containers/c/subscriptions/late subscription expirationTime=1500 timeoutReason=late
          delete containers/c/subscriptions/own
          end containers/c/subscriptions/denied PermissionDenied
          end containers/c/subscriptions/refused
@@ -359,11 +360,13 @@ fn a_subscription_ends_in_its_own_way() {
          queue containers/c/subscriptions/denied
          queue containers/c/subscriptions/refused
          queue containers/c/subscriptions/old
+         queue containers/c/subscriptions/late
          subscriptions containers/c",
         "Created
          Created
          Created
          Created
+         Created; due 1500
          Created; due 1500
          Ok
          Ok
@@ -374,6 +377,7 @@ fn a_subscription_ends_in_its_own_way() {
          queue: final PermissionDenied
          queue:
          queue: container, final Expired
+         queue: container, timed out: late
          0",
     );
 }

@@ -125,6 +125,7 @@ impl Shard {
                 },
                 Notification::Bare => "bare".to_owned(),
                 Notification::Final(status) => format!("final {status:?}"),
+                Notification::TimedOut(reason) => format!("timed out: {reason}"),
             },
         };
         self.queue(queue).into_iter().map(word).collect()

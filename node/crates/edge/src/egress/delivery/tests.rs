@@ -113,7 +113,12 @@ async fn notifies_of_a_groups_members_become_one_notify_collection() {
     let (uri, subscriber) = subscriber().await;
     let notify = |member: &str| {
         let document = encode_representation(Format::Xml, &Representation::new(ResourceType::Container));
-        let mut notify = banyan_codec::notify_body(Format::Xml, StatusCode::Ok, Some(document), member);
+        let mut notify = banyan_codec::notify_body(
+            Format::Xml,
+            StatusCode::Ok,
+            banyan_codec::Carried::Document(document),
+            member,
+        );
         for (name, text) in [("requestingEntity", "/m2m/applications/na"), ("contact", "http://na/n")] {
             notify.fields.push((name, Value::Text(text.to_owned())));
         }
