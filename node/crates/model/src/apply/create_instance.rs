@@ -33,14 +33,6 @@ pub(super) fn create_instance<V: TreeView>(
     id: Option<&str>,
     representation: &Representation,
 ) -> Answer<V> {
-    if let Some(id) = id {
-        if is_reserved(id) || instance_sequence(id).is_some() {
-            return Ok(Err(Refusal::attribute("id", format_args!("{id} is reserved"))));
-        }
-        if writer.tree().pointer(&Key::instance_id(container, id))?.is_some() {
-            return Ok(Err(conflict(id)));
-        }
-    }
     add(writer, container, id.map_or(Named::ByContainer, Named::Chosen), writer.at, representation)
 }
 
@@ -49,7 +41,7 @@ pub(super) fn is_reserved(id: &str) -> bool {
     ResourceType::ContentInstances.def().children.iter().any(|child| child.segment == id)
 }
 
-/// Adds an instance under a free id, evicts the oldest until the container keeps its limits, tells the subscribers.
+/// Adds an instance, evicts the oldest until the container keeps its limits, tells the subscribers.
 pub(super) fn add<V: TreeView>(
     writer: &mut Writer<'_, V>,
     container: &Path,
@@ -74,6 +66,12 @@ pub(super) fn add<V: TreeView>(
         Named::ByContainer => (state.next, instance_id(state.next)),
         Named::At(sequence) => (sequence, instance_id(sequence)),
         Named::Chosen(id) => {
+            if is_reserved(id) || instance_sequence(id).is_some() {
+                return Ok(Err(Refusal::attribute("id", format_args!("{id} is reserved"))));
+            }
+            if writer.tree().pointer(&Key::instance_id(container, id))?.is_some() {
+                return Ok(Err(conflict(id)));
+            }
             writer.staged.put(Key::instance_id(container, id), Record::Pointer(state.next));
             (state.next, id.to_owned())
         }
