@@ -7,7 +7,7 @@ use super::{
 };
 use banyan_model::Path;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     sync::Arc,
     time::Duration,
@@ -56,7 +56,7 @@ impl Room {
 pub(super) struct Courier<S> {
     source: Arc<S>,
     room: Arc<Room>,
-    queues: HashMap<Path, Queue>,
+    queues: BTreeMap<Path, Queue>,
     /// Queues in the order in which they fall due, notifies and messages apart.
     notifies: BTreeSet<(Instant, Path)>,
     messages: BTreeSet<(Instant, Path)>,
@@ -73,6 +73,8 @@ struct Queue {
     running: bool,
     /// Something was added while a delivery was under way.
     more: bool,
+    /// When it is tried next, while it waits.
+    due: Option<Instant>,
 }
 
 impl<S: Source> Courier<S> {
@@ -80,7 +82,7 @@ impl<S: Source> Courier<S> {
         Courier {
             source,
             room,
-            queues: HashMap::new(),
+            queues: BTreeMap::new(),
             notifies: BTreeSet::new(),
             messages: BTreeSet::new(),
             running: JoinSet::new(),
@@ -152,6 +154,8 @@ impl<S: Source> Courier<S> {
         for path in queues {
             match self.queues.get_mut(&path) {
                 Some(queue) if queue.running => queue.more = true,
+                // A newer wish may be about another SCL than the one that is waited for.
+                Some(_) if announces(&path) => self.schedule(now, path),
                 // It waits for its time already.
                 Some(_) => {}
                 None => {
@@ -162,16 +166,42 @@ impl<S: Source> Courier<S> {
         }
     }
 
+    /// What waits already waits for this time instead.
     fn schedule(&mut self, at: Instant, path: Path) {
-        // A queue of messages is named after a root collection, one of notifies after a subscription below something.
-        let queues = if path.segments().len() == 1 { &mut self.messages } else { &mut self.notifies };
-        queues.insert((at, path));
+        let Some(queue) = self.queues.get_mut(&path) else { return };
+        let before = queue.due.replace(at);
+        let queues = if is_message(&path) { &mut self.messages } else { &mut self.notifies };
+        match before {
+            Some(before) => {
+                let mut waiting = (before, path);
+                queues.remove(&waiting);
+                waiting.0 = at;
+                queues.insert(waiting);
+            }
+            None => drop(queues.insert((at, path))),
+        }
+    }
+
+    /// An announcement is made below that of its application: those that waited for it go on.
+    fn wake_children(&mut self, application: &Path, now: Instant) {
+        let below = self.queues.range_mut(application.clone()..).skip(1);
+        let children: Vec<Path> = below
+            .take_while(|(path, _)| path.is_below_or_at(application))
+            .filter(|(path, _)| announces(path))
+            .filter_map(|(path, queue)| {
+                queue.more |= queue.running;
+                (!queue.running).then(|| path.clone())
+            })
+            .collect();
+        for child in children {
+            self.schedule(now, child);
+        }
     }
 
     fn start(&mut self, next: Option<(Instant, Path)>, permit: OwnedSemaphorePermit) {
         let Some((_, path)) = next else { return };
         let queue = self.queues.entry(path.clone()).or_default();
-        (queue.running, queue.more) = (true, false);
+        (queue.running, queue.more, queue.due) = (true, false, None);
         let failures = queue.failures;
         let (source, room, queue) = (self.source.clone(), self.room.clone(), path.clone());
         let task = self.running.spawn(async move {
@@ -205,7 +235,14 @@ impl<S: Source> Courier<S> {
             Next::Rest => self.schedule(now, path),
             Next::Again(pause) => {
                 queue.failures = 0;
+                if is_application(&path) {
+                    self.wake_children(&path, now);
+                }
                 self.schedule(now + pause, path);
+            }
+            Next::Failed { .. } if queue.more && announces(&path) => {
+                queue.failures = queue.failures.saturating_add(1);
+                self.schedule(now, path);
             }
             Next::Failed { retry_after } => {
                 queue.failures = queue.failures.saturating_add(1);
@@ -215,6 +252,21 @@ impl<S: Source> Courier<S> {
             }
         }
     }
+}
+
+/// A queue of messages is named after a root collection, one of notifies after a subscription below something, one of
+/// announcements after the original.
+fn is_message(queue: &Path) -> bool {
+    queue.segments().len() == 1
+}
+
+fn announces(queue: &Path) -> bool {
+    let [.., collection, _] = queue.segments() else { return false };
+    collection != "subscriptions"
+}
+
+fn is_application(queue: &Path) -> bool {
+    matches!(queue.segments(), [collection, _] if collection == "applications")
 }
 
 async fn wait_until(at: Option<Instant>) {
