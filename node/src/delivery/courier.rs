@@ -8,7 +8,7 @@ use super::{
 use crate::subtree::Due;
 use banyan_model::{Path, deferred};
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     future::pending,
     sync::Arc,
     time::Duration,
@@ -61,7 +61,7 @@ impl Room {
 pub(super) struct Courier<S> {
     source: Arc<S>,
     room: Arc<Room>,
-    queues: HashMap<Path, Queue>,
+    queues: BTreeMap<Path, Queue>,
     /// Queues in the order in which they fall due: notifies, messages, and requests to be carried out, which may wait for
     /// each other's rooms but not for each other.
     notifies: BTreeSet<(Instant, Path)>,
@@ -100,7 +100,7 @@ impl<S: Source> Courier<S> {
         Courier {
             source,
             room,
-            queues: HashMap::new(),
+            queues: BTreeMap::new(),
             notifies: BTreeSet::new(),
             messages: BTreeSet::new(),
             requests: BTreeSet::new(),
@@ -179,11 +179,12 @@ impl<S: Source> Courier<S> {
         for (path, due) in queues {
             match self.queues.get_mut(&path) {
                 Some(queue) if queue.running => queue.more = Some(queue.more.unwrap_or_default().and(due)),
+                // A newer wish may be about another SCL than the one that is waited for.
+                Some(_) if announces(&path) => self.schedule(now, path, Waits::Turn),
                 Some(queue) => {
                     if let Some((at, waits)) = queue.waits
                         && let Some(sooner) = self.sooner(now, at, waits, due)
                     {
-                        self.unschedule(at, &path);
                         self.schedule(sooner, path, waits);
                     }
                 }
@@ -208,18 +209,40 @@ impl<S: Source> Courier<S> {
         sooner.filter(|sooner| *sooner < at)
     }
 
+    /// What waits already waits for this time instead.
     fn schedule(&mut self, at: Instant, path: Path, waits: Waits) {
-        if let Some(queue) = self.queues.get_mut(&path) {
-            queue.waits = Some((at, waits));
+        let Some(queue) = self.queues.get_mut(&path) else { return };
+        let before = queue.waits.replace((at, waits));
+        let queues = self.queues_like(&path);
+        let mut waiting = (at, path);
+        if let Some((before, _)) = before {
+            waiting.0 = before;
+            queues.remove(&waiting);
+            waiting.0 = at;
         }
-        self.queues_like(&path).insert((at, path));
+        queues.insert(waiting);
     }
 
-    fn unschedule(&mut self, at: Instant, path: &Path) {
-        self.queues_like(path).remove(&(at, path.clone()));
+    /// An announcement is made below that of its application: those that waited for it go on.
+    fn wake_children(&mut self, application: &Path, now: Instant) {
+        let soon = Due { soon: true, by: None };
+        let below = self.queues.range_mut(application.clone()..).skip(1);
+        let children: Vec<Path> = below
+            .take_while(|(path, _)| path.is_below_or_at(application))
+            .filter(|(path, _)| announces(path))
+            .filter_map(|(path, queue)| {
+                if queue.running {
+                    queue.more = Some(queue.more.unwrap_or_default().and(soon));
+                }
+                (!queue.running).then(|| path.clone())
+            })
+            .collect();
+        for child in children {
+            self.schedule(now, child, Waits::Turn);
+        }
     }
 
-    /// A queue of messages is named after a root collection, one of notifies after a subscription below something.
+    /// A queue of messages is named after a root collection.
     fn queues_like(&mut self, path: &Path) -> &mut BTreeSet<(Instant, Path)> {
         match path.segments().len() {
             1 => &mut self.messages,
@@ -266,9 +289,16 @@ impl<S: Source> Courier<S> {
             Next::Rest => self.schedule(now, path, Waits::Turn),
             Next::Again(pause) => {
                 queue.failures = 0;
+                if is_application(&path) {
+                    self.wake_children(&path, now);
+                }
                 self.wait(now, now + pause, path, Waits::Pause, more);
             }
             Next::Held(held) => self.wait(now, now + held.min(WAIT_MAX), path, Waits::Held, more),
+            Next::Failed { .. } if more.is_some() && announces(&path) => {
+                queue.failures = queue.failures.saturating_add(1);
+                self.schedule(now, path, Waits::Turn);
+            }
             Next::Failed { retry_after } => {
                 queue.failures = queue.failures.saturating_add(1);
                 let pause = self.room.pause(queue.failures);
@@ -282,6 +312,17 @@ impl<S: Source> Courier<S> {
         let sooner = more.and_then(|due| self.sooner(now, at, waits, due));
         self.schedule(sooner.unwrap_or(at), path, waits);
     }
+}
+
+/// The queue of announcements is named after the original; that of notifies after a subscription, a request's after where
+/// it waits.
+fn announces(queue: &Path) -> bool {
+    let [.., collection, _] = queue.segments() else { return false };
+    collection != "subscriptions" && !deferred::is_place(queue) && deferred::answered(queue).is_none()
+}
+
+fn is_application(queue: &Path) -> bool {
+    matches!(queue.segments(), [collection, _] if collection == "applications")
 }
 
 async fn wait_until(at: Option<Instant>) {

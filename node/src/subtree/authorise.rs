@@ -104,7 +104,7 @@ pub(super) fn announcement(
     shard: &Inner,
     view: &View<'_>,
     request: &mut RequestPrimitive,
-    admission: &Admission,
+    admission: &mut Admission,
     leases: &Leases,
     since: Instant,
 ) -> Result<Settled, ViewError> {

@@ -164,7 +164,7 @@ fn decide(
     if let Some(recorded) = apply::recorded(view, id)? {
         return Ok(Decision::Known(recorded));
     }
-    let admission = match authorise::authorise(shard, view, &request, leases)? {
+    let mut admission = match authorise::authorise(shard, view, &request, leases)? {
         Verdict::Granted(admission) => admission,
         Verdict::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
         Verdict::Missing(source) => return Ok(Decision::Missing(source, Box::new(request))),
@@ -172,7 +172,7 @@ fn decide(
     if let Some(elsewhere) = admission.retarget() {
         return Ok(Decision::Answer(elsewhere));
     }
-    match authorise::announcement(shard, view, &mut request, &admission, leases, arrived)? {
+    match authorise::announcement(shard, view, &mut request, &mut admission, leases, arrived)? {
         Settled::Done => {}
         Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
         Settled::Missing(path) => return Ok(Decision::Missing(path, Box::new(request))),

@@ -121,8 +121,6 @@ struct Stored {
     resources: u64,
     /// Of a CREATE in m2mPocs: how many there are, counted as far as the policy asks.
     m2m_pocs: usize,
-    /// announceTo of the application in whose own subtree the issuer, that application, writes.
-    announce_to: Option<Value>,
 }
 
 impl Stored {
@@ -177,12 +175,6 @@ impl Stored {
         let in_pocs = matches!(target, Target::Resource { resource_type: ResourceType::M2mPocs, .. });
         if in_pocs && request.method == Method::Create && policy.m2m_pocs_per_scl_max > 0 {
             self.m2m_pocs = tree.children(path)?.len();
-        }
-        let root = path.subtree().path();
-        if tree.scl.local_path(&request.requesting_entity.0).is_some_and(|issuer| issuer == root)
-            && let Some(application) = tree.resource(&root)?
-        {
-            self.announce_to = application.representation.get("announceTo").cloned();
         }
         Ok(())
     }
@@ -466,7 +458,7 @@ impl Write<'_> {
         partial::edited(def, stored.get(attribute), &[], &Edit::Remove)?;
         let reset = match attribute {
             "expirationTime" => self.expiration(None)?.map(Value::Datetime),
-            _ => assigned::default(self.policy, def, None),
+            _ => assigned::default(self.policy, def),
         };
         match reset {
             Some(value) => self.update_attribute(path, attribute, value, conditions),
@@ -493,7 +485,7 @@ impl Write<'_> {
             } else if let Some(sent) = representation.remove(name) {
                 Some(assigned::within_policy(self.scl, self.policy, name, sent))
             } else {
-                assigned::default(self.policy, attribute, self.stored.announce_to.as_ref())
+                assigned::default(self.policy, attribute)
             };
             if let Some(value) = value {
                 representation.set(name, value);

@@ -181,6 +181,8 @@ impl Source for Shard {
     ) -> ResponsePrimitive {
         let entity = request.requesting_entity.0.trim_start_matches("http://").to_owned();
         self.asked.lock().push(format!("{:?} {uri} by {entity}", request.method));
+        // An SCL takes its time: what else waits is looked at meanwhile.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         let scl = uri.split('/').nth(2).unwrap();
         let answer = self.answers.lock().get_mut(scl).and_then(VecDeque::pop_front);
         ResponsePrimitive::status(answer.unwrap_or(match request.method {
@@ -204,16 +206,21 @@ fn original() -> Path {
     Path::parse("containers/c").unwrap()
 }
 
-fn announced_to(scls: &[&str]) -> Representation {
+fn announced_to(of: ResourceType, scls: &[&str]) -> Representation {
     let list = scls.iter().map(|scl| format!("/m2m/scls/{scl}")).collect();
     let fields = vec![("sclList", Value::List(list))];
-    let mut container = Representation::new(ResourceType::Container);
-    container.set("announceTo", Value::Struct(Struct { name: "AnnounceTo", fields }));
-    container
+    let mut original = Representation::new(of);
+    original.set("announceTo", Value::Struct(Struct { name: "AnnounceTo", fields }));
+    original
 }
 
 fn create(scls: &[&str]) -> Operation {
-    Operation::Create { path: original(), representation: announced_to(scls), notify_media: NotifyMedia::Xml }
+    create_at(&original(), ResourceType::Container, scls)
+}
+
+fn create_at(at: &Path, of: ResourceType, scls: &[&str]) -> Operation {
+    let representation = announced_to(of, scls);
+    Operation::Create { path: at.clone(), representation, notify_media: NotifyMedia::Xml }
 }
 
 fn delete() -> Operation {
@@ -267,6 +274,56 @@ async fn a_failure_is_tried_again_and_holds_no_other_scl_up() {
     assert_eq!(asked, [CREATED, CREATED, CREATED, CREATED, &CREATED.replace("gw1", "gw2")]);
     assert_eq!(shard.listed(&original()), ["gw1", "gw2"]);
     assert_eq!(room.counters.all()[2], ("failed", 3));
+}
+
+/// A courier that tries nothing a second time while a test runs; ringing it tells of what was applied.
+fn courier_without_patience(
+    shard: &Arc<Shard>,
+) -> (watch::Sender<u32>, watch::Sender<bool>, super::super::Edges) {
+    let hour = Duration::from_secs(3600);
+    let room = Arc::new(Room::new(Config { retry_min: hour, retry_max: hour, ..Config::default() }));
+    let edges = room.edges.clone();
+    let (ring, deliveries) = watch::channel(0);
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(Courier::new(shard.clone(), room).run(deliveries, stopping));
+    (ring, stop, edges)
+}
+
+async fn until_asked(shard: &Shard, request: &str) {
+    let begun = Instant::now();
+    while !shard.asked.lock().iter().any(|asked| asked == request) {
+        assert!(begun.elapsed() < PATIENCE, "{request} is not among {:?}", shard.asked.lock());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_newer_wish_does_not_wait_for_an_scl_that_is_away() {
+    let away = [StatusCode::BadGateway; 9];
+    let shard = Arc::new(Shard::new(Duration::ZERO, &[("gw1", &away)]));
+    shard.apply(create(&["gw1"]));
+    let (ring, _stop, edges) = courier_without_patience(&shard);
+    let _edge = edges.attach("edge", 1);
+    until_asked(&shard, CREATED).await;
+    let representation = announced_to(ResourceType::Container, &["gw1", "gw2"]);
+    let (path, conditions) = (original(), Conditions::default());
+    shard.apply(Operation::Update { path, representation, conditions });
+    ring.send_modify(|rung| *rung += 1);
+    until_asked(&shard, &CREATED.replace("gw1", "gw2")).await;
+}
+
+#[tokio::test]
+async fn what_stands_below_an_application_follows_its_announcement_at_once() {
+    let shard = Arc::new(Shard::new(Duration::ZERO, &[]));
+    let application = Path::parse("applications/a").unwrap();
+    let child = application.child("containers").child("c");
+    // Both are looked at at once, so the child finds that the other one is still to be made.
+    shard.apply(create_at(&application, ResourceType::Application, &["gw1"]));
+    shard.apply(create_at(&child, ResourceType::Container, &["gw1"]));
+    let (_ring, _stop, edges) = courier_without_patience(&shard);
+    let _edge = edges.attach("edge", 2);
+    let created = CREATED.replace("scls/nscl/containers", "scls/nscl/applications/aAnnc/containers");
+    until_asked(&shard, &created).await;
 }
 
 #[tokio::test]

@@ -17,13 +17,8 @@ pub(super) fn before_create(representation: &mut Representation) {
     }
 }
 
-/// The default of an attribute that the issuer may set and did not. `announce_to`: of the application that writes in
-/// its own subtree.
-pub(super) fn default(
-    policy: &Policy,
-    attribute: &AttributeDef,
-    announce_to: Option<&Value>,
-) -> Option<Value> {
+/// The default of an attribute that the issuer may set and did not.
+pub(super) fn default(policy: &Policy, attribute: &AttributeDef) -> Option<Value> {
     match (attribute.field.name, attribute.field.shape) {
         ("maxNrOfInstances", _) => {
             let chosen = (policy.instances_default > 0).then_some(policy.instances_default);
@@ -40,8 +35,12 @@ pub(super) fn default(
         ("consistencyStrategy", _) => Some(text("ABANDON_MEMBER")),
         // Of an m2mPoc; an scl's is not for issuers to set.
         ("onlineStatus", _) => Some(text("ONLINE")),
-        // What can be announced says whether it is; its Annc is no original (procedures.md 10.2).
-        ("announceTo", _) if attribute.response == Mode::MandatoryIfAssigned => Some(announced(announce_to)),
+        // What can be announced says whether it is; its Annc is no original. What applications or the operator want
+        // announced was settled before (`announce`).
+        ("announceTo", _) if attribute.response == Mode::MandatoryIfAssigned => Some(Value::Struct(Struct {
+            name: "AnnounceTo",
+            fields: vec![("activated", Value::Bool(false)), ("sclList", Value::List(Vec::new()))],
+        })),
         // The device's own tree is not known yet.
         ("originalMO", _) if attribute.response == Mode::Mandatory => Some(text("")),
         // What every response has is an empty list when nobody gave one.
@@ -55,18 +54,6 @@ pub(super) fn default(
 
 /// How OpenMTC writes that there is no limit.
 const UNLIMITED: i64 = -1;
-
-/// The application's own announceTo where that is `global`; otherwise nothing is announced.
-fn announced(of_application: Option<&Value>) -> Value {
-    let (mut activated, mut scls) = (Value::Bool(false), Value::List(Vec::new()));
-    if let Some(Value::Struct(own)) = of_application
-        && own.get("global") == Some(&Value::Bool(true))
-    {
-        activated = own.get("activated").cloned().unwrap_or(Value::Bool(true));
-        scls = own.get("sclList").cloned().unwrap_or(scls);
-    }
-    Value::Struct(Struct { name: "AnnounceTo", fields: vec![("activated", activated), ("sclList", scls)] })
-}
 
 /// What the SCL makes of a value that was sent: limits clipped to what the operator allows (returned as M*), the
 /// members of a group each once.

@@ -280,28 +280,13 @@ fn channels_and_who_is_polled_through_them() {
 }
 
 #[test]
-fn an_application_that_announces_globally_announces_what_it_creates() {
+fn what_nobody_wants_announced_says_so() {
     let mut world = World::new();
-    let announce = |fields: Vec<(&'static str, Value)>| Value::Struct(Struct { name: "AnnounceTo", fields });
-    let nothing = announce(vec![("activated", Value::Bool(false)), ("sclList", list(&[]))]);
-    for (name, global, expected) in [
-        ("other", Value::Bool(true), nothing.clone()),
-        ("tester", Value::Bool(false), nothing),
-        (
-            "tester",
-            Value::Bool(true),
-            announce(vec![("activated", Value::Bool(true)), ("sclList", list(&["/m2m/scls/s"]))]),
-        ),
-    ] {
-        let own = announce(vec![("sclList", list(&["/m2m/scls/s"])), ("global", global)]);
-        let attributes = [("appId", text(name)), ("announceTo", own)];
-        assert_eq!(create(&mut world, "applications", with(ResourceType::Application, &attributes)), Created);
-        let container = with(ResourceType::Container, &[("id", text("c"))]);
-        let at = format!("applications/{name}");
-        assert_eq!(create(&mut world, &format!("{at}/containers"), container), Created);
-        assert_eq!(attribute(&mut world, &format!("{at}/containers/c"), "announceTo"), Some(expected));
-        world.send(Method::Delete, &path(&at), Body::None);
-    }
+    let container = with(ResourceType::Container, &[("id", text("c"))]);
+    assert_eq!(create(&mut world, "containers", container), Created);
+    let fields = vec![("activated", Value::Bool(false)), ("sclList", list(&[]))];
+    let nothing = Value::Struct(Struct { name: "AnnounceTo", fields });
+    assert_eq!(attribute(&mut world, "containers/c", "announceTo"), Some(nothing));
 }
 
 #[test]

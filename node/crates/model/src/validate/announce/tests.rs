@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    Entity, Path, admit,
+    Entity, Path, Timestamp, admit,
     fixture::{self, put, representation, text},
     memory::Memory,
     tree::Tree,
@@ -59,19 +59,63 @@ impl Scene {
         scene
     }
 
-    fn send(&self, mut request: RequestPrimitive) -> Result<Option<String>, Refusal> {
-        let scl = fixture::scl();
-        let admission = admit::admit(&self.memory, &scl, &request).expect("memory reads")?;
-        let policy = Policy { announce_all: self.announce_all, ..super::super::tests::policy() };
-        let settled = announcement(&scl, &policy, &mut request, &admission, |sought| {
-            Ok::<_, Infallible>(self.lookup(&scl, sought))
-        });
-        settled.expect("nothing is missing")?;
+    fn send(&self, request: RequestPrimitive) -> Result<Option<String>, Refusal> {
+        let (request, _) = self.settle(request)?;
         Ok(match &request.body {
             Body::Representation(body) => body.get(ANNOUNCE_TO).map(words),
             Body::Attribute { value, .. } => Some(words(value)),
             _ => None,
         })
+    }
+
+    fn settle(&self, mut request: RequestPrimitive) -> Result<(RequestPrimitive, Admission), Refusal> {
+        let scl = fixture::scl();
+        let mut admission = admit::admit(&self.memory, &scl, &request).expect("memory reads")?;
+        let policy = Policy { announce_all: self.announce_all, ..super::super::tests::policy() };
+        let settled = announcement(&scl, &policy, &mut request, &mut admission, |sought| {
+            Ok::<_, Infallible>(self.lookup(&scl, sought))
+        });
+        settled.expect("nothing is missing")?;
+        Ok((request, admission))
+    }
+
+    /// What becomes of announceTo of the container, which was `stored`, by an edit below it.
+    fn edit(
+        &self,
+        stored: &str,
+        method: Method,
+        at: &str,
+        sent: Option<(&str, Value)>,
+    ) -> Result<String, StatusCode> {
+        let mut scene = Scene { memory: self.memory.clone(), announce_all: self.announce_all };
+        let to = [(ANNOUNCE_TO, announce_to(stored))];
+        put(&mut scene.memory, "applications/a/containers/c", ResourceType::Container, &to);
+        let body = sent.map_or(Body::None, |(name, value)| Body::Attribute { name: name.to_owned(), value });
+        let request = fixture::request(method, &format!("applications/a/containers/c/announceTo{at}"), body);
+        let edited = scene.settle(request).and_then(|(request, admission)| {
+            let policy = super::super::tests::policy();
+            let id = crate::RequestId::default();
+            let made = super::super::command(
+                &scene.memory,
+                &fixture::scl(),
+                &policy,
+                Timestamp(2_000_000),
+                id,
+                request,
+                &admission,
+            );
+            let command = made.expect("memory reads")?;
+            let outcome = crate::apply::apply(&scene.memory, &fixture::scl(), command.at, &command);
+            let outcome = outcome.expect("memory reads");
+            match outcome.response.status {
+                StatusCode::Ok | StatusCode::Created => Ok(outcome.changes),
+                status => Err(Refusal::new(status, outcome.response.info)),
+            }
+        });
+        scene.memory.write(edited.map_err(|refusal| refusal.status)?);
+        let at = fixture::path("applications/a/containers/c");
+        let found = Tree::new(&scene.memory, &fixture::scl()).resource(&at).expect("memory reads");
+        Ok(words(found.expect("it is there").representation.get(ANNOUNCE_TO).expect("it has one")))
     }
 
     fn lookup(&self, scl: &Scl, sought: Sought<'_>) -> Option<Arc<Representation>> {
@@ -148,6 +192,74 @@ fn one_attribute_is_settled_like_the_whole() {
     let attribute = Body::Attribute { name: ANNOUNCE_TO.to_owned(), value };
     let request = fixture::request(Method::Update, "applications/a/containers/c/announceTo", attribute);
     assert_eq!(Scene::default().send(request), some("[/m2m/scls/s]"));
+}
+
+#[test]
+fn what_was_read_may_be_sent_back_though_nothing_is_announced() {
+    let mut scene = Scene::default();
+    let to = [(ANNOUNCE_TO, announce_to("FALSE [/m2m/scls/s]"))];
+    put(&mut scene.memory, "applications/a/containers/c", ResourceType::Container, &to);
+    let same = "FALSE [http://nscl.example.net/m2m/scls/s]";
+    assert_eq!(scene.update("FALSE [/m2m/scls/s]"), some("FALSE [/m2m/scls/s]"));
+    assert_eq!(scene.update(same), some(same));
+    for other in ["FALSE []", "FALSE [/m2m/scls/t]", "FALSE [/m2m/scls/s] global"] {
+        assert_eq!(scene.update(other).expect_err(other).status, StatusCode::Forbidden);
+    }
+}
+
+#[test]
+fn an_entry_is_edited_by_the_rules_of_the_whole() {
+    use Method::{Create, Delete, Update};
+    let of = |name: &'static str, value: Value| Some((name, value));
+    let reference = |uri: &str| of("reference", text(uri));
+    let gone = "/sclList/%2Fm2m%2Fscls%2Fs";
+    let by_link = "/sclList/http:%2F%2Fgw2.example.org%2Fm2m";
+    let list = |uris: &[&str]| of("sclList", Value::List(uris.iter().map(|uri| (*uri).to_owned()).collect()));
+    let ok = |words: &str| Ok(words.to_owned());
+    let (bad, forbidden) = (Err(StatusCode::BadRequest), Err(StatusCode::Forbidden));
+    for (stored, method, at, sent, expected) in [
+        ("[]", Create, "/sclList", reference("http://gw2.example.org/m2m/"), ok("[/m2m/scls/t]")),
+        (
+            "[/m2m/scls/t]",
+            Create,
+            "/sclList",
+            reference("http://gw2.example.org/m2m"),
+            Err(StatusCode::Conflict),
+        ),
+        ("[]", Create, "/sclList", reference("http://other.example.org/m2m"), bad.clone()),
+        ("[]", Create, "/sclList", reference("/m2m/scls/nobody"), bad.clone()),
+        ("[]", Create, "/sclList", reference("gw2"), bad.clone()),
+        ("FALSE []", Create, "/sclList", reference("/m2m/scls/s"), forbidden.clone()),
+        ("[/m2m/scls/s,/m2m/scls/t]", Delete, gone, None, ok("[/m2m/scls/t]")),
+        ("[/m2m/scls/s,/m2m/scls/t]", Delete, by_link, None, ok("[/m2m/scls/s]")),
+        ("[/m2m/scls/s]", Delete, by_link, None, Err(StatusCode::NotFound)),
+        (
+            "TRUE [/m2m/scls/t]",
+            Update,
+            "/sclList",
+            list(&["/m2m/scls/nobody", "/m2m/scls/s"]),
+            ok("TRUE [/m2m/scls/s]"),
+        ),
+        ("TRUE [/m2m/scls/t]", Update, "/sclList", list(&["rubbish"]), bad),
+        ("TRUE [/m2m/scls/t]", Update, "/activated", of("activated", Value::Bool(false)), forbidden),
+        ("FALSE []", Update, "/activated", of("activated", Value::Bool(false)), ok("FALSE []")),
+        // What was stored as it came is settled when it begins to count.
+        (
+            "FALSE [http://gw2.example.org/m2m,/m2m/scls/nobody]",
+            Update,
+            "/activated",
+            of("activated", Value::Bool(true)),
+            ok("TRUE [/m2m/scls/t]"),
+        ),
+        ("FALSE [http://gw2.example.org/m2m]", Delete, "/activated", None, ok("[/m2m/scls/t]")),
+        ("TRUE [/m2m/scls/s]", Delete, "/activated", None, ok("[/m2m/scls/s]")),
+        ("TRUE [/m2m/scls/s]", Delete, "", None, ok("FALSE []")),
+    ] {
+        let shown = format!("{stored}: {method:?} {at} {sent:?}");
+        assert_eq!(Scene::default().edit(stored, method, at, sent), expected, "{shown}");
+    }
+    let by_default = Scene::by_default("[/m2m/scls/s] global");
+    assert_eq!(by_default.edit("TRUE [/m2m/scls/t]", Delete, "", None), ok("[/m2m/scls/s]"));
 }
 
 #[test]
