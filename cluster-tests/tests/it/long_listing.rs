@@ -46,7 +46,10 @@ fn a_long_collection_is_listed_to_its_end() {
         create_all(&cluster, "/m2m/applications", |n| body::application(&format!("m{n:04}"), Some(&right)))
             .await;
 
-        for (collection, first, and) in [(containers.as_str(), 'c', 0), ("/m2m/applications", 'm', 1)] {
+        // sclBase's collections are shown to whoever is the SCL itself.
+        let readers = [(OWNER, containers.as_str(), 'c', 0), ("/m2m", "/m2m/applications", 'm', 1)];
+        for (reader, collection, first, and) in readers {
+            let mut owner = cluster.device(reader);
             let xml = expect("XML", 200, owner.retrieve(collection).await);
             let json = [("accept", "application/json")];
             let json = expect("JSON", 200, owner.request("GET", collection, &json, b"").await);
@@ -68,8 +71,17 @@ fn a_long_collection_is_listed_to_its_end() {
             let in_xml = xml.text().matches("<m2m:namedReference id=").count();
             assert_eq!(in_xml, ids.len(), "{collection}: both representations list the same");
 
-            let etag = xml.header("etag").expect("an eTag").to_owned();
-            let same = owner.request("GET", collection, &[("if-none-match", &etag)], b"").await;
+            // That members came reaches sclBase's collections by and by.
+            let mut etag = xml.header("etag").expect("an eTag").to_owned();
+            let same = loop {
+                let same = owner.request("GET", collection, &[("if-none-match", &etag)], b"").await;
+                match same {
+                    Ok(reply) if reply.status == 200 && reply.header("etag") != Some(etag.as_str()) => {
+                        etag = reply.header("etag").expect("an eTag").to_owned();
+                    }
+                    same => break same,
+                }
+            };
             expect("nothing new", 304, same);
             // One list alone, and one attribute, which lists nothing.
             let alone = owner.retrieve(&format!("{collection}?attributeAccessor={list}")).await;
@@ -79,7 +91,7 @@ fn a_long_collection_is_listed_to_its_end() {
             assert!(expect("one attribute", 200, time).header("content-length").is_some());
         }
         let gone = owner.delete(&format!("{containers}/c0000")).await;
-        expect("delete", 200, gone);
+        expect("delete", 204, gone);
         let fewer = expect("again", 200, owner.retrieve(&containers).await);
         assert!(!fewer.text().contains("c0000") && fewer.text().contains("c2499"));
     });
