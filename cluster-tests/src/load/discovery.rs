@@ -355,7 +355,9 @@ async fn list(cluster: &Cluster, edge: &str, path: &str) -> Result<String, Strin
     };
     let before = resident()?;
     let mut peak = before.clone();
-    let reading = read_list(edge, path);
+    // sclBase's collections are shown to the SCL itself.
+    let from = if path.starts_with("/m2m/applications/") { OWNER } else { "/m2m" };
+    let reading = read_list(edge, path, from);
     tokio::pin!(reading);
     let Listed { first, took, bytes, members } = loop {
         tokio::select! {
@@ -390,12 +392,12 @@ struct Listed {
 }
 
 /// Reads a listing without keeping it, and counts its members.
-async fn read_list(edge: &str, path: &str) -> Result<Listed, String> {
+async fn read_list(edge: &str, path: &str, from: &str) -> Result<Listed, String> {
     const MEMBER: &[u8] = b"<m2m:namedReference ";
     let broken = |e: std::io::Error| format!("GET {path}: {e}");
     let mut stream = TcpStream::connect(edge).await.map_err(broken)?;
     let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: {edge}\r\nfrom: {OWNER}\r\naccept: application/xml\r\nconnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nhost: {edge}\r\nfrom: {from}\r\naccept: application/xml\r\nconnection: close\r\n\r\n"
     );
     let start = Instant::now();
     stream.write_all(head.as_bytes()).await.map_err(broken)?;

@@ -17,6 +17,7 @@ mod flow;
 mod group_of_thousand;
 mod kill_all;
 mod kill_leader;
+mod long_listing;
 mod no_majority;
 mod notify_across_kill;
 mod pause_leader;
