@@ -5,7 +5,8 @@ use crate::subtree::{ShardError, ShardHandle};
 use banyan_model::{
     Body, Operation, Path, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
     placement::ShardId,
-    route::{Next, Route},
+    route::{Claim, Next, Route},
+    value::NamedReference,
 };
 use banyan_proto::{
     convert,
@@ -50,11 +51,12 @@ impl Desk {
                 answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
             }
             Some(internal::Kind::Linked(link)) => {
-                answer(self.at(None, claimed, |shard| {
-                    let scls = shard.linked(&link, MEMBERS_MAX as usize)?;
-                    let scls: Vec<_> = scls.into_iter().map(|scl| (ResourceType::Scl, scl)).collect();
-                    Ok(What::Members(convert::members_to_wire(&scls)))
-                }));
+                answer(self.at(None, claimed, |shard| Ok(scls(shard.linked(&link, MEMBERS_MAX as usize)?))));
+            }
+            Some(internal::Kind::Overlapping(link)) => {
+                answer(
+                    self.at(None, claimed, |shard| Ok(scls(shard.overlapping(&link, MEMBERS_MAX as usize)?))),
+                );
             }
             Some(internal::Kind::Discover(question)) => {
                 self.answer_discover(question, claimed, deadline, answer)
@@ -137,11 +139,15 @@ impl Desk {
 }
 
 fn routed(route: Option<Route>) -> v1::Routed {
-    let Some(Route { matched, next }) = route else { return v1::Routed::default() };
-    match next {
-        Some(Next { uri, host }) => v1::Routed { matched, uri: Some(uri), host },
-        None => v1::Routed { matched, ..v1::Routed::default() },
-    }
+    let Some(Route { claim, next }) = route else { return v1::Routed::default() };
+    let Claim { by_link, matched, since, scl } = claim;
+    let (uri, host) = next.map(|Next { uri, host }| (uri, host)).unzip();
+    v1::Routed { matched, uri, host: host.unwrap_or_default(), by_link, since_ms: since.0, scl }
+}
+
+fn scls(found: Vec<NamedReference>) -> What {
+    let scls: Vec<_> = found.into_iter().map(|scl| (ResourceType::Scl, scl)).collect();
+    What::Members(convert::members_to_wire(&scls))
 }
 
 fn represent(resource: Option<banyan_model::record::Resource>) -> ResponsePrimitive {

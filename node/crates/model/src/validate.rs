@@ -10,6 +10,7 @@ mod execute;
 mod name;
 mod notified;
 mod quota;
+mod registration;
 mod rules;
 
 pub(crate) use rules::is_absolute;
@@ -24,7 +25,7 @@ use crate::{
     holds::{self, Place},
     key::Key,
     partial::{self, Edit},
-    primitive::{Conditions, ReferencePoint},
+    primitive::Conditions,
     represent,
     tables::{AttributeDef, Mode},
     tree::Tree,
@@ -32,6 +33,7 @@ use crate::{
 
 pub use announce::announcement;
 pub use notified::carries_instances;
+pub use registration::registration;
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -301,10 +303,6 @@ impl Write<'_> {
         let name = id.unwrap_or_else(|| self.drawn_name());
         let path = collection.child(name);
         self.admit_one_more(resource_type)?;
-        if resource_type == ResourceType::Application && request.reference_point == ReferencePoint::Mid {
-            let why = "application: registers with its own SCL, not over mId";
-            return Err(Refusal::new(StatusCode::Forbidden, why));
-        }
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {
                 representation.set(attribute.field.name, Value::Datetime(self.at));
