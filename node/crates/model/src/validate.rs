@@ -241,6 +241,11 @@ impl Write<'_> {
             ) => {
                 let def = writable(*resource_type, attribute)?;
                 let edit = self.edit(request.method, request.body, def, rest)?;
+                if let (ResourceType::Group, "members", Edit::Add(Value::Text(member))) =
+                    (*resource_type, *attribute, &edit)
+                {
+                    return self.add_member(path, member, request.conditions);
+                }
                 self.edit_attribute(path, def, rest.clone(), edit, request.conditions)
             }
             (Method::Delete, Target::Resource { path, .. }) => {
@@ -427,6 +432,25 @@ impl Write<'_> {
         }
         rules::check(self.scl, self.policy, &after)?;
         Ok(Operation::EditAttribute { path: path.clone(), attribute, at, edit, conditions })
+    }
+
+    /// A member joins a group as one of those it is created with does (procedures.md 9.1).
+    fn add_member(&self, group: &Path, member: &str, conditions: Conditions) -> Result<Operation, Refusal> {
+        let mut after = self.stored.representation.clone().ok_or_else(Refusal::not_found)?;
+        let mut added = group::distinct(self.scl, Some(group), &[member.to_owned()])?;
+        let (mut member_type, mut validated) = (None, false);
+        if let Some(verified) = self.verified {
+            added.clone_from(&verified.members);
+            member_type.clone_from(&verified.member_type);
+            validated = verified.validated;
+        }
+        let Some(member) = added.pop() else {
+            let why = format_args!("{member} does not exist or is of another type");
+            return Err(Refusal::attribute("members", why));
+        };
+        group::add(self.scl, &mut after, &member)?;
+        rules::check(self.scl, self.policy, &after)?;
+        Ok(Operation::AddMember { group: group.clone(), member, member_type, validated, conditions })
     }
 
     /// DELETE of an attribute does what an UPDATE does that leaves it out (D-12): it is removed or reset.
