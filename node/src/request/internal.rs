@@ -5,7 +5,8 @@ use crate::subtree::{ShardError, ShardHandle};
 use banyan_model::{
     Body, Operation, Path, RequestId, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
     placement::ShardId,
-    route::{Next, Route},
+    route::{Claim, Next, Route},
+    value::NamedReference,
 };
 use banyan_proto::{
     convert,
@@ -51,11 +52,12 @@ impl Desk {
                 answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
             }
             Some(internal::Kind::Linked(link)) => {
-                answer(self.at(None, claimed, |shard| {
-                    let scls = shard.linked(&link, MEMBERS_MAX as usize)?;
-                    let scls: Vec<_> = scls.into_iter().map(|scl| (ResourceType::Scl, scl)).collect();
-                    Ok(What::Members(convert::members_to_wire(&scls)))
-                }));
+                answer(self.at(None, claimed, |shard| Ok(scls(shard.linked(&link, MEMBERS_MAX as usize)?))));
+            }
+            Some(internal::Kind::Overlapping(link)) => {
+                answer(
+                    self.at(None, claimed, |shard| Ok(scls(shard.overlapping(&link, MEMBERS_MAX as usize)?))),
+                );
             }
             Some(internal::Kind::Discover(question)) => {
                 self.answer_discover(question, claimed, deadline, answer)
@@ -139,13 +141,18 @@ impl Desk {
 }
 
 fn routed(route: Option<Route>) -> v1::Routed {
-    let Some(Route { matched, next }) = route else { return v1::Routed::default() };
-    match next {
-        Some(Next { uri, channel, host }) => {
-            v1::Routed { matched, uri: Some(uri), host, channel: channel.as_ref().map(Into::into) }
-        }
-        None => v1::Routed { matched, ..v1::Routed::default() },
+    let Some(Route { claim, next }) = route else { return v1::Routed::default() };
+    let Claim { by_link, matched, since, scl } = claim;
+    let mut routed = v1::Routed { matched, by_link, since_ms: since.0, scl, ..v1::Routed::default() };
+    if let Some(Next { uri, host, channel }) = next {
+        (routed.uri, routed.host, routed.channel) = (Some(uri), host, channel.as_ref().map(Into::into));
     }
+    routed
+}
+
+fn scls(found: Vec<NamedReference>) -> What {
+    let scls: Vec<_> = found.into_iter().map(|scl| (ResourceType::Scl, scl)).collect();
+    What::Members(convert::members_to_wire(&scls))
 }
 
 fn represent(resource: Option<banyan_model::record::Resource>) -> ResponsePrimitive {

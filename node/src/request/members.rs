@@ -1,8 +1,7 @@
 //! The members that a group is to have, checked before the group is written (procedures.md 9.1).
 //!
-//! Whether a member exists and what it is only others know: its shard, or another SCL. They are asked here, on this
-//! SCL's own behalf and after the issuer was authorised, so that nothing is told to strangers and the subtree's actor
-//! waits for nobody; what was found travels with the write and into the log. A member may go at any time after: a group
+//! Whether a member exists and what it is only others know: its shard, or another SCL. They are asked here, after the
+//! issuer was authorised, so that nothing is told to strangers and the subtree's actor waits for nobody; what was found travels with the write and into the log. A member may go at any time after: a group
 //! promises what was true when it was written.
 
 use super::{Desk, Place, call::Reached, pending::Ticket, response_of};
@@ -28,13 +27,20 @@ pub(super) fn names_members(request: &RequestPrimitive) -> bool {
             body.resource_type == ResourceType::Group
                 && matches!(request.method, Method::Create | Method::Update)
         }
-        Body::Attribute { name, .. } => name == "members" && request.method == Method::Update,
+        // The whole list, or one entry more.
+        Body::Attribute { name, .. } => match request.method {
+            Method::Update => name == "members",
+            Method::Create => request.target.name() == Some("members"),
+            _ => false,
+        },
         _ => false,
     }
 }
 
 /// What a group is to be.
 struct Wanted<'a> {
+    /// How many members it has besides.
+    besides: usize,
     /// Where it stands or will; `None`: it gets a name when it is written.
     path: Option<Path>,
     members: &'a [String],
@@ -97,7 +103,7 @@ impl Desk {
     ) {
         let why = format_args!("{member} does not exist or is of another type: the group is abandoned");
         let refusal = Refusal::attribute("members", why);
-        let Some(scl) = self.scl().filter(|_| request.method == Method::Update) else {
+        let Some(scl) = self.scl().filter(|_| exists(&request)) else {
             return ticket.answer(response_of(&refusal.into()));
         };
         // What the issuer decided when it chose the strategy, this SCL carries out.
@@ -131,18 +137,19 @@ impl Desk {
         let Some(wanted) = wanted(request, admission, stored) else { return Ok(None) };
         let Some(scl) = self.scl() else { return Err(starting()) };
         let members = group::distinct(&scl, wanted.path.as_ref(), wanted.members)?;
-        group::check_count(members.len(), wanted.max)?;
+        let count = wanted.besides + members.len();
+        group::check_count(count, wanted.max)?;
         let most = self.inner.config.group_members_max;
-        if members.len() > most {
-            let info = format!("members: {}, this SCL allows {most}", members.len());
+        if count > most {
+            let info = format!("members: {count}, this SCL allows {most}");
             return Err(Refusal::new(StatusCode::Forbidden, info).into());
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let until = deadline - (left / 4).min(MARGIN_MAX);
         let group = wanted.path.as_ref();
-        let (desk, asked) = (self, &members);
+        let (desk, asked, entity) = (self, &members, &request.requesting_entity);
         let mut facts: Vec<(usize, Fact)> = stream::iter(0..members.len())
-            .map(|at| async move { desk.fact(&asked[at], group, until).await.map(|fact| (at, fact)) })
+            .map(|at| async move { desk.fact(&asked[at], entity, group, until).await.map(|fact| (at, fact)) })
             .buffer_unordered(self.inner.config.fan_out_concurrency.max(1))
             .try_collect()
             .await?;
@@ -155,12 +162,13 @@ impl Desk {
     async fn fact(
         &self,
         member: &str,
+        entity: &Entity,
         group: Option<&Path>,
         until: Instant,
     ) -> Result<Fact, ResponsePrimitive> {
         let path = match self.reach(member) {
             Reached::Here(path) => path,
-            Reached::Elsewhere => return Ok(self.fact_elsewhere(member, until).await),
+            Reached::Elsewhere => return Ok(self.fact_elsewhere(member, entity, until).await),
         };
         let (holder, of) = holder(&path);
         let Some(found) = self.stored(&holder, until).await? else { return Ok(Fact::Missing) };
@@ -188,16 +196,16 @@ impl Desk {
         found.map_err(|error| error.response())
     }
 
-    async fn fact_elsewhere(&self, member: &str, until: Instant) -> Fact {
-        let Some(scl) = self.scl() else { return Fact::Unknown };
-        let request = RequestPrimitive::new(Method::Retrieve, Path::scl_base(), Entity(scl.base));
+    /// In the name of who writes the group: whom the other SCL lets in there it knows, us perhaps not at all. It says
+    /// NOT_FOUND to whoever may not know, so that is no proof that nothing is there.
+    async fn fact_elsewhere(&self, member: &str, entity: &Entity, until: Instant) -> Fact {
+        let request = RequestPrimitive::new(Method::Retrieve, Path::scl_base(), entity.clone());
         let answered = tokio::time::timeout_at(until.into(), self.call(member, request, until)).await;
         let Ok(answer) = answered else { return Fact::Unknown };
         match (answer.status, answer.body) {
             (StatusCode::Ok, Body::Representation(found)) => Fact::Is(found.resource_type),
             (StatusCode::Ok, _) => Fact::Exists,
-            (StatusCode::NotFound, _) => Fact::Missing,
-            // Unreachable, or it does not tell us: kept, and asked when it is used.
+            // Unreachable, or it does not tell: kept, and asked when it is used.
             _ => Fact::Unknown,
         }
     }
@@ -231,6 +239,7 @@ fn wanted<'a>(
                 _ => (Some(path.clone()), stored_group?.text("memberType")?),
             };
             Some(Wanted {
+                besides: 0,
                 path,
                 members: group::members(sent),
                 member_type,
@@ -241,6 +250,7 @@ fn wanted<'a>(
         (Body::Attribute { value: Value::List(members), .. }, Target::Attribute { path, .. }) => {
             let group = stored_group?;
             Some(Wanted {
+                besides: 0,
                 path: Some(path.clone()),
                 members,
                 member_type: group.text("memberType")?,
@@ -248,8 +258,27 @@ fn wanted<'a>(
                 max: group.long("maxNrOfMembers"),
             })
         }
+        (
+            Body::Attribute { value: Value::Text(member), .. },
+            Target::Attribute { path, attribute: "members", rest, .. },
+        ) if rest.is_empty() => {
+            let group = stored_group?;
+            Some(Wanted {
+                besides: group::members(group).len(),
+                path: Some(path.clone()),
+                members: std::slice::from_ref(member),
+                member_type: group.text("memberType")?,
+                strategy: group.text("consistencyStrategy").unwrap_or(group::STRATEGY_DEFAULT),
+                max: group.long("maxNrOfMembers"),
+            })
+        }
         _ => None,
     }
+}
+
+/// Whether the group that is written is there already.
+fn exists(request: &RequestPrimitive) -> bool {
+    request.method == Method::Update || matches!(request.body, Body::Attribute { .. })
 }
 
 fn starting() -> ResponsePrimitive {

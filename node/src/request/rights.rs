@@ -173,7 +173,8 @@ impl Inner {
         let deadline = Instant::now() + self.timeout;
         let found = match source {
             Source::Here(path) => resource(shards, client, path, deadline).await,
-            Source::Linked(link) => linked(client, link, deadline).await,
+            Source::Linked(link) => client.linked(link, deadline.into()).await.map(some),
+            Source::Overlapping(uri) => client.overlapping(uri, deadline.into()).await.map(some),
             Source::Registered => registered(shards, client, deadline).await.map(Some),
             Source::Elsewhere(_) => Ok(None),
         };
@@ -220,14 +221,9 @@ async fn resource(
     client.access_right(path, deadline.into()).await
 }
 
-/// The SCLs with this `link`. Costs a look into the index of every shard, however many are registered.
-async fn linked(
-    client: &Client,
-    link: &str,
-    deadline: Instant,
-) -> Result<Option<Representation>, RequestError> {
-    let scls = client.linked(link, deadline.into()).await?;
-    Ok((!scls.is_empty()).then(|| announce::registered(scls)))
+/// SCLs as a lease holds them, if there is one.
+fn some(scls: Vec<NamedReference>) -> Option<Representation> {
+    (!scls.is_empty()).then(|| announce::registered(scls))
 }
 
 /// The SCLs that are registered here, each with its `link`: at most [`REGISTERED_MAX`], the first in name order of each

@@ -116,6 +116,19 @@ impl Node {
         assert_eq!(created.status, StatusCode::Created, "{}", created.info);
     }
 
+    /// An SCL that is registered. The registration itself would ask every shard through the client, which leads nowhere.
+    async fn register(&self, id: &str, link: &str) {
+        let mut representation = Representation::new(ResourceType::Scl);
+        for (name, value) in [("link", link), ("mgmtProtocolType", "OMA_DM"), ("sclType", "GSCL")] {
+            representation.set(name, Value::Text(value.to_owned()));
+        }
+        let path = path_of(&format!("/scls/{id}"));
+        let shard = self.shards.owner(&path).unwrap();
+        let notify_media = banyan_model::primitive::NotifyMedia::default();
+        let created = shard.operate(Operation::Create { path, representation, notify_media }).await.unwrap();
+        assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    }
+
     fn shard_of(&self, path: &str) -> ShardHandle {
         self.shards.owner(&path_of(path)).unwrap()
     }
@@ -358,14 +371,7 @@ async fn an_scl_that_registered_after_it_was_found_missing_is_announced_to_at_on
     let known = node.rights.cached(&Source::Here(scl)).expect("it is remembered");
     assert!(known.representation.is_none());
 
-    let mut registered = Representation::new(ResourceType::Scl);
-    for (name, value) in
-        [("sclId", "gw"), ("link", "http://gw.example.org/m2m"), ("mgmtProtocolType", "OMA_DM")]
-    {
-        registered.set(name, Value::Text(value.to_owned()));
-    }
-    let created = node.ask(&request(Method::Create, "/scls", Body::Representation(registered))).await;
-    assert_eq!(created.status, StatusCode::Created, "{}", created.info);
+    node.register("gw", "http://gw.example.org/m2m").await;
     assert_eq!(announced_to(&node, &after, address).await, [address]);
 }
 
@@ -633,17 +639,7 @@ async fn what_a_stopped_node_was_asked_is_answered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_scl_of_another_shard_may_be_announced_to_and_one_that_is_not_registered_may_not() {
     let node = Node::leading(16, |_, _| {}).await;
-    let mut scl = Representation::new(ResourceType::Scl);
-    for (name, value) in [
-        ("sclId", "gw1"),
-        ("link", "http://gw1.example.org/base"),
-        ("mgmtProtocolType", "OMA_DM"),
-        ("sclType", "GSCL"),
-    ] {
-        scl.set(name, Value::Text(value.to_owned()));
-    }
-    let registered = node.ask(&request(Method::Create, "/scls", Body::Representation(scl))).await;
-    assert_eq!(registered.status, StatusCode::Created, "{}", registered.info);
+    node.register("gw1", "http://gw1.example.org/base").await;
     // One that lives in another shard than the scl.
     let of_scl = node.shard_of("/scls/gw1").id();
     let elsewhere = |name: &String| node.shard_of(&format!("/containers/{name}")).id() != of_scl;

@@ -9,7 +9,7 @@ use super::{
 };
 use banyan_model::{
     Entity, Path, Refusal, Representation, RequestPrimitive,
-    access::{self, Governing},
+    access::{self, Asked, Governing},
     admit::{self, Admission, Target},
     announce::Sought,
     apoc::Handling,
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     Missing(Source),
 }
 
-/// Whether announceTo of a request is as it will be stored.
+/// Whether what a write needs to know of other subtrees is known and allows it.
 pub(super) enum Settled {
     Done,
     Refused(Refusal),
@@ -75,7 +75,7 @@ pub(super) fn authorise(
         resolved.as_deref(),
         &request.requesting_entity,
         admission.flag,
-        &mut |holder| lookup(shard, view, Source::of(&shard.scl, holder), leases),
+        &mut |asked| lookup(shard, view, Source::asked(&shard.scl, asked), leases),
     );
     match decision {
         Ok(Ok(())) => Ok(Verdict::Granted(admission)),
@@ -109,11 +109,7 @@ pub(super) fn announcement(
     since: Instant,
 ) -> Result<Settled, ViewError> {
     let lookup = |sought: Sought<'_>| {
-        let source = match sought {
-            Sought::At(path) => Source::Here(path.clone()),
-            Sought::Linked(link) => Source::Linked(link.to_owned()),
-            Sought::Registered => Source::Registered,
-        };
+        let source = of(sought);
         match stored(shard, view, &source)? {
             Some(found) => Ok(found),
             None => {
@@ -121,7 +117,39 @@ pub(super) fn announcement(
             }
         }
     };
-    match validate::announcement(&shard.scl, &shard.config.policy, request, admission, lookup) {
+    settled(validate::announcement(&shard.scl, &shard.config.policy, request, admission, lookup))
+}
+
+/// Whether what registers by a granted write that arrived `since` may, beside those who are registered: all shards are
+/// asked after that.
+pub(super) fn registration(
+    shard: &Inner,
+    view: &View<'_>,
+    request: &RequestPrimitive,
+    admission: &Admission,
+    leases: &Leases,
+    since: Instant,
+) -> Result<Settled, ViewError> {
+    settled(validate::registration(&shard.scl, request, admission, |sought| {
+        let source = of(sought);
+        match stored(shard, view, &source)? {
+            Some(found) => Ok(found),
+            None => leased(shard, source, leases, |lease| lease.asked >= since),
+        }
+    }))
+}
+
+fn of(sought: Sought<'_>) -> Source {
+    match sought {
+        Sought::At(path) => Source::Here(path.clone()),
+        Sought::Linked(link) => Source::Linked(link.to_owned()),
+        Sought::Overlapping(uri) => Source::Overlapping(uri.to_owned()),
+        Sought::Registered => Source::Registered,
+    }
+}
+
+fn settled(said: Result<Result<(), Refusal>, Lookup>) -> Result<Settled, ViewError> {
+    match said {
         Ok(Ok(())) => Ok(Settled::Done),
         Ok(Err(refusal)) => Ok(Settled::Refused(refusal)),
         Err(Lookup::Missing(source)) => Ok(Settled::Missing(source)),
@@ -149,7 +177,7 @@ pub(super) fn sight(
         Err(Lookup::Missing(source)) => return Ok(Sight::Missing(source)),
         Err(Lookup::Failed(error)) => return Err(error),
     };
-    let mut find = |holder: &str| lookup(shard, view, Source::of(&shard.scl, holder), leases);
+    let mut find = |asked: Asked<'_>| lookup(shard, view, Source::asked(&shard.scl, asked), leases);
     match access::is_visible(&shard.scl, &governing, resolved.as_deref(), entity, &mut find) {
         Ok(true) => Ok(Sight::Visible),
         Ok(false) => Ok(Sight::Hidden),

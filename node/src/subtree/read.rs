@@ -196,6 +196,14 @@ impl ShardHandle {
         self.inner.read(|view| route::linked(&Tree::new(view, &self.inner.scl), link, max))
     }
 
+    /// The SCLs of this shard whose `link` is this URI or stands above or below it, at most `max` of each.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn overlapping(&self, uri: &str, max: usize) -> Result<Vec<NamedReference>, ShardError> {
+        self.inner.read(|view| route::overlapping(&Tree::new(view, &self.inner.scl), uri, max))
+    }
+
     /// Whether the slot of this subtree is of this shard.
     pub fn owns(&self, subtree: &SubtreeRoot) -> bool {
         self.inner.owns_slot(subtree.slot())

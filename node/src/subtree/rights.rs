@@ -1,7 +1,7 @@
 //! Rights that live in other shards or at other SCLs, and the groups and SCLs that hold them: what the subtrees need of
 //! whoever can get them.
 
-use banyan_model::{Path, Representation, Scl};
+use banyan_model::{Path, Representation, Scl, access::Asked};
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Instant};
 use tokio::sync::broadcast;
 
@@ -14,11 +14,21 @@ pub enum Source {
     Elsewhere(String),
     /// The SCLs that are registered here with this `link`, as `announce::registered` has them.
     Linked(String),
+    /// The SCLs whose `link` is this URI or stands above or below it, the same.
+    Overlapping(String),
     /// All registered SCLs, the same.
     Registered,
 }
 
 impl Source {
+    /// Where what a decision asks for is found out.
+    pub fn asked(scl: &Scl, asked: Asked<'_>) -> Source {
+        match asked {
+            Asked::At(uri) => Source::of(scl, uri),
+            Asked::Linked(link) => Source::Linked(link.to_owned()),
+        }
+    }
+
     /// What an address means.
     pub fn of(scl: &Scl, uri: &str) -> Source {
         match scl.local_path(uri) {
@@ -34,6 +44,7 @@ impl fmt::Display for Source {
             Source::Here(path) => path.fmt(f),
             Source::Elsewhere(uri) => uri.fmt(f),
             Source::Linked(link) => write!(f, "the SCL of {link}"),
+            Source::Overlapping(uri) => write!(f, "the SCLs above or below {uri}"),
             Source::Registered => f.write_str("the registered SCLs"),
         }
     }

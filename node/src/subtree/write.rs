@@ -172,6 +172,11 @@ fn decide(
     if let Some(elsewhere) = admission.retarget() {
         return Ok(Decision::Answer(elsewhere));
     }
+    match authorise::registration(shard, view, &request, &admission, leases, arrived)? {
+        Settled::Done => {}
+        Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),
+        Settled::Missing(source) => return Ok(Decision::Missing(source, Box::new(request))),
+    }
     match authorise::announcement(shard, view, &mut request, &mut admission, leases, arrived)? {
         Settled::Done => {}
         Settled::Refused(refusal) => return Ok(Decision::Answer(refusal.into())),

@@ -87,6 +87,15 @@ impl From<&Operation> for v1::command::Operation {
                     conditions: Some(conditions.into()),
                 })
             }
+            Operation::AddMember { group, member, member_type, validated, conditions } => {
+                Wire::AddMember(v1::AddMember {
+                    group: Some(group.into()),
+                    member: member.clone(),
+                    member_type: member_type.clone(),
+                    validated: *validated,
+                    conditions: Some(conditions.into()),
+                })
+            }
             Operation::RemoveMembers { group, members } => {
                 Wire::RemoveMembers(v1::RemoveMembers { group: Some(group.into()), members: members.clone() })
             }
@@ -198,6 +207,15 @@ impl TryFrom<v1::command::Operation> for Operation {
                 Operation::UpdateMembers {
                     group: required("group", group)?.into(),
                     verified: Verified { members, member_type, validated },
+                    conditions: conditions.unwrap_or_default().into(),
+                }
+            }
+            Wire::AddMember(v1::AddMember { group, member, member_type, validated, conditions }) => {
+                Operation::AddMember {
+                    group: required("group", group)?.into(),
+                    member,
+                    member_type,
+                    validated,
                     conditions: conditions.unwrap_or_default().into(),
                 }
             }

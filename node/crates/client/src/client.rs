@@ -10,10 +10,11 @@ use crate::{
 };
 use banyan_model::{
     Body, Entity, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
-    ResponsePrimitive, StatusCode,
+    ResponsePrimitive, StatusCode, Timestamp,
     path::SubtreeRoot,
     placement::{NodeId, ShardId},
     query::{Cursor, Search},
+    route::Claim,
     value::{NamedReference, Struct},
 };
 use banyan_proto::{
@@ -165,7 +166,7 @@ impl Client {
     }
 
     /// The way to a resource of another SCL: `uri` is absolute and without a query, or a path that begins with the id of
-    /// an SCL. Every shard is asked; the scl whose address covers most of the URI counts. `None`: none has it.
+    /// an SCL. Every shard is asked; the scl with the best claim counts. `None`: none has it.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -182,7 +183,7 @@ impl Client {
         while let Some(answer) = asked.next().await {
             match answer? {
                 answer::What::Routed(routed) => {
-                    if routed.matched > best.as_ref().map_or(0, |best| best.matched) {
+                    if routed.matched > 0 && best.as_ref().is_none_or(|best| claim(&routed) > claim(best)) {
                         best = Some(routed);
                     }
                 }
@@ -249,21 +250,37 @@ impl Client {
         }
     }
 
-    /// The SCLs that are registered with this `link`. Every shard is asked.
+    /// The SCLs that are registered with this `link`. A look into the index of every shard, however many are registered.
     ///
     /// # Errors
     /// [`RequestError`].
     pub async fn linked(&self, link: &str, deadline: Instant) -> Result<Vec<NamedReference>, RequestError> {
+        self.scls(|| v1::internal::Kind::Linked(link.to_owned()), deadline).await
+    }
+
+    /// The SCLs whose `link` is this URI or stands above or below it. The same.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn overlapping(
+        &self,
+        uri: &str,
+        deadline: Instant,
+    ) -> Result<Vec<NamedReference>, RequestError> {
+        self.scls(|| v1::internal::Kind::Overlapping(uri.to_owned()), deadline).await
+    }
+
+    async fn scls(
+        &self,
+        question: impl Fn() -> v1::internal::Kind,
+        deadline: Instant,
+    ) -> Result<Vec<NamedReference>, RequestError> {
         // Without a map nobody would be asked, and nobody found.
         let why = RequestError::Unavailable { why: "no cluster map", retry_after: request::RETRY_AFTER };
         let map = self.map().borrow().clone().ok_or(why)?;
         let shards = map.shards.shards.iter().map(|shard| shard.id);
-        let mut asked: FuturesUnordered<_> = shards
-            .map(|shard| {
-                let kind = v1::internal::Kind::Linked(link.to_owned());
-                self.internal(Place::Shard(shard), kind, deadline)
-            })
-            .collect();
+        let mut asked: FuturesUnordered<_> =
+            shards.map(|shard| self.internal(Place::Shard(shard), question(), deadline)).collect();
         let mut found = Vec::new();
         while let Some(answer) = asked.next().await {
             match answer? {
@@ -462,6 +479,11 @@ impl Shared {
             first.and_then(Result::ok).and_then(|map| map.clone()).ok_or(unavailable("no cluster map"))?;
         found(&map)
     }
+}
+
+fn claim(routed: &v1::Routed) -> Claim {
+    let v1::Routed { matched, by_link, since_ms, ref scl, .. } = *routed;
+    Claim { by_link, matched, since: Timestamp(since_ms), scl: scl.clone() }
 }
 
 fn response(answer: answer::What) -> Result<ResponsePrimitive, RequestError> {

@@ -1,9 +1,10 @@
 //! Access rights (procedures.md 4; TS 102 921 10.3.2.5 to 10.3.2.7): which right governs, and what it says.
 
 use crate::{
-    Entity, Path, Refusal, Representation, ResourceType, Scl, StatusCode, Value, group, value::Struct,
+    Entity, Path, Refusal, Representation, ResourceType, Scl, StatusCode, Value, announce, group, route,
+    value::Struct,
 };
-use std::{convert::Infallible, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, sync::Arc};
 
 /// What the holders of one right may make a decision look up; what is beyond it holds nothing.
 pub const HOLDERS_MAX: usize = 16;
@@ -172,8 +173,17 @@ pub fn decide_with<E>(
     Asking { scl, entity: &entity, find, left: HOLDERS_MAX }.decide(governing, resolved, flag)
 }
 
-/// What stands at an address; `None`: nothing, or nobody could say.
-pub type Find<'a, E> = &'a mut dyn FnMut(&str) -> Result<Option<Arc<Representation>>, E>;
+/// What a decision about holders asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked<'a> {
+    /// What stands at an address.
+    At(&'a str),
+    /// The SCLs that are registered here with this `link`: see [`announce::registered`].
+    Linked(&'a str),
+}
+
+/// What was asked for; `None`: nothing, or nobody could say.
+pub type Find<'a, E> = &'a mut dyn FnMut(Asked<'_>) -> Result<Option<Arc<Representation>>, E>;
 
 /// One decision about one entity.
 struct Asking<'a, E> {
@@ -259,7 +269,9 @@ impl<E> Asking<'_, E> {
                 let found = self.look_up(holder)?;
                 let group = found.filter(|found| found.resource_type == ResourceType::Group);
                 Ok(group.is_some_and(|group| {
-                    group::members(&group).iter().any(|member| canonical(self.scl, member) == self.entity)
+                    let mut members = group::members(&group).iter();
+                    members
+                        .any(|member| canonical(self.scl, &meant_at(self.scl, holder, member)) == self.entity)
                 }))
             }
             Some("scls") => Ok(match self.link(holder)? {
@@ -270,7 +282,7 @@ impl<E> Asking<'_, E> {
             _ if collection_of(self.entity) == Some("scls") => {
                 let entity = self.entity;
                 let holder = canonical(self.scl, holder);
-                Ok(self.link(entity)?.is_some_and(|base| base == holder))
+                Ok(self.link(entity)?.is_some_and(|base| base == holder) && self.is_first(entity, &holder)?)
             }
             _ => Ok(false),
         }
@@ -285,13 +297,35 @@ impl<E> Asking<'_, E> {
         Ok(found.and_then(|found| found.text("link").map(|link| canonical(self.scl, link))))
     }
 
+    /// Whether an scl has the rights of its `link`: not if an older one is registered with it.
+    fn is_first(&mut self, entity: &str, link: &str) -> Result<bool, E> {
+        let Some(linked) = self.find(Asked::Linked(link))? else { return Ok(false) };
+        let scl = self.scl;
+        let first = route::first(announce::registered_in(&linked), |path| self.look_up(&scl.address(path)))?;
+        Ok(first.is_some_and(|id| scl.address(&announce::scl_path(&id)) == entity))
+    }
+
     fn look_up(&mut self, uri: &str) -> Result<Option<Arc<Representation>>, E> {
+        self.find(Asked::At(uri))
+    }
+
+    fn find(&mut self, asked: Asked<'_>) -> Result<Option<Arc<Representation>>, E> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
-        (self.find)(uri)
+        (self.find)(asked)
     }
+}
+
+/// What a reference in a resource means: a path in one of another SCL is a path there.
+fn meant_at<'a>(scl: &Scl, resource: &str, reference: &'a str) -> Cow<'a, str> {
+    let elsewhere = reference.starts_with('/') && scl.local_path(resource).is_none();
+    let origin = resource.split_once("://").filter(|_| elsewhere).map(|(scheme, rest)| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        format!("{scheme}://{authority}{reference}")
+    });
+    origin.map_or(Cow::Borrowed(reference), Cow::Owned)
 }
 
 /// The collection whose named child an address is, by its form.
@@ -357,8 +391,8 @@ fn is_in_domain(scl: &Scl, domain: &str, entity: &str) -> bool {
     };
     match entity.split_once("://") {
         Some((_, rest)) => within(rest.split('/').next().unwrap_or_default()),
-        // A local entity has every name of this SCL.
-        None => scl.authorities.iter().any(|authority| within(authority)),
+        // A local entity has every name of this SCL; what is no URI at all has none.
+        None => scl.local_path(entity).is_some() && scl.authorities.iter().any(|authority| within(authority)),
     }
 }
 

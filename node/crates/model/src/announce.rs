@@ -109,13 +109,15 @@ pub fn scl_id(scl: &Scl, address: &str) -> Option<String> {
     }
 }
 
-/// What has to be looked up to settle announceTo; it may live in other subtrees.
+/// What has to be looked up before a write is decided; it may live in other subtrees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sought<'a> {
     /// The resource at a path.
     At(&'a Path),
-    /// The SCLs that are registered with this `link`, without a slash at its end: see [`registered`].
+    /// The SCLs that are registered with this `link`: see [`registered`].
     Linked(&'a str),
+    /// The SCLs whose `link` is this URI or stands above or below it: see [`registered`].
+    Overlapping(&'a str),
     /// All registered SCLs: see [`registered`].
     Registered,
 }

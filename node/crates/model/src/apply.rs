@@ -153,6 +153,10 @@ fn run<V: TreeView>(writer: &mut Writer<'_, V>, command: &Command) -> Answer<V> 
         Operation::UpdateMembers { group, verified, conditions } => {
             group::update_members(writer, group, verified, conditions)
         }
+        Operation::AddMember { group, member, member_type, validated, conditions } => {
+            let added = group::Added { member, member_type: member_type.as_deref(), validated: *validated };
+            group::add_member(writer, group, &added, conditions)
+        }
         Operation::RemoveMembers { group, members } => group::remove_members(writer, group, members),
         Operation::EditAttribute { path, attribute, at, edit, conditions } => {
             update::edit_attribute(writer, path, attribute, at, edit, conditions)

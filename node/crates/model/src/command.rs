@@ -126,6 +126,20 @@ pub enum Operation {
         /// Checked again at apply.
         conditions: Conditions,
     },
+    /// CREATE of one entry of a group's members, which was checked. Like [`Operation::EditAttribute`] it carries the
+    /// change, so that of two members added at the same time both stay.
+    AddMember {
+        /// The group.
+        group: Path,
+        /// As it is listed.
+        member: String,
+        /// MIXED, where the strategy was to change the type.
+        member_type: Option<String>,
+        /// Whether it was checked.
+        validated: bool,
+        /// Checked again at apply.
+        conditions: Conditions,
+    },
     /// Takes members out of a group: they were deleted through it.
     RemoveMembers {
         /// The group.

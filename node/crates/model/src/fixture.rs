@@ -92,7 +92,9 @@ pub(crate) fn put(
     resource.creator = "/m2m/applications/a".into();
     resource.version = 1;
     for name in ["creationTime", "lastModifiedTime"] {
-        if let Some(attribute) = resource_type.attribute(name) {
+        if let Some(attribute) = resource_type.attribute(name)
+            && resource.representation.get(name).is_none()
+        {
             resource.representation.set(attribute.field.name, Value::Datetime(THEN));
         }
     }

@@ -202,6 +202,24 @@ pub(crate) fn assign(group: &mut Representation, verified: Option<&Verified>) {
     count(group);
 }
 
+/// Adds a member to a group.
+///
+/// # Errors
+/// CONFLICT where it is one already, FORBIDDEN where the group may have no more.
+pub(crate) fn add(scl: &Scl, group: &mut Representation, member: &str) -> Result<(), Refusal> {
+    let wanted = access::canonical(scl, member);
+    let mut listed = members(group).to_vec();
+    if listed.iter().any(|known| access::canonical(scl, known) == wanted) {
+        let info = format!("members: {member} is there already");
+        return Err(Refusal::new(StatusCode::Conflict, info));
+    }
+    check_count(listed.len() + 1, group.long("maxNrOfMembers"))?;
+    listed.push(member.to_owned());
+    group.set("members", Value::List(listed));
+    count(group);
+    Ok(())
+}
+
 /// currentNrOfMembers follows members.
 pub(crate) fn count(group: &mut Representation) {
     let count = i64::try_from(members(group).len()).unwrap_or(i64::MAX);

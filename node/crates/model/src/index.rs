@@ -28,7 +28,11 @@ pub enum Term<'a> {
     SearchString(&'a str),
     /// A contentInstance has it. Apart from the above: instances are reported only when they are asked for.
     InstanceSearchString(&'a str),
-    /// An SCL is reached under this URI (`route`): of an scl or one of its m2mPocs.
+    /// An SCL is registered with this `link`, in its normal form (`route`).
+    Link(&'a str),
+    /// The `link` of an SCL stands below this URI.
+    Within(&'a str),
+    /// An SCL has a point of contact at this URI: of an scl or one of its m2mPocs.
     Address(&'a str),
     /// A resource is of this type.
     Type(ResourceType),
@@ -54,8 +58,11 @@ pub fn of_resource(resource: &Resource) -> BTreeSet<Key> {
     }
     let strings = search_strings(representation).iter().map(|text| Term::SearchString(text));
     let terms = strings.chain([Term::Type(representation.resource_type)]);
-    let addresses = route::addresses(representation).into_iter().map(Term::Address);
-    terms.chain(addresses).map(|term| Key::index(term, path)).collect()
+    let mut keys: BTreeSet<Key> = terms.map(|term| Key::index(term, path)).collect();
+    route::index(representation, |term| {
+        keys.insert(Key::index(term, path));
+    });
+    keys
 }
 
 /// How an accessRight is named in the index.

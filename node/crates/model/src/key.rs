@@ -394,6 +394,8 @@ fn index_bytes(term: Term<'_>) -> Vec<u8> {
     let (kind, text) = match term {
         Term::SearchString(text) => (b's', text),
         Term::InstanceSearchString(text) => (b'i', text),
+        Term::Link(text) => (b'l', text),
+        Term::Within(text) => (b'w', text),
         Term::Address(text) => (b'a', text),
         Term::Type(of) => (b't', of.name()),
         Term::Governs(text) => (b'g', text),

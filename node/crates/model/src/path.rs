@@ -174,7 +174,8 @@ impl SubtreeRoot {
     }
 }
 
-fn decode_segment(text: &str) -> Option<String> {
+/// A segment without its escapes; `None`: it is none.
+pub(crate) fn decode_segment(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

@@ -1,25 +1,63 @@
 //! The way to a resource of another SCL: which registered scl its URI belongs to, and who is called for it
 //! (procedures.md 13, 15.1).
 //!
-//! An scl is found by its `link`, its `pocs` and the contactURI of its m2mPocs, all of which are terms of the index: what a
-//! search costs depends on the length of the URI, not on how many SCLs are registered.
+//! An scl is found by its `link`, its `pocs` and the contactURI of its m2mPocs, all of which are terms of the index in
+//! their normal form: what a search costs depends on the length of the URI, not on how many SCLs are registered.
+//!
+//! Invariant: who registers later takes nothing over. A link at, below or above that of another SCL is refused before the
+//! log (`validate::registration`); where two shards took two of them at the same moment, the one that was created first
+//! has the resources and the rights, then the first by name. A link comes before every point of contact.
 
 use crate::{
-    Path, Representation, ResourceType, TreeView, Value, channel,
+    Path, Representation, ResourceType, Timestamp, TreeView, Value, channel,
+    entity::normal,
     index::Term,
     key::{Key, Range},
     tree::Tree,
     value::NamedReference,
 };
-use std::ops::ControlFlow;
+use std::{cmp::Ordering, ops::ControlFlow, sync::Arc};
+
+/// How many SCLs may share an address before the others are not looked at.
+const SHARED_MAX: usize = 100;
 
 /// What one shard knows of the way to a URI.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Route {
-    /// How many octets of the URI the scl's address covers: the longest is the right one.
-    pub matched: u64,
+    /// Why the URI is taken for this SCL's.
+    pub claim: Claim,
     /// Who is called; `None`: the SCL has points of contact, but none is online.
     pub next: Option<Next>,
+}
+
+/// Why a URI is taken for an SCL's; the greatest of all shards is the right one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// By its `link`, not by a point of contact.
+    pub by_link: bool,
+    /// How many octets of the URI the address covers.
+    pub matched: u64,
+    /// When the scl was created.
+    pub since: Timestamp,
+    /// Its id.
+    pub scl: String,
+}
+
+impl Ord for Claim {
+    fn cmp(&self, other: &Claim) -> Ordering {
+        let older = || other.since.cmp(&self.since).then_with(|| other.scl.cmp(&self.scl));
+        let longer = || self.matched.cmp(&other.matched);
+        self.by_link.cmp(&other.by_link).then_with(|| match self.by_link {
+            true => older().then_with(longer),
+            false => longer().then_with(older),
+        })
+    }
+}
+
+impl PartialOrd for Claim {
+    fn partial_cmp(&self, other: &Claim) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// Who is called.
@@ -33,23 +71,26 @@ pub struct Next {
     pub host: String,
 }
 
-/// Addresses by which an scl is found: its own and its pocs, or of an m2mPoc its contact.
-pub fn addresses(representation: &Representation) -> Vec<&str> {
-    let mut found: Vec<&str> = match representation.resource_type {
+/// What an scl is found by, or an m2mPoc of it.
+pub(crate) fn index(representation: &Representation, mut put: impl FnMut(Term<'_>)) {
+    match representation.resource_type {
         ResourceType::Scl => {
-            let pocs = match representation.get("pocs") {
-                Some(Value::List(pocs)) => pocs.as_slice(),
-                _ => &[],
-            };
-            representation.text("link").into_iter().chain(pocs.iter().map(String::as_str)).collect()
+            if let Some(link) = representation.text("link") {
+                let link = normal(link);
+                put(Term::Link(&link));
+                prefixes(&link).skip(1).for_each(|above| put(Term::Within(above)));
+            }
+            if let Some(Value::List(pocs)) = representation.get("pocs") {
+                pocs.iter().for_each(|poc| put(Term::Address(&normal(poc))));
+            }
         }
-        ResourceType::M2mPoc => contact(representation).into_iter().collect(),
-        _ => Vec::new(),
-    };
-    for address in &mut found {
-        *address = address.trim_end_matches('/');
+        ResourceType::M2mPoc => {
+            if let Some(contact) = contact(representation) {
+                put(Term::Address(&normal(contact)));
+            }
+        }
+        _ => {}
     }
-    found
 }
 
 /// The way to `uri`, an absolute URI without a query or a path that begins with the id of an SCL; `None`: no scl of this
@@ -60,45 +101,92 @@ pub fn find<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> Result<Option<Route>,
         let scl = Path::scl_base().child("scls").child(id.as_str());
         let Some(link) = link(tree, &scl)? else { return Ok(None) };
         let target = format!("{link}{}", Path::from_segments(below.to_vec()));
-        return Ok(next(tree, &scl, &target)?.map(|next| Route { matched: id.len() as u64, next }));
+        let Some(claim) = claim(tree, &scl, true, id)? else { return Ok(None) };
+        return Ok(next(tree, &scl, &target)?.map(|next| Route { claim, next }));
     }
-    for prefix in prefixes(uri) {
-        let (mut scl, mut corrupt) = (None, None);
-        let range = Range::index(Term::Address(prefix), &Path::scl_base(), None);
-        tree.view.scan(&range, false, &mut |key, _| {
-            match Key::indexed_path(key) {
-                Some(path) => {
-                    scl = Some(Path::from_segments(path.segments().iter().take(2).cloned().collect()))
+    let uri = normal(uri);
+    let mut best: Option<(Claim, Path)> = None;
+    for by_link in [true, false] {
+        for prefix in prefixes(&uri) {
+            let term = if by_link { Term::Link(prefix) } else { Term::Address(prefix) };
+            for scl in scls(tree, term, SHARED_MAX)? {
+                let Some(claim) = claim(tree, &scl, by_link, prefix)? else { continue };
+                if best.as_ref().is_none_or(|(known, _)| claim > *known) {
+                    best = Some((claim, scl));
                 }
-                None => corrupt = Some(tree.view.corrupt(key)),
             }
-            ControlFlow::Break(())
-        })?;
-        if let Some(corrupt) = corrupt {
-            return Err(corrupt);
         }
-        if let Some(scl) = scl
-            && let Some(next) = next(tree, &scl, uri)?
-        {
-            return Ok(Some(Route { matched: prefix.len() as u64, next }));
+        if best.is_some() {
+            break;
         }
     }
-    Ok(None)
+    let Some((claim, scl)) = best else { return Ok(None) };
+    Ok(next(tree, &scl, &uri)?.map(|next| Route { claim, next }))
 }
 
-/// The SCLs of this shard that are registered with this `link`, each with its id, at most `max`. It costs what shares the
-/// address: their pocs and contacts, too.
+/// The SCLs of this shard that are registered with this `link`, each with its id, at most `max`.
 pub fn linked<V: TreeView>(
     tree: &Tree<'_, V>,
     uri: &str,
     max: usize,
 ) -> Result<Vec<NamedReference>, V::Error> {
+    let uri = normal(uri);
+    let mut found = registered(tree, Term::Link(&uri), max)?;
+    // What only shares the hash of the term is not it.
+    found.retain(|scl| scl.uri == uri);
+    Ok(found)
+}
+
+/// The SCLs of this shard whose `link` is this URI or stands above or below it, at most `max` of each.
+pub fn overlapping<V: TreeView>(
+    tree: &Tree<'_, V>,
+    uri: &str,
+    max: usize,
+) -> Result<Vec<NamedReference>, V::Error> {
+    let uri = normal(uri);
+    let mut found = registered(tree, Term::Within(&uri), max)?;
+    for prefix in prefixes(&uri) {
+        found.extend(registered(tree, Term::Link(prefix), max)?);
+    }
+    found.retain(|scl| is_at_or_below(&scl.uri, &uri) || is_at_or_below(&uri, &scl.uri));
+    Ok(found)
+}
+
+/// Whether a URI is another one or stands below it, both in their normal form.
+pub fn is_at_or_below(uri: &str, above: &str) -> bool {
+    uri.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Which of SCLs with the same `link` has what it stands for: the one that was created first. `look_up` gives the scl at
+/// a path, wherever it lives; it is not asked where there is but one.
+///
+/// # Errors
+/// Those of `look_up`.
+pub fn first<E>(
+    scls: &[NamedReference],
+    mut look_up: impl FnMut(&Path) -> Result<Option<Arc<Representation>>, E>,
+) -> Result<Option<String>, E> {
+    if let [only] = scls {
+        return Ok(Some(only.id.clone()));
+    }
+    let mut first: Option<(Timestamp, &String)> = None;
+    for scl in scls {
+        let found = look_up(&Path::scl_base().child("scls").child(scl.id.as_str()))?;
+        let Some(since) = found.and_then(|found| found.datetime("creationTime")) else { continue };
+        if first.is_none_or(|first| (since, &scl.id) < first) {
+            first = Some((since, &scl.id));
+        }
+    }
+    Ok(first.map(|(_, id)| id.clone()))
+}
+
+/// The scls at or below which something has a term.
+fn scls<V: TreeView>(tree: &Tree<'_, V>, term: Term<'_>, max: usize) -> Result<Vec<Path>, V::Error> {
     let (mut scls, mut corrupt) = (Vec::new(), None);
-    let range = Range::index(Term::Address(uri), &Path::scl_base(), None);
+    let range = Range::index(term, &Path::scl_base(), None);
     tree.view.scan(&range, false, &mut |key, _| {
         match Key::indexed_path(key) {
-            Some(path) if path.segments().len() == 2 => scls.push(path),
-            Some(_) => {}
+            Some(path) => scls.push(Path::from_segments(path.segments().iter().take(2).cloned().collect())),
             None => corrupt = Some(tree.view.corrupt(key)),
         }
         if corrupt.is_some() || scls.len() >= max {
@@ -106,20 +194,41 @@ pub fn linked<V: TreeView>(
         }
         ControlFlow::Continue(())
     })?;
-    if let Some(corrupt) = corrupt {
-        return Err(corrupt);
+    match corrupt {
+        Some(corrupt) => Err(corrupt),
+        None => Ok(scls),
     }
+}
+
+fn registered<V: TreeView>(
+    tree: &Tree<'_, V>,
+    term: Term<'_>,
+    max: usize,
+) -> Result<Vec<NamedReference>, V::Error> {
     let mut found = Vec::new();
-    for path in scls {
-        // A poc of it, or what only shares the hash of the term, is not its link.
+    for path in scls(tree, term, max)? {
         if let Some(id) = path.name()
-            && let Some(link) = link(tree, &path)?
-            && link == uri
+            && let Some(uri) = link(tree, &path)?
         {
-            found.push(NamedReference { id: id.to_owned(), uri: link });
+            found.push(NamedReference { id: id.to_owned(), uri });
         }
     }
     Ok(found)
+}
+
+fn claim<V: TreeView>(
+    tree: &Tree<'_, V>,
+    scl: &Path,
+    by_link: bool,
+    matched: &str,
+) -> Result<Option<Claim>, V::Error> {
+    let Some(resource) = tree.resource(scl)? else { return Ok(None) };
+    Ok(Some(Claim {
+        by_link,
+        matched: matched.len() as u64,
+        since: resource.representation.datetime("creationTime").unwrap_or_default(),
+        scl: scl.name().unwrap_or_default().to_owned(),
+    }))
 }
 
 /// Who is called for `target` at an scl: an online m2mPoc, else where there is none a poc, else the link itself. The outer
@@ -166,7 +275,7 @@ fn channel_of<V: TreeView>(tree: &Tree<'_, V>, scl: &Path, contact: &str) -> Opt
 fn link<V: TreeView>(tree: &Tree<'_, V>, scl: &Path) -> Result<Option<String>, V::Error> {
     let resource = tree.resource(scl)?;
     let link = resource.as_ref().and_then(|scl| scl.representation.text("link"));
-    Ok(link.map(|link| link.trim_end_matches('/').to_owned()))
+    Ok(link.map(|link| normal(link).into_owned()))
 }
 
 fn contact(poc: &Representation) -> Option<&str> {
@@ -178,7 +287,9 @@ fn contact(poc: &Representation) -> Option<&str> {
 }
 
 fn is_http(uri: &str) -> bool {
-    uri.starts_with("http://") || uri.starts_with("https://")
+    uri.split_once("://").is_some_and(|(scheme, _)| {
+        ["http", "https"].iter().any(|carried| carried.eq_ignore_ascii_case(scheme))
+    })
 }
 
 /// The URI itself and what it begins with, up to scheme and authority, the longest first.
@@ -200,7 +311,7 @@ fn parts(uri: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use super::*;
     use crate::{
-        fixture::{self, put, representation, text},
+        fixture::{self, put, text},
         index,
         memory::Memory,
         record::Record,
@@ -248,28 +359,70 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_address_wins_and_a_contact_is_called_for_the_resources_own_host() {
+    fn a_contact_is_called_for_the_resources_own_host() {
         let mut memory = Memory::default();
         scl(&mut memory, "a", &[("link", text("http://gw.example.org/m2m"))]);
-        scl(&mut memory, "b", &[("link", text("http://gw.example.org/m2m/inner/"))]);
+        scl(&mut memory, "b", &[("link", text("HTTP://B.example.org:80/m2m/"))]);
         poc(&mut memory, "b", "p", "http://10.0.0.2:9000", "ONLINE");
         let memory = indexed(memory);
         check(
             &memory,
-            "http://gw.example.org/m2m/applications/x",
+            "http://GW.example.org:80/m2m/applications/x",
             "http://gw.example.org/m2m/applications/x for gw.example.org",
         );
-        check(
-            &memory,
-            "http://gw.example.org/m2m/inner/x",
-            "http://10.0.0.2:9000/m2m/inner/x for gw.example.org",
-        );
+        check(&memory, "http://b.example.org/m2m/x", "http://10.0.0.2:9000/m2m/x for b.example.org");
         check(&memory, "http://10.0.0.2:9000/m2m/inner", "http://10.0.0.2:9000/m2m/inner for 10.0.0.2:9000");
         check(&memory, "http://gw.example.org/m2mother", "unknown");
         check(&memory, "http://other.example.org/m2m", "unknown");
         check(&memory, "/a/applications/x", "http://gw.example.org/m2m/applications/x for gw.example.org");
         check(&memory, "/nobody/applications/x", "unknown");
         check(&memory, "rubbish", "unknown");
+    }
+
+    #[test]
+    fn whoever_comes_later_takes_nothing_over() {
+        let created = |at: i64| ("creationTime", Value::Datetime(Timestamp(at)));
+        let link = |uri: &str| ("link", text(uri));
+        let mut memory = Memory::default();
+        let pocs = |uri: &str| ("pocs", Value::List(vec![uri.to_owned()]));
+        scl(&mut memory, "victim", &[link("http://v.example.org/m2m"), created(5)]);
+        // Equal, below, and by points of contact: the names are such that the index has them first.
+        for (id, uri, at) in
+            [("a", "http://v.example.org/m2m", 6), ("b", "http://v.example.org/m2m/applications", 7)]
+        {
+            scl(&mut memory, id, &[link(uri), created(at), pocs("http://evil.example.org")]);
+        }
+        let contact = "http://v.example.org/m2m/applications/x";
+        scl(&mut memory, "c", &[link("http://c.example.org/m2m"), created(1), pocs(contact)]);
+        poc(&mut memory, "c", "p", contact, "ONLINE");
+        let memory = indexed(memory);
+        check(&memory, contact, "http://v.example.org/m2m/applications/x for v.example.org");
+        let own = fixture::scl();
+        let overlapping = |uri: &str| -> Vec<String> {
+            let found = overlapping(&Tree::new(&memory, &own), uri, 10).expect("memory reads");
+            let mut ids: Vec<String> = found.into_iter().map(|scl| scl.id).collect();
+            ids.sort();
+            ids
+        };
+        assert_eq!(overlapping("http://V.example.org:80/m2m/"), ["a", "b", "victim"]);
+        assert_eq!(overlapping("http://v.example.org/m2m/x"), ["a", "victim"]);
+        assert_eq!(overlapping("http://v.example.org"), ["a", "b", "victim"]);
+        assert!(overlapping("http://v.example.org/m2").is_empty());
+    }
+
+    #[test]
+    fn of_claims_the_first_link_wins_then_the_longest_contact() {
+        let claim = |by_link, matched, since, scl: &str| Claim {
+            by_link,
+            matched,
+            since: Timestamp(since),
+            scl: scl.to_owned(),
+        };
+        assert!(claim(true, 1, 9, "z") > claim(false, 9, 1, "a"));
+        assert!(claim(true, 1, 1, "z") > claim(true, 9, 2, "a"));
+        assert!(claim(true, 1, 1, "a") > claim(true, 1, 1, "b"));
+        assert!(claim(false, 2, 9, "z") > claim(false, 1, 1, "a"));
+        assert!(claim(false, 1, 1, "z") > claim(false, 1, 2, "a"));
     }
 
     #[test]
@@ -317,7 +470,5 @@ mod tests {
         let memory = indexed(memory);
         check(&memory, "http://a.example.org/m2m", "http://10.0.0.3:80/m2m for a.example.org");
         check(&memory, "http://b.example.org/m2m", "unreachable");
-        let shown = representation(ResourceType::Scl, &[]);
-        assert!(addresses(&shown).is_empty());
     }
 }

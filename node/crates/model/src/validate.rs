@@ -11,6 +11,7 @@ mod execute;
 mod name;
 mod notified;
 mod quota;
+mod registration;
 mod rules;
 
 pub(crate) use rules::is_absolute;
@@ -28,7 +29,7 @@ use crate::{
     key::Key,
     outbox,
     partial::{self, Edit},
-    primitive::{Conditions, ReferencePoint},
+    primitive::Conditions,
     represent,
     tables::{AttributeDef, Mode},
     tree::Tree,
@@ -37,6 +38,7 @@ use crate::{
 pub use aggregation::{aggregation, for_members};
 pub use announce::announcement;
 pub use notified::carries_instances;
+pub use registration::registration;
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -244,6 +246,11 @@ impl Write<'_> {
             ) => {
                 let def = writable(*resource_type, attribute)?;
                 let edit = self.edit(request.method, request.body, def, rest)?;
+                if let (ResourceType::Group, "members", Edit::Add(Value::Text(member))) =
+                    (*resource_type, *attribute, &edit)
+                {
+                    return self.add_member(path, member, request.conditions);
+                }
                 self.edit_attribute(path, def, rest.clone(), edit, request.conditions)
             }
             (Method::Delete, Target::Resource { path, .. }) => {
@@ -313,10 +320,6 @@ impl Write<'_> {
         let name = id.unwrap_or_else(|| self.drawn_name());
         let path = collection.child(name);
         self.admit_one_more(resource_type)?;
-        if resource_type == ResourceType::Application && request.reference_point == ReferencePoint::Mid {
-            let why = "application: registers with its own SCL, not over mId";
-            return Err(Refusal::new(StatusCode::Forbidden, why));
-        }
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {
                 representation.set(attribute.field.name, Value::Datetime(self.at));
@@ -444,6 +447,25 @@ impl Write<'_> {
         }
         rules::check(self.scl, self.policy, &after)?;
         Ok(Operation::EditAttribute { path: path.clone(), attribute, at, edit, conditions })
+    }
+
+    /// A member joins a group as one of those it is created with does (procedures.md 9.1).
+    fn add_member(&self, group: &Path, member: &str, conditions: Conditions) -> Result<Operation, Refusal> {
+        let mut after = self.stored.representation.clone().ok_or_else(Refusal::not_found)?;
+        let mut added = group::distinct(self.scl, Some(group), &[member.to_owned()])?;
+        let (mut member_type, mut validated) = (None, false);
+        if let Some(verified) = self.verified {
+            added.clone_from(&verified.members);
+            member_type.clone_from(&verified.member_type);
+            validated = verified.validated;
+        }
+        let Some(member) = added.pop() else {
+            let why = format_args!("{member} does not exist or is of another type");
+            return Err(Refusal::attribute("members", why));
+        };
+        group::add(self.scl, &mut after, &member)?;
+        rules::check(self.scl, self.policy, &after)?;
+        Ok(Operation::AddMember { group: group.clone(), member, member_type, validated, conditions })
     }
 
     /// DELETE of an attribute does what an UPDATE does that leaves it out (D-12): it is removed or reset.

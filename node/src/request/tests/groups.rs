@@ -18,6 +18,8 @@ impl Outside for OtherScl {
         let slow = uri.contains("slow");
         let answer = if uri.contains("gone") {
             Refusal::new(StatusCode::BadGateway, "no route").into()
+        } else if uri.contains("hidden") {
+            Refusal::not_found().into()
         } else {
             let container = Representation::new(ResourceType::Container);
             ResponsePrimitive {
@@ -322,6 +324,29 @@ async fn the_members_of_a_group_are_checked_before_it_is_written() {
     assert_eq!(members(&kept), [gone], "who cannot be reached may well be there");
     assert_eq!(kept.get("memberTypeValidated"), Some(&Value::Bool(false)));
 
+    // NOT_FOUND is what another SCL says to whoever may not know, too.
+    let hidden = "http://gw.example.org/other/hidden";
+    let kept = representation(create_group(&node, group("hidden", "CONTAINER", &[hidden, far])).await);
+    assert_eq!(members(&kept), [hidden, far]);
+    assert_eq!(kept.get("memberTypeValidated"), Some(&Value::Bool(false)));
+
+    // They are asked in the name of whoever writes the group.
+    node.ask(&create_right("w", "WRITE")).await;
+    let mut open = group("open", "CONTAINER", &[]);
+    open.set("accessRightID", Value::Text("/m2m/accessRights/w".to_owned()));
+    create_group(&node, open).await;
+    other.asked.lock().clear();
+    let value = Value::List(vec![far.to_owned()]);
+    let body = Body::Attribute { name: "members".to_owned(), value };
+    let mut write = request(Method::Update, "/groups/open/members", body);
+    write.requesting_entity = Entity(STRANGER.to_owned());
+    assert_eq!(node.ask(&write).await.status, StatusCode::Ok);
+    let asked = other.asked.lock().clone();
+    assert_eq!(
+        asked.iter().map(|(_, asked)| asked.requesting_entity.0.as_str()).collect::<Vec<_>>(),
+        [STRANGER]
+    );
+
     let with = |id: &str, strategy: &str, members: &[&str]| {
         let mut group = group(id, "CONTAINER", members);
         group.set("consistencyStrategy", Value::Text(strategy.to_owned()));
@@ -362,6 +387,49 @@ async fn an_update_of_the_members_is_checked_too_and_may_end_the_group() {
     created_group(&node, "outer", &["/m2m/groups/g/membersContent"]).await;
     let circle = node.ask(&partial(&["/m2m/groups/outer/membersContent"])).await;
     assert_eq!(circle.status, StatusCode::BadRequest, "{}", circle.info);
+
+    let add = |member: &str| {
+        let value = Value::Text(member.to_owned());
+        request(Method::Create, "/groups/g/members", Body::Attribute { name: "reference".to_owned(), value })
+    };
+    for wrong in [
+        "/m2m/groups/g",
+        "/m2m/groups/outer/membersContent",
+        "/m2m/groups/outer",
+        "/m2m/containers/none",
+        "nowhere",
+    ] {
+        let refused = node.ask(&add(wrong)).await;
+        assert_eq!(refused.status, StatusCode::BadRequest, "{wrong}: {}", refused.info);
+        assert!(refused.info.starts_with("members: "), "{wrong}: {}", refused.info);
+    }
+    assert_eq!(node.ask(&add("/m2m/containers/%62/")).await.status, StatusCode::Conflict);
+    let added = node.ask(&add("/m2m/containers/a")).await;
+    assert_eq!(added.status, StatusCode::Created, "{}", added.info);
+    assert_eq!(added.resource_uri.as_deref(), Some("/m2m/groups/g/members/%2Fm2m%2Fcontainers%2Fa"));
+    let now = representation(node.ask(&retrieve("/groups/g")).await);
+    assert_eq!(members(&now), ["/m2m/containers/b", "/m2m/containers/a"]);
+    assert_eq!(now.get("memberTypeValidated"), Some(&Value::Bool(true)));
+    let limit = Body::Attribute { name: "maxNrOfMembers".to_owned(), value: Value::Long(2) };
+    let limited = node.ask(&request(Method::Update, "/groups/g/maxNrOfMembers", limit)).await;
+    assert_eq!(limited.status, StatusCode::Ok, "{}", limited.info);
+    let third = node.ask(&add("http://gw.example.org/other/containers/far")).await;
+    assert_eq!(third.status, StatusCode::Forbidden, "{}", third.info);
+    let change = |strategy: &str| {
+        let value = Value::Text(strategy.to_owned());
+        let name = "consistencyStrategy".to_owned();
+        request(Method::Update, "/groups/end/consistencyStrategy", Body::Attribute { name, value })
+    };
+    let mut end = group("end", "CONTAINER", &[]);
+    end.set("consistencyStrategy", Value::Text("MODIFY_TYPE".to_owned()));
+    assert_eq!(create_group(&node, end).await.status, StatusCode::Created);
+    let into_end = |member: &str| RequestPrimitive { target: path_of("/groups/end/members"), ..add(member) };
+    assert_eq!(node.ask(&into_end("/m2m/groups/outer")).await.status, StatusCode::Created);
+    let mixed = representation(node.ask(&retrieve("/groups/end")).await);
+    assert_eq!(mixed.text("memberType"), Some("MIXED"));
+    assert_eq!(node.ask(&change("ABANDON_GROUP")).await.status, StatusCode::Ok);
+    assert_eq!(node.ask(&into_end("/m2m/containers/none")).await.status, StatusCode::BadRequest);
+    assert_eq!(node.ask(&retrieve("/groups/end")).await.status, StatusCode::NotFound);
 
     let mut whole = Representation::new(ResourceType::Group);
     let both = vec!["/m2m/containers/a".to_owned(), "/m2m/containers/b".to_owned()];

@@ -263,6 +263,16 @@ fn operations() -> Vec<(&'static str, Operation)> {
             },
         ),
         (
+            "add_member",
+            Operation::AddMember {
+                group: path(),
+                member: "/m2m/containers/c".to_owned(),
+                member_type: Some("MIXED".to_owned()),
+                validated: true,
+                conditions: conditions(),
+            },
+        ),
+        (
             "remove_members",
             Operation::RemoveMembers { group: path(), members: vec!["/m2m/containers/c".to_owned()] },
         ),

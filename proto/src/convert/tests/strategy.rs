@@ -180,6 +180,15 @@ fn operation() -> impl Strategy<Value = Operation> {
                 conditions,
             },
         ),
+        (path(), text(), option::of(text()), any::<bool>(), conditions()).prop_map(
+            |(group, member, member_type, validated, conditions)| Operation::AddMember {
+                group,
+                member,
+                member_type,
+                validated,
+                conditions,
+            },
+        ),
         (path(), vec(text(), 0..4)).prop_map(|(group, members)| Operation::RemoveMembers { group, members }),
         (path(), name(), vec(text(), 0..3), edit(), conditions()).prop_map(
             |(path, attribute, at, edit, conditions)| Operation::EditAttribute {

@@ -19,8 +19,7 @@ use crate::{
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
-    channel, group,
-    primitive::{NotifyMedia, ReferencePoint},
+    channel, group, primitive::NotifyMedia,
 };
 use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
@@ -183,7 +182,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         dress: &mut Dress,
     ) -> Result<Read, Box<ResponsePrimitive>> {
         let scl = &self.config.scl;
-        let target = target::read(scl, head.version, &head.uri, &head.headers).map_err(refused)?;
+        let target =
+            target::read(scl, head.version, peer.secure, &head.uri, &head.headers).map_err(refused)?;
         dress.authority = target.authority;
         let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
         let method = self.method(&head.method)?;
@@ -203,8 +203,6 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
             correlation,
-            // What an SCL passed on came over mId.
-            reference_point: if via.is_empty() { ReferencePoint::Mia } else { ReferencePoint::Mid },
             via,
             group_request: group_request(&head.headers)?,
             ..RequestPrimitive::new(method, target, requesting_entity)

@@ -5,6 +5,7 @@ use super::{
     Client, Response, SendError,
     carried::{Carried, request_notify},
     outgoing::{self, Caller},
+    target,
 };
 use banyan_model::{Method, Path, Refusal, StatusCode, value::Struct};
 use bytes::Bytes;
@@ -111,9 +112,9 @@ impl Relay {
     fn request(&self, hop: &Hop, held: Held<'_>) -> Result<Request<Bytes>, Refusal> {
         let impossible =
             |why: &dyn std::fmt::Display| Refusal::new(StatusCode::BadGateway, format!("{}: {why}", hop.uri));
-        let uri = match held.head.uri.query() {
-            Some(query) => format!("{}?{query}", hop.uri),
-            None => hop.uri.clone(),
+        let uri = match held.head.uri.query().map(target::onward) {
+            Some(query) if !query.is_empty() => format!("{}?{query}", hop.uri),
+            _ => hop.uri.clone(),
         };
         let mut request = Request::new(held.bytes);
         *request.method_mut() = held.head.method.clone();

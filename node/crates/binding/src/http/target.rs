@@ -16,8 +16,18 @@ pub(super) struct Target {
 }
 
 /// Reads the address. An absolute-form request-URI wins over Host (RFC 9112 3.2.2). `Err`: it is no address at all.
-pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<Target, Refusal> {
+pub(super) fn read(
+    scl: &Scl,
+    version: Version,
+    secure: bool,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Target, Refusal> {
     let host = host(headers)?;
+    let scheme = uri.scheme_str().unwrap_or(if secure { "https" } else { "http" });
+    if !matches!(scheme, "http" | "https") {
+        return Err(bad("targetID: its scheme is neither http nor https"));
+    }
     let authority = uri.authority().cloned().or(host);
     if authority.is_none() && version >= Version::HTTP_11 {
         return Err(bad("Host: missing"));
@@ -27,12 +37,10 @@ pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) 
     }
     let authority = authority.map(|authority| authority.as_str().to_owned());
     let ours = match &authority {
-        Some(authority) => is_ours(scl, authority),
+        Some(authority) => scl.is_ours(scheme, authority),
         None => true,
     };
-    let below =
-        uri.path().strip_prefix(scl.base.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let path = match below {
+    let path = match scl.below_base(uri.path()) {
         Some(rest) if ours => {
             let path = Path::parse(rest);
             Some(path.ok_or_else(|| bad("targetID: a segment is empty, too long or not properly escaped"))?)
@@ -45,7 +53,7 @@ pub(super) fn read(scl: &Scl, version: Version, uri: &Uri, headers: &HeaderMap) 
     }
     let elsewhere = path.is_none().then(|| match &authority {
         Some(authority) if !ours => {
-            format!("{}://{authority}{}", uri.scheme_str().unwrap_or("http"), uri.path())
+            format!("{scheme}://{authority}{}", uri.path())
         }
         _ => uri.path().to_owned(),
     });
@@ -65,8 +73,10 @@ fn target_id(query: &str) -> Result<Option<String>, Refusal> {
     }
 }
 
-fn is_ours(scl: &Scl, authority: &str) -> bool {
-    scl.authorities.is_empty() || scl.authorities.iter().any(|own| own.eq_ignore_ascii_case(authority))
+/// What of a query means something to the next SCL: the target is the address of what it gets.
+pub(super) fn onward(query: &str) -> String {
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("targetID=")).collect();
+    kept.join("&")
 }
 
 fn host(headers: &HeaderMap) -> Result<Option<Authority>, Refusal> {
@@ -98,7 +108,7 @@ mod tests {
         if let Some(host) = host {
             headers.insert(header::HOST, host.parse().unwrap());
         }
-        let found = read(&scl, Version::HTTP_11, &uri.parse().unwrap(), &headers);
+        let found = read(&scl, Version::HTTP_11, false, &uri.parse().unwrap(), &headers);
         let found =
             found.map(|target| target.path.map(|path| path.to_string())).map_err(|refusal| refusal.info);
         let seen = found.as_ref().map(Option::as_deref).map_err(|info| info.split(':').next().unwrap());
@@ -115,16 +125,30 @@ mod tests {
         check(&["nscl:8080"], "/m2m/scls", Some("NSCL:8080"), Ok(Some("/scls")));
         check(&["nscl:8080"], "/m2m/scls", Some("gw42:8080"), Ok(None));
         check(&["nscl:8080"], "http://nscl:8080/m2m/scls", Some("gw42"), Ok(Some("/scls")));
+        check(&["NSCL"], "/m2m/scls", Some("nscl:80"), Ok(Some("/scls")));
+        check(&["nscl"], "HTTP://Nscl:80/%6d2m/scls", Some("gw42"), Ok(Some("/scls")));
         check(&["nscl:8080"], "http://gw42/m2m/scls", Some("nscl:8080"), Ok(None));
     }
 
     #[test]
     fn what_is_no_address_is_told_apart_from_what_is_not_ours() {
         check(&[], "/m2m/scls", None, Err("Host"));
+        check(&[], "ftp://h/m2m/scls", Some("h"), Err("targetID"));
         check(&[], "/m2m/scls", Some("a b"), Err("Host"));
         check(&[], "/m2m/scls", Some("user@h"), Err("Host"));
         for path in ["/m2m/a/../b", "/m2m/./a", "/m2m//a", "/m2m/a%00", "/m2m/a%4", "/m2m/%ff", "/m2m/%zz"] {
             check(&[], path, Some("h"), Err("targetID"));
+        }
+    }
+
+    #[test]
+    fn the_target_is_not_told_twice() {
+        for (query, expected) in [
+            ("targetID=http://gw/m2m", ""),
+            ("a=1&targetID=x&b=2", "a=1&b=2"),
+            ("searchString=targetID=", "searchString=targetID="),
+        ] {
+            assert_eq!(onward(query), expected);
         }
     }
 }

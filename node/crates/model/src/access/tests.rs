@@ -45,6 +45,8 @@ fn permissions_decide_by_holder_and_flag() {
         (&[("READ", "domain:http://gw.example.org/m2m")], remote, Ok(())),
         (&[("READ", "domain:http://gw.example.org/m2")], remote, hidden),
         (&[("READ", "domain:example.net")], A, Ok(())),
+        (&[("READ", "domain:example.net")], "somebody", hidden),
+        (&[("READ", "ref:http://GW.example.org:80/m2m/applications/x")], remote, Ok(())),
         // A permission that lacks the flag does not hide a later one that has it.
         (&[("WRITE", "all"), ("READ", "app:a")], A, Ok(())),
         (&[("DISCOVER", "app:a"), ("READ", "app:b")], A, denied),
@@ -117,15 +119,34 @@ fn elsewhere(uri: &str) -> Option<Arc<Representation>> {
             &[("members", members(&["http://nscl.example.net/m2m/applications/a/", "/m2m/groups/h"]))],
         ),
         "http://other.example.org/m2m/groups/h" => {
-            fixture::representation(ResourceType::Group, &[("members", members(&["/m2m/applications/b"]))])
+            let listed = members(&["/m2m/applications/a", "http://nscl.example.net/m2m/applications/b"]);
+            fixture::representation(ResourceType::Group, &[("members", listed)])
         }
-        "/m2m/scls/s" => fixture::representation(
+        "/m2m/scls/s" | "/m2m/scls/attk" => fixture::representation(
             ResourceType::Scl,
-            &[("link", fixture::text("http://gw.example.org/m2m"))],
+            &[
+                ("link", fixture::text("http://gw.example.org/m2m")),
+                ("creationTime", Value::Datetime(crate::Timestamp(if uri.ends_with('s') { 1 } else { 2 }))),
+            ],
+        ),
+        "/m2m/scls/alone" => fixture::representation(
+            ResourceType::Scl,
+            &[("link", fixture::text("http://alone.example.org/m2m"))],
         ),
         _ => return None,
     };
     Some(Arc::new(found))
+}
+
+/// The SCLs with a link: two have the same.
+fn linked(link: &str) -> Option<Arc<Representation>> {
+    let ids: &[&str] = match link {
+        "http://gw.example.org/m2m" => &["attk", "s"],
+        "http://alone.example.org/m2m" => &["alone"],
+        _ => &[],
+    };
+    let named = |id: &&str| crate::value::NamedReference { id: (*id).to_owned(), uri: link.to_owned() };
+    Some(Arc::new(announce::registered(ids.iter().map(named).collect())))
 }
 
 /// The same for holders that have to be looked up, and what was.
@@ -139,9 +160,14 @@ fn check_with(permissions: &[(&str, &str)], entity: &str, expected: Result<(), S
         otherwise: DefaultRight { owners: vec![], announcer: None },
     };
     let mut looked_up = Vec::new();
-    let mut find = |uri: &str| -> Result<_, Infallible> {
-        looked_up.push(uri.to_owned());
-        Ok(elsewhere(uri))
+    let mut find = |asked: Asked<'_>| -> Result<_, Infallible> {
+        Ok(match asked {
+            Asked::At(uri) => {
+                looked_up.push(uri.to_owned());
+                elsewhere(uri)
+            }
+            Asked::Linked(link) => linked(link),
+        })
     };
     let entity = Entity(entity.into());
     let Ok(found) = decide_with(&fixture::scl(), &governing, Some(&right), &entity, Flag::Read, &mut find);
@@ -154,11 +180,20 @@ fn groups_and_scls_hold_for_those_who_belong_to_them() {
     let (g, h, s) = ("/m2m/groups/g", "http://other.example.org/m2m/groups/h", "/m2m/scls/s");
     let denied = Err(StatusCode::PermissionDenied);
     let hidden = Err(StatusCode::NotFound);
+    let attk = "/m2m/scls/attk";
     let (b, far) = ("/m2m/applications/b", "http://gw.example.org/m2m/applications/x");
     for (permissions, entity, expected, asked) in [
         (&[("READ", "ref:/m2m/groups/g")][..], A, Ok(()), &[g][..]),
         (&[("READ", "ref:/m2m/groups/g")], b, hidden, &[g]),
         (&[("READ", "ref:http://other.example.org/m2m/groups/h")], b, Ok(()), &[h]),
+        // A path in a group of another SCL is a path there.
+        (&[("READ", "ref:http://other.example.org/m2m/groups/h")], A, hidden, &[h]),
+        (
+            &[("READ", "ref:http://other.example.org/m2m/groups/h")],
+            "http://other.example.org/m2m/applications/a",
+            Ok(()),
+            &[h],
+        ),
         (&[("READ", "ref:/m2m/groups/none")], A, hidden, &["/m2m/groups/none"]),
         (&[("WRITE", "ref:/m2m/groups/g")], A, denied, &[g]),
         // What decides without a question asks none, and what would let in is asked for first.
@@ -169,7 +204,10 @@ fn groups_and_scls_hold_for_those_who_belong_to_them() {
         (&[("READ", "ref:/m2m")], A, Ok(()), &[]),
         (&[("READ", "ref:http://gw.example.org/m2m")], far, Ok(()), &[]),
         (&[("READ", "ref:http://gw.example.org/m2")], far, hidden, &[]),
-        (&[("READ", "ref:http://gw.example.org/m2m")], s, Ok(()), &[s]),
+        (&[("READ", "ref:http://alone.example.org/m2m")], "/m2m/scls/alone", Ok(()), &["/m2m/scls/alone"]),
+        // Of two with the same link the older one is meant.
+        (&[("READ", "ref:http://gw.example.org/m2m")], s, Ok(()), &[s, attk, s]),
+        (&[("READ", "ref:http://gw.example.org/m2m")], attk, hidden, &[attk, attk, s]),
         (&[("READ", "ref:/m2m/scls/s")], far, Ok(()), &[s]),
         (&[("READ", "ref:/m2m/scls/s")], "http://gw.example.org/m2m", Ok(()), &[s]),
         (&[("READ", "ref:/m2m/scls/s")], A, hidden, &[s]),

@@ -5,6 +5,7 @@ use crate::{
     Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, TreeView, Value,
     group::{self, Verified},
     primitive::{Body, Conditions},
+    represent,
 };
 use std::collections::BTreeSet;
 
@@ -29,6 +30,45 @@ pub(super) fn update_members<V: TreeView>(
     response.body =
         Body::Attribute { name: "members".to_owned(), value: Value::List(verified.members.clone()) };
     Ok(Ok(response))
+}
+
+/// A member that was checked.
+pub(super) struct Added<'a> {
+    pub(super) member: &'a str,
+    pub(super) member_type: Option<&'a str>,
+    pub(super) validated: bool,
+}
+
+/// Adds a member, and answers with the address of the entry. The group may have got others since it was checked.
+pub(super) fn add_member<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    path: &Path,
+    added: &Added<'_>,
+    conditions: &Conditions,
+) -> Answer<V> {
+    let before = match update::addressed(writer, path, conditions)? {
+        Ok(resource) => resource,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if before.representation.resource_type != ResourceType::Group {
+        return Ok(Err(Refusal::attribute("members", "this is no group")));
+    }
+    let mut after = before.clone();
+    if let Err(refusal) = group::add(writer.scl, &mut after.representation, added.member) {
+        return Ok(Err(refusal));
+    }
+    if let Some(member_type) = added.member_type {
+        after.representation.set("memberType", Value::Text(member_type.to_owned()));
+    }
+    let all = added.validated && before.representation.get("memberTypeValidated") == Some(&Value::Bool(true));
+    after.representation.set("memberTypeValidated", Value::Bool(all));
+    update::write(writer, &before, &mut after)?;
+    Ok(Ok(ResponsePrimitive {
+        etag: Some(represent::etag(&after)),
+        last_modified: after.representation.datetime("lastModifiedTime"),
+        resource_uri: Some(writer.scl.address(&path.child("members").child(added.member))),
+        ..ResponsePrimitive::status(StatusCode::Created)
+    }))
 }
 
 /// Takes members out. Said again, or of a group that is gone, it changes nothing.

@@ -121,7 +121,10 @@ pub(super) fn edit_attribute<V: TreeView>(
         Some(value) => after.representation.set(attribute, value),
         None => drop(after.representation.remove(attribute)),
     }
-    count_members(&mut after.representation, Some((&before.representation, None)));
+    // Those who stay are as checked as they were.
+    let validated =
+        before.representation.get("memberTypeValidated").filter(|_| *edit == Edit::Remove).cloned();
+    count_members(&mut after.representation, Some((&before.representation, validated)));
     write(writer, &before, &mut after)?;
     let mut response = ResponsePrimitive {
         etag: Some(represent::etag(&after)),

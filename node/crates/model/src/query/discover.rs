@@ -200,9 +200,12 @@ impl<V: TreeView> Step<'_, V> {
         for (_, path) in entries {
             match term {
                 Term::InstanceSearchString(_) => self.look_at_instance(&path)?,
-                Term::SearchString(_) | Term::Address(_) | Term::Type(_) | Term::Governs(_) => {
-                    self.look_at(&path)?
-                }
+                Term::SearchString(_)
+                | Term::Link(_)
+                | Term::Within(_)
+                | Term::Address(_)
+                | Term::Type(_)
+                | Term::Governs(_) => self.look_at(&path)?,
             }
         }
         Ok((!is_all).then_some(Place { after: last, instance: 0 }))

@@ -10,6 +10,8 @@ use crate::{
     Body, Method, Path, Refusal, Representation, RequestPrimitive, ResourceType, Scl, StatusCode, Value,
     admit::{Admission, Target},
     announce::{self, ANNOUNCE_TO, SCLS_MAX, Sought},
+    entity::normal,
+    route,
     value::Struct,
 };
 use std::sync::Arc;
@@ -280,9 +282,10 @@ impl<E, L: FnMut(Sought<'_>) -> Result<Option<Arc<Representation>>, E>> Settle<'
         if !rules::is_absolute(uri) {
             return Ok(None);
         }
-        let found = (self.lookup)(Sought::Linked(uri.trim_end_matches('/')))?;
-        let first = found.as_deref().and_then(|found| announce::registered_in(found).first());
-        Ok(first.map(|known| self.scl.address(&announce::scl_path(&known.id))))
+        let uri = normal(uri);
+        let Some(found) = (self.lookup)(Sought::Linked(&uri))? else { return Ok(None) };
+        let first = route::first(announce::registered_in(&found), |path| (self.lookup)(Sought::At(path)))?;
+        Ok(first.map(|id| self.scl.address(&announce::scl_path(&id))))
     }
 }
 

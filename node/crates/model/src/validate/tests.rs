@@ -176,12 +176,10 @@ fn what_a_collection_cannot_hold_is_refused() {
 }
 
 #[test]
-fn an_application_does_not_register_over_mid() {
+fn an_application_is_told_its_reference_point() {
     let body = Body::Representation(Representation::new(ResourceType::Application));
     let mut request = fixture::request(Method::Create, "applications", body);
-    request.reference_point = ReferencePoint::Mid;
-    assert_eq!(send(&policy(), request.clone()).map_err(|r| r.status), Err(StatusCode::Forbidden));
-    request.reference_point = ReferencePoint::Dia;
+    request.reference_point = crate::primitive::ReferencePoint::Dia;
     let Ok(Operation::Create { representation, .. }) = send(&policy(), request) else { panic!("a create") };
     assert_eq!(representation.text("referencePoint"), Some("DIA_REFERENCE_POINT"));
 }

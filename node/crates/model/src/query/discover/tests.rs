@@ -178,7 +178,7 @@ fn any_flag_makes_a_resource_visible() {
     let sees = |entity: &str| -> Vec<&str> {
         let entity = Entity(entity.to_owned());
         let visible = |one: &&Candidate| {
-            let nobody = &mut |_: &str| Ok::<_, std::convert::Infallible>(None);
+            let nobody = &mut |_: access::Asked<'_>| Ok::<_, std::convert::Infallible>(None);
             access::is_visible(&scl(), &one.governing, None, &entity, nobody).expect("infallible")
         };
         page.candidates.iter().filter(visible).map(|one| one.uri.as_str()).collect()

@@ -128,6 +128,7 @@ impl Scene {
         let found = match sought {
             Sought::At(path) => at(path)?,
             Sought::Linked(link) => announce::registered(all.filter(|known| known.uri == link).collect()),
+            Sought::Overlapping(_) => unreachable!("announcements ask for links"),
             Sought::Registered => announce::registered(all.collect()),
         };
         Some(Arc::new(found))
