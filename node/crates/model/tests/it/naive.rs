@@ -133,13 +133,13 @@ impl Naive {
     fn instance(&mut self, container: &str, id: Option<&str>, size: usize) -> StatusCode {
         let at = self.at;
         let Some(node) = self.nodes.get_mut(container) else { return StatusCode::NotFound };
-        if node.limits.bytes > 0 && size > node.limits.bytes {
-            return StatusCode::BadRequest;
-        }
         if let Some(id) = id
             && node.kept.iter().any(|kept| kept.id == id)
         {
             return StatusCode::Conflict;
+        }
+        if node.limits.bytes > 0 && size > node.limits.bytes {
+            return StatusCode::BadRequest;
         }
         let sequence = node.next;
         let id = id.map_or_else(|| format!("ci-{sequence:016x}"), str::to_owned);
