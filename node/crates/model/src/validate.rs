@@ -463,8 +463,8 @@ impl Write<'_> {
             }
             let name = attribute.field.name;
             let value = if name == "expirationTime" {
-                // Where every response has one, unlimited is said by the last day of four-digit years.
-                let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
+                // Where every response has one, unlimited is said by the last day of the calendar.
+                let unlimited = (attribute.response == Mode::Mandatory).then_some(Timestamp::LAST);
                 let expiration = self.expiration(representation.datetime(name))?;
                 expiration.or(unlimited).map(Value::Datetime)
             } else if let Some(sent) = representation.remove(name) {
@@ -498,9 +498,6 @@ impl Write<'_> {
         })
     }
 }
-
-/// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
-const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
 
 /// An attribute that an UPDATE may change.
 fn writable(resource_type: ResourceType, attribute: &str) -> Result<&'static AttributeDef, Refusal> {
