@@ -18,6 +18,7 @@ mod notified;
 mod pending;
 mod poll;
 mod rights;
+mod shown;
 
 #[cfg(test)]
 mod tests;
@@ -190,6 +191,7 @@ impl Desk {
         if kind == Kind::Read {
             return self.retrieve(request, shard, place, deadline, answer);
         }
+        let answer = self.showing(&request, &shard, deadline, answer);
         let Some(ticket) = self.enter(deadline, kind, answer) else { return };
         if members::names_members(&request) {
             return self.write_group(request, subtree, id, shard, place, deadline, ticket);
