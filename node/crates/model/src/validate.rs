@@ -289,6 +289,7 @@ impl Write<'_> {
         let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
         let id = name::chosen(id, collection, collection_type, resource_type)?;
         if resource_type == ResourceType::ContentInstance {
+            rules::entries(&representation)?;
             rules::media_type(&mut representation)?;
             rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
             return Ok(Operation::CreateInstance {
@@ -300,6 +301,7 @@ impl Write<'_> {
 
         let name = id.unwrap_or_else(|| self.drawn_name());
         let path = collection.child(name);
+        name::has_room(&path, resource_type)?;
         self.admit_one_more(resource_type)?;
         if resource_type == ResourceType::Application && request.reference_point == ReferencePoint::Mid {
             let why = "application: registers with its own SCL, not over mId";

@@ -344,7 +344,14 @@ fn rules_of_single_types_name_the_attribute() {
     };
     let instances = "applications/a/containers/c/contentInstances";
     let subscriptions = "applications/a/containers/c/subscriptions";
+    let application = Representation::new(ResourceType::Application);
     for (collection, body, named) in [
+        (
+            "applications",
+            with(&application, &[("searchStrings", Value::List(vec!["a".into(), String::new()]))]),
+            "searchStrings",
+        ),
+        ("scls", with(&scl, &[("pocs", Value::List(vec![String::new()]))]), "pocs"),
         ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
         (subscriptions, with(&subscription, &[("contact", text("b.example.org"))]), "contact"),
         (subscriptions, with(&subscription, &both), "delayTolerance"),
