@@ -20,6 +20,7 @@ mod notified;
 mod pending;
 mod poll;
 mod rights;
+mod shown;
 mod through;
 
 #[cfg(test)]
@@ -206,6 +207,7 @@ impl Desk {
         if kind == Kind::Read {
             return self.retrieve(request, shard, place, deadline, answer);
         }
+        let answer = self.showing(&request, &shard, deadline, answer);
         let Some(ticket) = self.enter(deadline, kind, answer) else { return };
         if members::names_members(&request) {
             return self.write_group(request, subtree, id, shard, place, deadline, ticket);

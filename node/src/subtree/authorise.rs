@@ -8,9 +8,9 @@ use super::{
     view::{View, ViewError},
 };
 use banyan_model::{
-    Entity, Path, Refusal, Representation, RequestPrimitive,
+    Entity, Path, Refusal, Representation, RequestPrimitive, StatusCode,
     access::{self, Asked, Governing},
-    admit::{self, Admission, Target},
+    admit::{self, Admission, Found, Target},
     announce::Sought,
     apoc::Handling,
     tree::Tree,
@@ -54,8 +54,8 @@ pub(super) fn authorise(
     request: &RequestPrimitive,
     leases: &Leases,
 ) -> Result<Verdict, ViewError> {
-    let admission = match admit::admit(view, &shard.scl, request)? {
-        Ok(admission) => admission,
+    let Found { admission, method } = match admit::find(view, &shard.scl, request)? {
+        Ok(found) => found,
         Err(refusal) => return Ok(Verdict::Refused(refusal)),
     };
     let admission = match opened(shard, view, admission, leases) {
@@ -78,8 +78,14 @@ pub(super) fn authorise(
         &mut |asked| lookup(shard, view, Source::asked(&shard.scl, asked), leases),
     );
     match decision {
-        Ok(Ok(())) => Ok(Verdict::Granted(admission)),
-        Ok(Err(refusal)) => Ok(Verdict::Refused(refusal)),
+        // Whoever may not know of it is not told which methods it has.
+        Ok(Err(refusal)) if method.is_ok() || refusal.status == StatusCode::NotFound => {
+            Ok(Verdict::Refused(refusal))
+        }
+        Ok(_) => Ok(match method {
+            Ok(()) => Verdict::Granted(admission),
+            Err(refusal) => Verdict::Refused(refusal),
+        }),
         Err(Lookup::Missing(source)) => Ok(Verdict::Missing(source)),
         Err(Lookup::Failed(error)) => Err(error),
     }

@@ -30,7 +30,7 @@ pub(crate) fn read(field: &FieldDef, text: &str) -> Result<Value, Why> {
             match shape {
                 Shape::String | Shape::Uri => Value::Text(string(field, text)?),
                 Shape::Enum(name) => Value::Text(enumeration(name, text)?.to_owned()),
-                Shape::Datetime => Value::Datetime(datetime(text).ok_or("not an xs:dateTime")?),
+                Shape::Datetime => Value::Datetime(Timestamp::parse(text).ok_or("not an xs:dateTime")?),
                 Shape::Time if is_time(text) => Value::Text(text.to_owned()),
                 Shape::Time => return Err("not an xs:time".into()),
                 Shape::Duration => Value::Duration(duration(text).ok_or("not an xs:duration")?),
@@ -52,7 +52,7 @@ pub(crate) fn write(out: &mut String, field: &FieldDef, value: &Value) {
     // Writing to a String does not fail.
     let _ = match value {
         Value::Text(text) => out.write_str(text),
-        Value::Datetime(at) => write_datetime(out, *at),
+        Value::Datetime(at) => write!(out, "{at}"),
         Value::Duration(duration) => write_duration(out, *duration),
         Value::Bool(true) => out.write_str("true"),
         Value::Bool(false) => out.write_str("false"),
@@ -220,20 +220,7 @@ pub fn is_tolerated_delay(text: &str) -> bool {
     duration(text).is_some_and(|delay| !delay.negative) || is_time(text)
 }
 
-/// `YYYY-MM-DDThh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?`; without zone it is UTC.
-fn datetime(text: &str) -> Option<Timestamp> {
-    let (date, rest) = text.split_once('T')?;
-    let date = date.strip_prefix('-').unwrap_or(date);
-    let mut parts = date.split('-');
-    let digits = |part: Option<&str>, len: usize| part.is_some_and(|p| p.len() == len && is_digits(p));
-    let is_date = digits(parts.next(), 4) && digits(parts.next(), 2) && digits(parts.next(), 2);
-    if !is_date || parts.next().is_some() || !is_time(rest) {
-        return None;
-    }
-    Timestamp::parse(text)
-}
-
-/// `hh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?` by form; Timestamp::parse or the reader of a dateTime checks the numbers.
+/// `hh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?` by form.
 fn is_time(text: &str) -> bool {
     let pair = |text: &str, max: u8| {
         text.len() == 2 && is_digits(text) && text.parse::<u8>().is_ok_and(|n| n <= max)
@@ -256,55 +243,6 @@ fn is_time(text: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// The same as `Timestamp`'s Display, which goes through a calendar library: this runs twice a contentInstance.
-fn write_datetime(out: &mut String, at: Timestamp) -> std::fmt::Result {
-    const DAY: i64 = 86_400_000;
-    const YEAR_0: i64 = -62_167_219_200_000;
-    // Where jiff ends, 26 hours before the year does.
-    const END: i64 = 253_402_207_201_000;
-    if !(YEAR_0..END).contains(&at.0) {
-        return write!(out, "{at}");
-    }
-    let (days, millis) = (at.0.div_euclid(DAY), at.0.rem_euclid(DAY));
-    // Days to a civil date, Howard Hinnant's algorithm: years begin in March, so that the leap day is their last.
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-
-    digits(out, year, 1000);
-    for (separator, number) in [
-        ('-', month),
-        ('-', day),
-        ('T', millis / 3_600_000),
-        (':', millis / 60_000 % 60),
-        (':', millis / 1000 % 60),
-    ] {
-        out.push(separator);
-        digits(out, number, 10);
-    }
-    if millis % 1000 != 0 {
-        out.push('.');
-        digits(out, millis % 1000, 100);
-        out.truncate(out.trim_end_matches('0').len());
-    }
-    out.push('Z');
-    Ok(())
-}
-
-/// A number with leading zeros; `unit` is the value of its first digit.
-fn digits(out: &mut String, number: i64, mut unit: i64) {
-    while unit > 0 {
-        out.push(char::from(b'0' + (number / unit % 10) as u8));
-        unit /= 10;
-    }
 }
 
 /// `PnYnMnDTnHnMnS`; a bare number is V1's form of maxInstanceAge: seconds.

@@ -118,7 +118,10 @@ pub(crate) fn root(name: &str) -> Option<Root> {
         let messages = messages.map(|s| (s.root_element, Root::Message(s)));
         let types = tables::TYPES.iter().filter(|t| t.category != Category::Virtual);
         let types = types.map(|t| (t.name, Root::Resource(t.resource_type)));
-        inner.chain(attributes).chain(messages).chain(types).collect()
+        // The id, which no document has as an element, is one where it stands alone.
+        let ids = tables::TYPES.iter().flat_map(|t| t.attributes).map(|a| &a.field);
+        let ids = ids.filter(|f| f.kind == FieldKind::XmlAttribute).map(|f| (f.name, Root::Attribute(f)));
+        ids.chain(inner).chain(attributes).chain(messages).chain(types).collect()
     });
     ROOTS.get(name).copied()
 }
@@ -200,6 +203,15 @@ pub(crate) fn spelled<'t>(edition: Edition, field: &FieldDef, text: &'t str) -> 
             old.filter(|old| !old.is_empty()).unwrap_or(text)
         }
         _ => text,
+    }
+}
+
+/// Why an element or member that the tables do not have is refused. `kind`: which of both it is.
+pub(crate) fn unknown(kind: &str, name: &str, owner: &str) -> String {
+    match (owner, name) {
+        // What V2.1.1 dropped without a successor: nobody who relies on it must think that it was heard.
+        ("filterCriteria", "creator" | "ifMatch") => "a criterion of V1.1.1 that is not supported".to_owned(),
+        _ => format!("unknown {kind} {owner}"),
     }
 }
 

@@ -134,19 +134,51 @@ pub fn admit<V: TreeView>(
     scl: &Scl,
     request: &RequestPrimitive,
 ) -> Result<Result<Admission, Refusal>, V::Error> {
+    let found = find(view, scl, request)?;
+    Ok(found.and_then(|Found { admission, method }| method.map(|()| admission)))
+}
+
+/// What stands at the target of a request, whether or not the method exists there.
+pub struct Found {
+    /// Who may do it, if it can be done.
+    pub admission: Admission,
+    /// The refusal where it cannot. It tells that something stands there: only to who may know.
+    pub method: Result<(), Refusal>,
+}
+
+/// The same as [`admit`] for whoever asks for the rights before telling what stands there.
+#[allow(clippy::type_complexity)]
+pub fn find<V: TreeView>(
+    view: &V,
+    scl: &Scl,
+    request: &RequestPrimitive,
+) -> Result<Result<Found, Refusal>, V::Error> {
     let tree = Tree::new(view, scl);
     let Some(Located { target, methods }) = locate(&tree, &request.target)? else {
         return Ok(Err(Refusal::not_found()));
     };
-    if !methods.allows(request.method) {
-        let allow = METHODS.into_iter().filter(|method| methods.allows(*method)).collect();
-        let refusal = Refusal::new(StatusCode::MethodNotAllowed, "no such method on this resource");
-        return Ok(Err(Refusal { allow, ..refusal }));
-    }
+    let method = match methods.allows(request.method) {
+        true => Ok(()),
+        false => {
+            let allow = METHODS.into_iter().filter(|method| methods.allows(*method)).collect();
+            let refusal = Refusal::new(StatusCode::MethodNotAllowed, "no such method on this resource");
+            Err(Refusal { allow, ..refusal })
+        }
+    };
+    let admission = admission(&tree, request, target)?;
+    Ok(Ok(Found { admission, method }))
+}
+
+/// Which right governs a target.
+fn admission<V: TreeView>(
+    tree: &Tree<'_, V>,
+    request: &RequestPrimitive,
+    target: Target,
+) -> Result<Admission, V::Error> {
     let (path, resource_type) = target.resource();
     if let Target::MembersContent { group, .. } = &target {
-        let governing = members_content(&tree, group)?;
-        return Ok(Ok(Admission { flag: flag(request.method, resource_type), target, governing }));
+        let governing = members_content(tree, group)?;
+        return Ok(Admission { flag: flag(request.method, resource_type), target, governing });
     }
     let flag = match (&target, request.method) {
         // Entries of an attribute come and go by a change of the resource that has it.
@@ -155,11 +187,11 @@ pub fn admit<V: TreeView>(
     };
     if let Target::Apoc { .. } = target {
         // Nobody may, until it is known what the application opens: `by_apoc`.
-        return Ok(Ok(Admission { target, governing: nobody(), flag }));
+        return Ok(Admission { target, governing: nobody(), flag });
     }
     if let Target::Contact { .. } = target {
         // Who was given the contact may use it: it is what the owner hands out, like a contact outside (decision 15).
-        return Ok(Ok(Admission { target, governing: Governing::Everybody, flag }));
+        return Ok(Admission { target, governing: Governing::Everybody, flag });
     }
     let governing = if request.method == Method::Create && path.root_collection().is_some() {
         // The collection's own record is in sclBase's shard; this is the shard of the child to be.
@@ -167,15 +199,15 @@ pub fn admit<V: TreeView>(
         let otherwise = if registration { Governing::Everybody } else { nobody() };
         Governing::RootCollection { collection: path, otherwise: Box::new(otherwise) }
     } else {
-        let governing = governing(&tree, &path)?;
+        let governing = governing(tree, &path)?;
         match (request.method, &request.body) {
             (Method::Create, Body::Representation(child)) if child.resource_type.is_announcement() => {
-                governing.announced_by(announcer(&tree, &path)?)
+                governing.announced_by(announcer(tree, &path)?)
             }
             _ => governing,
         }
     };
-    Ok(Ok(Admission { target, governing, flag }))
+    Ok(Admission { target, governing, flag })
 }
 
 /// The type of what is stored at a path: a resource, a collection, contentInstances.

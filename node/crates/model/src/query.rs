@@ -75,7 +75,8 @@ pub fn retrieve<V: TreeView>(
             Err(Refusal::new(StatusCode::InternalServerError, "membersContent: was not fanned out"))
         }
         Target::Instance { container, sequence, accessor } => {
-            instance(&tree, container, *sequence, accessor, filter)?
+            let selected = selected.filter(|_| accessor.is_empty());
+            instance(&tree, container, *sequence, selected.or(represent::accessor(accessor)), filter)?
         }
     };
     Ok(found.and_then(|found| found.answer(request, filter)).unwrap_or_else(ResponsePrimitive::from))
@@ -274,15 +275,15 @@ fn instance<V: TreeView>(
     tree: &Tree<'_, V>,
     container: &Path,
     sequence: u64,
-    accessor: &[String],
+    accessor: Accessor<'_>,
     filter: &FilterCriteria,
 ) -> Result<Result<Found, Refusal>, V::Error> {
     let Some(instance) = tree.instance(container, sequence)? else { return Ok(Err(Refusal::not_found())) };
-    let body = match accessor.split_first() {
-        Some((content, form)) if content == "content" => raw(&instance, form),
-        split => {
+    let body = match accessor {
+        Some(("content", form)) => raw(&instance, form),
+        accessor => {
             let whole = represent::instance(tree.scl, container, &instance, !filter.meta_data_only);
-            part(whole, split.map(|(name, rest)| (name.as_str(), rest)))
+            part(whole, accessor)
         }
     };
     Ok(body.map(|body| Found {

@@ -308,6 +308,7 @@ impl Write<'_> {
         let id = resource_type.id_attribute().and_then(|id| representation.remove(id.field.name));
         let id = name::chosen(id, collection, collection_type, resource_type)?;
         if resource_type == ResourceType::ContentInstance {
+            rules::entries(&representation)?;
             rules::media_type(&mut representation)?;
             rules::content(self.policy, self.stored.representation.as_ref(), &mut representation)?;
             return Ok(Operation::CreateInstance {
@@ -319,6 +320,7 @@ impl Write<'_> {
 
         let name = id.unwrap_or_else(|| self.drawn_name());
         let path = collection.child(name);
+        name::has_room(&path, resource_type)?;
         self.admit_one_more(resource_type)?;
         for name in ["creationTime", "lastModifiedTime"] {
             if let Some(attribute) = resource_type.attribute(name) {
@@ -500,8 +502,8 @@ impl Write<'_> {
             }
             let name = attribute.field.name;
             let value = if name == "expirationTime" {
-                // Where every response has one, unlimited is said by the last day of four-digit years.
-                let unlimited = (attribute.response == Mode::Mandatory).then_some(FAR_FUTURE);
+                // Where every response has one, unlimited is said by the last day of the calendar.
+                let unlimited = (attribute.response == Mode::Mandatory).then_some(Timestamp::LAST);
                 let expiration = self.expiration(representation.datetime(name))?;
                 expiration.or(unlimited).map(Value::Datetime)
             } else if let Some(sent) = representation.remove(name) {
@@ -535,9 +537,6 @@ impl Write<'_> {
         })
     }
 }
-
-/// 9999-12-30T00:00:00Z: the last day that `Timestamp::parse` reads, so that what is shown can be sent back.
-const FAR_FUTURE: Timestamp = Timestamp(253_402_128_000_000);
 
 /// An attribute that an UPDATE may change.
 fn writable(resource_type: ResourceType, attribute: &str) -> Result<&'static AttributeDef, Refusal> {

@@ -95,7 +95,7 @@ fn fields(owner: &str, members: Members<'_>, fields: Fields) -> Result<Collector
         let wildcard = collector
             .find(|f| f.kind == FieldKind::Wildcard && (f.name == "##any" || name.starts_with(['{', '$'])));
         let Some(index) = wildcard else {
-            return Err(refuse(&name, format_args!("unknown member of {owner}")));
+            return Err(refuse(&name, schema::unknown("member of", &name, owner)));
         };
         let other_only = collector.field(index).name == "##other";
         for child in children(&name, node)? {
@@ -263,7 +263,8 @@ fn content(name: &str, node: Node<'_>) -> Result<Content, Refusal> {
             return Err(refuse(TEXT, "says something else than the content beside it"));
         }
         (Some(v2), _) => v2,
-        (None, v1) => (ContentForm::Binary, v1.unwrap_or_default()),
+        (None, Some(v1)) => (ContentForm::Binary, v1),
+        (None, None) => return Err(refuse(name, "one of binaryContent and textContent is missing")),
     };
     Ok(Content { content_type, bytes, form })
 }

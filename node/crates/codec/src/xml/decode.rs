@@ -165,7 +165,8 @@ impl<'a> Decoder<'a> {
         }
         let wildcard = collector.find(|f| f.kind == FieldKind::Wildcard && (f.name == "##any" || !ours));
         let Some(index) = wildcard else {
-            return Err(refuse(&shown(&tag.space, tag.name()), format_args!("unknown element in {owner}")));
+            let why = schema::unknown("element in", tag.name(), owner);
+            return Err(refuse(&shown(&tag.space, tag.name()), why));
         };
         collector.admit_foreign(index).map_err(|why| refuse(owner, why))?;
         let element = self.element(tag)?;

@@ -92,6 +92,10 @@ fn a_filter_keeps_the_type_it_was_given_or_gets_the_one_it_needs() {
             "<filterCriteria i:type='m2m:FilterCriteriaType'><sizeFrom>7</sizeFrom></filterCriteria>",
             "refused: sizeFrom: unknown element in filterCriteria",
         ),
+        (
+            "<filterCriteria><creator>/m2m/applications/a</creator></filterCriteria>",
+            "refused: creator: a criterion of V1.1.1 that is not supported",
+        ),
         ("<filterCriteria i:type='m2m:Other'/>", "refused: filterCriteria: xsi:type Other is not known here"),
     ] {
         xml(&format!("<m2m:subscription xmlns:m2m=$M xmlns:i=$I>{text}</m2m:subscription>"), expected);
@@ -160,6 +164,10 @@ fn one_attribute_alone_is_read_for_partial_addressing() {
     );
     xml("<latest id='c1'>/m2m/c1</latest>", "<m2m:latest id=\"c1\">/m2m/c1</m2m:latest>");
     json(r#"{"searchStrings":{"searchString":"a"}}"#, r#"{"searchStrings":{"searchString":["a"]}}"#);
+    // No document has them as elements, but partial addressing shows them alone.
+    xml("<appId>a1</appId>", "<m2m:appId>a1</m2m:appId>");
+    json(r#"{"sclId":"s1"}"#, r#"{"sclId":"s1"}"#);
+    json(r#"{"id":"c1"}"#, r#"{"id":"c1"}"#);
     json(r#"{"expirationTime":"tomorrow"}"#, "refused: expirationTime: not an xs:dateTime");
 }
 
@@ -222,7 +230,7 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
         // V1 had them, V2 has nothing in their place.
         (
             "<subscription><filterCriteria><ifMatch>e</ifMatch></filterCriteria></subscription>",
-            "ifMatch: unknown element in filterCriteria",
+            "ifMatch: a criterion of V1.1.1 that is not supported",
         ),
         (
             "<subscription><filterCriteria><creator>/m2m/applications/a</creator></filterCriteria></subscription>",
@@ -281,7 +289,7 @@ fn json_refusals_name_the_member_and_say_what_was_expected() {
         (r#"{"container":{"colour":1}}"#, "colour: unknown member of container"),
         (
             r#"{"subscription":{"filterCriteria":{"ifMatch":["e"]}}}"#,
-            "ifMatch: unknown member of filterCriteria",
+            "ifMatch: a criterion of V1.1.1 that is not supported",
         ),
         (r#"{"container":{"maxByteSize":1.5}}"#, "maxByteSize: not an integer of 64 bits"),
         (r#"{"container":{"maxByteSize":1e3}}"#, "maxByteSize: not an integer of 64 bits"),
@@ -306,6 +314,11 @@ fn json_refusals_name_the_member_and_say_what_was_expected() {
         (
             r#"{"subscription":{"minimalTimeBetweenNotifications":1,"delayTolerance":"2013-06-02T00:00:00Z"}}"#,
             "delayTolerance: excludes minimalTimeBetweenNotifications in subscription",
+        ),
+        (r#"{"contentInstance":{"content":{}}}"#, "content: one of binaryContent and textContent is missing"),
+        (
+            r#"{"contentInstance":{"content":{"contentType":"text/plain"}}}"#,
+            "content: one of binaryContent and textContent is missing",
         ),
         (
             r#"{"contentInstance":{"content":{"binaryContent":"aGk=","textContent":"hi"}}}"#,

@@ -131,9 +131,9 @@ fn value(field: &'static FieldDef) -> BoxedStrategy<Value> {
         },
         Shape::UriList => vec(uri(), 0..4).prop_map(Value::List).boxed(),
         Shape::StringList => vec(text(), 0..4).prop_map(Value::List).boxed(),
-        // 0001-01-01 to 9999-12-30
+        // All that can be written.
         Shape::Datetime => {
-            (-62_135_596_800_000..253_402_128_000_000_i64).prop_map(|t| Value::Datetime(Timestamp(t))).boxed()
+            (Timestamp::FIRST.0..=Timestamp::LAST.0).prop_map(|t| Value::Datetime(Timestamp(t))).boxed()
         }
         Shape::Time => "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,3})?(Z|[+-]1[0-3]:[0-5][0-9])?"
             .prop_map(Value::Text)

@@ -96,6 +96,20 @@ fn methods_exist_as_the_tables_say() {
 }
 
 #[test]
+fn what_has_no_such_method_is_governed_as_if_it_had() {
+    for target in ["applications/a/containers/c/contentInstances/latest", "applications/a"] {
+        let found = |method| {
+            let request = fixture::request(method, target, Body::None);
+            find(&fixture::tree(), &fixture::scl(), &request).expect("memory reads").expect("it exists")
+        };
+        let (read, post) = (found(Method::Retrieve), found(Method::Create));
+        assert_eq!(read.method, Ok(()));
+        assert_eq!(post.method.map_err(|refusal| refusal.status), Err(StatusCode::MethodNotAllowed));
+        assert_eq!(post.admission.governing, read.admission.governing, "{target}");
+    }
+}
+
+#[test]
 fn the_right_that_governs_follows_the_table() {
     let c = "applications/a/containers/c";
     let right = |uri: &str| format!("right {uri}");

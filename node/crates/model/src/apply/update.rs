@@ -11,6 +11,7 @@ use crate::{
     Path, Refusal, Representation, ResourceType, ResponsePrimitive, TreeView, Value, conditions,
     partial::{self, Edit},
     primitive::{Body, Conditions},
+    query::members,
     record::Resource,
     represent,
     status::StatusCode,
@@ -18,7 +19,9 @@ use crate::{
 };
 
 /// Replaces the RW attributes; an optional one that is absent is removed. What only the SCL writes stays, unless the
-/// leader put a new value beside them.
+/// leader put a new value beside them; so does what every response has, of which the leader knows no default.
+///
+/// The answer leaves the members out: only a RETRIEVE pays for them, and none is not the same as not said.
 pub(super) fn update<V: TreeView>(
     writer: &mut Writer<'_, V>,
     path: &Path,
@@ -37,14 +40,22 @@ pub(super) fn update<V: TreeView>(
         let name = attribute.field.name;
         match representation.get(name) {
             Some(value) => after.representation.set(name, value.clone()),
-            None if is_writable(attribute.update) => drop(after.representation.remove(name)),
+            None if is_writable(attribute.update) && attribute.response != Mode::Mandatory => {
+                drop(after.representation.remove(name))
+            }
             None => {}
         }
     }
     let validated = representation.get("memberTypeValidated").cloned();
     count_members(&mut after.representation, Some((&before.representation, validated)));
     write(writer, &before, &mut after)?;
-    Ok(Ok(writer.shown(StatusCode::Ok, &after)))
+    let mut response = writer.shown(StatusCode::Ok, &after);
+    if let Body::Representation(shown) = &mut response.body {
+        for (list, _) in members::lists(shown.resource_type, None) {
+            shown.remove(list);
+        }
+    }
+    Ok(Ok(response))
 }
 
 /// Replaces one attribute and answers with it, as it may have been negotiated.

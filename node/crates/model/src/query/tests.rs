@@ -154,6 +154,31 @@ fn partial_addressing_answers_the_attribute_alone() {
 }
 
 #[test]
+fn an_accessor_in_the_query_selects_of_an_instance_too() {
+    let memory = fixture::tree();
+    for (target, accessor, expected) in [
+        ("latest", "contentSize", "contentSize"),
+        ("two", "searchStrings", "searchStrings"),
+        ("oldest", "content", "text/plain"),
+        ("oldest", "content/textContent", "text/plain"),
+        ("two", "colour", "NotFound"),
+        // What the path says is more.
+        ("two/contentSize", "searchStrings", "contentSize"),
+    ] {
+        let filter =
+            FilterCriteria { attribute_accessor: Some(accessor.into()), ..FilterCriteria::default() };
+        let answer =
+            ask(&memory, &format!("{C}/contentInstances/{target}"), |request| request.filter = Ok(filter));
+        let found = match answer.body {
+            Body::Attribute { name, .. } => name,
+            Body::Raw { content_type, .. } => content_type,
+            _ => format!("{:?}", answer.status),
+        };
+        assert_eq!(found, expected, "{target} {accessor}");
+    }
+}
+
+#[test]
 fn answers_carry_validators_that_make_the_next_one_short() {
     let memory = fixture::tree();
     for target in

@@ -1,6 +1,6 @@
 //! EXECUTE: what is started, under which name, with which arguments.
 
-use super::{FAR_FUTURE, Write, quota};
+use super::{Write, quota};
 use crate::{
     Body, Execution, Operation, Path, Refusal, Representation, ResourceType, StatusCode, Value,
     admit::Target, value::Struct,
@@ -39,7 +39,7 @@ impl Write<'_> {
         };
         let path = path.child("execInstances").child(self.drawn_name());
         let mut representation = Representation::new(ResourceType::ExecInstance);
-        if let Some(at) = self.expiration(None)?.filter(|at| *at != FAR_FUTURE) {
+        if let Some(at) = self.expiration(None)? {
             representation.set("expirationTime", Value::Datetime(at));
         }
         if let Some(right) = command.text("accessRightID") {

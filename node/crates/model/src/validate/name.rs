@@ -1,6 +1,11 @@
 //! Under which name something may be created (resources.md 0.2).
 
-use crate::{Path, Refusal, ResourceType, StatusCode, Value, holds, record};
+use crate::{
+    Path, Refusal, ResourceType, StatusCode, Value, holds,
+    path::SEGMENTS_MAX,
+    record,
+    tables::{Allowed, Category},
+};
 
 /// The name that the issuer chose, if it may be one.
 pub(super) fn chosen(
@@ -33,6 +38,24 @@ pub(super) fn chosen(
         return Err(Refusal::new(StatusCode::Conflict, info));
     }
     Ok(Some(name))
+}
+
+/// What may stand below a resource that nests others of its kind, deepest: a part of an attribute of a subscription to its
+/// contentInstances (`contentInstances/subscriptions/<s>/filterCriteria/attributeAccessor`), and one to spare.
+const BELOW: usize = 6;
+
+/// Nothing nests so deep that what belongs to it could not be addressed any more.
+pub(super) fn has_room(path: &Path, resource_type: ResourceType) -> Result<(), Refusal> {
+    let def = resource_type.def();
+    let takes_its_like = def.category != Category::Collection && def.create_in != Allowed::No;
+    let depth = path.segments().len();
+    if (resource_type.is_container() || takes_its_like) && depth + BELOW > SEGMENTS_MAX {
+        let most = SEGMENTS_MAX - BELOW;
+        let attribute = resource_type.id_attribute().map_or("id", |attribute| attribute.field.name);
+        let why = format_args!("stands too deep: its path has {depth} segments, {most} are allowed");
+        return Err(Refusal::attribute(attribute, why));
+    }
+    Ok(())
 }
 
 /// Whether it can be the name of something in this collection.

@@ -2,13 +2,15 @@
 
 use super::{Policy, quota};
 use crate::{
-    Path, Refusal, Representation, ResourceType, Scl, Value, group,
+    Path, Refusal, Representation, ResourceType, Scl, Value, group, partial,
+    tables::{FieldDef, struct_def},
     value::{Content, ContentForm, Struct},
 };
 
 /// Of any representation that is to be stored: what was sent (the RW attributes of an UPDATE), or the whole.
 pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation) -> Result<(), Refusal> {
     quota::lists(policy, representation)?;
+    entries(representation)?;
     match representation.resource_type {
         ResourceType::Scl => match representation.text("link") {
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
@@ -23,17 +25,46 @@ pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation)
             Some(Value::Struct(paths)) => apoc_paths(paths),
             _ => Ok(()),
         },
-        of if of.is_container() => match representation.get("maxInstanceAge") {
-            Some(Value::Duration(age)) if age.negative => {
-                Err(Refusal::attribute("maxInstanceAge", "is negative"))
-            }
-            _ => Ok(()),
-        },
         ResourceType::Subscription => subscription(scl, representation),
         ResourceType::Group => {
             group::check_count(group::members(representation).len(), representation.long("maxNrOfMembers"))
         }
         _ => Ok(()),
+    }
+}
+
+/// An entry is addressed by its value or its id: without one its address would be that of the list.
+pub(super) fn entries(representation: &Representation) -> Result<(), Refusal> {
+    let is_nameless = |(name, value): &(&'static str, Value)| {
+        let attribute = representation.resource_type.attribute(name);
+        attribute.is_some_and(|attribute| has_nameless(&attribute.field, value))
+    };
+    match representation.attributes.iter().find(|attribute| is_nameless(attribute)) {
+        Some((name, _)) => Err(Refusal::attribute(name, "has an empty entry")),
+        None => Ok(()),
+    }
+}
+
+fn has_nameless(field: &'static FieldDef, value: &Value) -> bool {
+    match value {
+        Value::List(entries) => entries.iter().any(String::is_empty),
+        Value::Struct(inner) => {
+            let is_list = partial::entry(field).is_some();
+            let fields = struct_def(inner.name).map_or(&[][..], |def| def.fields);
+            inner.fields.iter().any(|(name, value)| {
+                // A path of nothing but its slash is one.
+                let is_nameless = match value {
+                    Value::Text(text) => text.is_empty(),
+                    Value::Struct(entry) => {
+                        entry.get("id").is_some_and(|id| *id == Value::Text(String::new()))
+                    }
+                    _ => false,
+                };
+                let below = fields.iter().find(|field| field.name == *name);
+                (is_list && is_nameless) || below.is_some_and(|field| has_nameless(field, value))
+            })
+        }
+        _ => false,
     }
 }
 

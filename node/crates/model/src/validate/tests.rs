@@ -304,6 +304,24 @@ fn expiration_is_negotiated() {
 }
 
 #[test]
+fn for_ever_is_what_policy_allows() {
+    let mut body = Representation::new(ResourceType::Container);
+    for (text, most, expected) in [
+        ("9999-12-31T23:59:59Z", 100_000, Timestamp(AT.0 + 100_000)),
+        ("12000-01-01T00:00:00Z", 100_000, Timestamp(AT.0 + 100_000)),
+        ("9999-12-31T23:59:59Z", 0, Timestamp::LAST),
+        ("12000-01-01T00:00:00Z", 0, Timestamp::LAST),
+    ] {
+        let wanted = Timestamp::parse(text).expect("a dateTime");
+        body.set("expirationTime", Value::Datetime(wanted));
+        let policy = Policy { expiration_max_ms: most, ..policy() };
+        let request = fixture::request(Method::Create, "containers", Body::Representation(body.clone()));
+        let Ok(Operation::Create { representation, .. }) = send(&policy, request) else { panic!("{text}") };
+        assert_eq!(representation.datetime("expirationTime"), Some(expected), "{text} {most}");
+    }
+}
+
+#[test]
 fn rules_of_single_types_name_the_attribute() {
     let scl = minimal(ResourceType::Scl, |a| a.create);
     let subscription = minimal(ResourceType::Subscription, |a| a.create);
@@ -326,7 +344,14 @@ fn rules_of_single_types_name_the_attribute() {
     };
     let instances = "applications/a/containers/c/contentInstances";
     let subscriptions = "applications/a/containers/c/subscriptions";
+    let application = Representation::new(ResourceType::Application);
     for (collection, body, named) in [
+        (
+            "applications",
+            with(&application, &[("searchStrings", Value::List(vec!["a".into(), String::new()]))]),
+            "searchStrings",
+        ),
+        ("scls", with(&scl, &[("pocs", Value::List(vec![String::new()]))]), "pocs"),
         ("scls", with(&scl, &[("link", text("/m2m"))]), "link"),
         (subscriptions, with(&subscription, &[("contact", text("b.example.org"))]), "contact"),
         (subscriptions, with(&subscription, &both), "delayTolerance"),

@@ -435,7 +435,7 @@ fn an_update_replaces_what_may_be_written_and_nothing_else() {
          Created
          Created
          Ok
-         creationTime lastModifiedTime maxNrOfInstances
+         searchStrings creationTime lastModifiedTime maxNrOfInstances
          b c count=2 bytes=2 oldest=2 latest=3
          Ok
          c count=1 bytes=1 oldest=3 latest=3

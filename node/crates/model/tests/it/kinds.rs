@@ -122,6 +122,58 @@ fn a_group_keeps_each_member_once_and_no_more_than_it_wants() {
 }
 
 #[test]
+fn an_update_keeps_what_every_response_has_and_nothing_stands_for() {
+    let mut world = World::new();
+    let command = with(ResourceType::MgmtCmd, &[("id", text("c")), ("cmdType", text("REBOOT"))]);
+    assert_eq!(create(&mut world, "scls/mgmtObjs", command), Created);
+    let nothing = Body::Representation(Representation::new(ResourceType::MgmtCmd));
+    assert_eq!(world.send(Method::Update, &path("scls/mgmtObjs/c"), nothing).status, Done);
+    assert_eq!(attribute(&mut world, "scls/mgmtObjs/c", "cmdType"), Some(text("REBOOT")));
+}
+
+#[test]
+fn the_answer_to_an_update_says_nothing_of_members_rather_than_that_there_are_none() {
+    let mut world = World::new();
+    assert_eq!(
+        create(&mut world, "applications", with(ResourceType::Application, &[("appId", text("a"))])),
+        Created
+    );
+    let named = with(ResourceType::Container, &[("id", text("c"))]);
+    assert_eq!(create(&mut world, "applications/a/containers", named), Created);
+    let right = [("accessRightID", text("/m2m/accessRights/r"))];
+    let mut whole = Representation::new(ResourceType::Containers);
+    right.iter().for_each(|(name, value)| whole.set(name, value.clone()));
+    let answer = world.send(Method::Update, &path("applications/a/containers"), Body::Representation(whole));
+    let Body::Representation(shown) = answer.body else { panic!("{answer:?}") };
+    assert_eq!(shown.text("accessRightID"), Some("/m2m/accessRights/r"));
+    assert!(shown.attributes.iter().all(|(name, _)| !name.ends_with("Collection")), "{shown:?}");
+    let listed = attribute(&mut world, "applications/a/containers", "containerCollection");
+    assert!(matches!(listed, Some(Value::References(listed)) if listed.len() == 1));
+}
+
+#[test]
+fn nothing_nests_deeper_than_can_be_addressed() {
+    let mut world = World::new();
+    let named = |of| with(of, &[("id", text("d"))]);
+    assert_eq!(create(&mut world, "containers", named(ResourceType::Container)), Created);
+    let mut at = "containers/d".to_owned();
+    let refused = loop {
+        let answer =
+            world.send(Method::Create, &path(&format!("{at}/subcontainers")), named(ResourceType::Container));
+        if answer.status != Created {
+            break answer;
+        }
+        at.push_str("/subcontainers/d");
+    };
+    assert_eq!(refused.status, BadRequest);
+    assert!(refused.info.starts_with("id: stands too deep"), "{}", refused.info);
+    // What belongs to the deepest one has room.
+    let watched = format!("{at}/contentInstances/subscriptions");
+    assert_eq!(create(&mut world, &watched, with(ResourceType::Subscription, &[("id", text("s"))])), Created);
+    assert!(Path::parse(&format!("{watched}/s/filterCriteria/attributeAccessor")).is_some());
+}
+
+#[test]
 fn a_command_runs_once_for_each_execute_until_it_is_cancelled() {
     let mut world = World::new();
     let argument = |name: &str, value: &str| {
