@@ -8,6 +8,7 @@ mod support;
 
 mod harness;
 
+mod announced_elsewhere;
 mod bad_folder;
 mod bad_input;
 mod catch_up;
