@@ -8,6 +8,7 @@ mod support;
 
 mod harness;
 
+mod announced_elsewhere;
 mod async_across_kill;
 mod bad_folder;
 mod bad_input;

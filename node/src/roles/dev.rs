@@ -40,16 +40,36 @@ pub struct Arguments {
     /// Where the edge listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// A `host[:port]` that means this SCL, may stand several times. Without one every name does, and no other SCL with
-    /// the same sclBase can be told from this one. Counts when the data is new.
+    /// A `host[:port]` that means this SCL, may stand several times. Without one it is the loopback address it listens
+    /// at, if its data is thrown away; otherwise every name does, and no other SCL with the same sclBase can be told from
+    /// this one. Counts when the data is new.
     #[arg(long = "authority")]
     authorities: Vec<String>,
+    /// SCL-ID; another one for each SCL that is to know this one. Counts when the data is new.
+    #[arg(long, default_value = "nscl")]
+    scl_id: String,
     /// Keeps the data here; without it everything is gone afterwards.
     #[arg(long)]
     data: Option<PathBuf>,
     /// Plays a story against it, shows every answer and checks it, and ends.
     #[arg(long)]
     demo: bool,
+}
+
+impl Arguments {
+    /// What means this SCL. On the loopback nobody knows it by another name; kept data may have been founded otherwise.
+    fn authorities(&self, listens: SocketAddr) -> Vec<String> {
+        if !self.authorities.is_empty() || self.data.is_some() || !listens.ip().is_loopback() {
+            return self.authorities.clone();
+        }
+        // In a Host the port of the scheme is left out.
+        let port = if listens.port() == 80 { String::new() } else { format!(":{}", listens.port()) };
+        let address = match listens {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        [&address, "localhost"].map(|host| format!("{host}{port}")).into()
+    }
 }
 
 /// Why a try-out failed.
@@ -133,13 +153,17 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
         }
     };
     let edge = Edge::bind(edge_config(arguments.listen, &addresses)).await?;
-    let url = format!("http://{}", edge.addresses().http.unwrap_or(arguments.listen));
+    let listens = edge.addresses().http.unwrap_or(arguments.listen);
+    let url = format!("http://{listens}");
 
     let mut nodes: JoinSet<Result<(), DevError>> = JoinSet::new();
     let mut readiness = Vec::new();
     for (number, listener) in listeners.into_iter().enumerate() {
-        let config =
-            Config { authorities: arguments.authorities.clone(), ..node_config(folder, number, &addresses) };
+        let config = Config {
+            authorities: arguments.authorities(listens),
+            scl_id: arguments.scl_id.clone(),
+            ..node_config(folder, number, &addresses)
+        };
         let checked = config.check()?;
         let store = node::open(&checked.data, checked.storage.clone()).await?;
         let node = Node::start_on(checked, store, listener).await?;
@@ -326,5 +350,28 @@ impl Folder {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::warn!(folder = %self.path.display(), %error, "throw-away data is left behind");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throw_away_data_on_the_loopback_knows_its_own_names() {
+        let arguments = |data: Option<&str>, authorities: &[&str]| Arguments {
+            listen: ([127, 0, 0, 1], 0).into(),
+            authorities: authorities.iter().map(|name| (*name).to_owned()).collect(),
+            scl_id: "nscl".to_owned(),
+            data: data.map(PathBuf::from),
+            demo: false,
+        };
+        let own = |text: &str| arguments(None, &[]).authorities(text.parse().expect("an address"));
+        assert_eq!(own("127.0.0.1:8080"), ["127.0.0.1:8080", "localhost:8080"]);
+        assert_eq!(own("[::1]:80"), ["[::1]", "localhost"]);
+        assert!(own("0.0.0.0:8080").is_empty(), "nobody knows by which name it is reached");
+        let listens = "127.0.0.1:8080".parse().expect("an address");
+        assert!(arguments(Some("kept"), &[]).authorities(listens).is_empty());
+        assert_eq!(arguments(None, &["scl.example.org"]).authorities(listens), ["scl.example.org"]);
     }
 }
