@@ -1,6 +1,11 @@
 //! The way of a request: from the binding to the shard's leader and back.
 
-use crate::{listing::Listings, metrics::Metrics, poll::Polls, route, through};
+use crate::{
+    listing::{self, Listings},
+    metrics::Metrics,
+    poll::Polls,
+    route, through,
+};
 use banyan_binding::{
     Handler,
     handler::Exchange,
@@ -81,8 +86,8 @@ impl Forwarder {
         let response = self.handle(request.clone()).await;
         let Some(next) = response.next.clone() else { return response.into() };
         match self.listings.rest(&self.client, request, next) {
-            Ok(rest) => Exchange { response, handed: None, rest: Some(rest) },
-            Err(full) => full.into(),
+            Some(rest) => Exchange { response, handed: None, rest: Some(rest) },
+            None => listing::full().into(),
         }
     }
 }

@@ -44,28 +44,21 @@ impl Listings {
         Listings { room, timeout }
     }
 
-    /// What follows the first page of `request`, or the answer when there is no room for it.
-    pub(crate) fn rest(
-        &self,
-        client: &Client,
-        request: RequestPrimitive,
-        next: ListPlace,
-    ) -> Result<Pages, ResponsePrimitive> {
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            return Err(ResponsePrimitive {
-                info: "too many long listings at once".to_owned(),
-                retry_after_ms: Some(RETRY_AFTER_MS),
-                ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
-            });
-        };
-        let underway = Underway {
-            client: client.clone(),
-            request,
-            next: Some(next),
-            timeout: self.timeout,
-            _place: place,
-        };
-        Ok(Pages::new(stream::try_unfold(underway, Underway::step)))
+    /// What follows the first page of `request`; `None`: there is no room for it.
+    pub(crate) fn rest(&self, client: &Client, request: RequestPrimitive, next: ListPlace) -> Option<Pages> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let (client, timeout) = (client.clone(), self.timeout);
+        let underway = Underway { client, request, next: Some(next), timeout, _place: place };
+        Some(Pages::new(stream::try_unfold(underway, Underway::step)))
+    }
+}
+
+/// The answer when there is no room.
+pub(crate) fn full() -> ResponsePrimitive {
+    ResponsePrimitive {
+        info: "too many long listings at once".to_owned(),
+        retry_after_ms: Some(RETRY_AFTER_MS),
+        ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
     }
 }
 
