@@ -14,7 +14,7 @@ use super::{
     Desk, Place, aggregation::Aggregation, call::Reached, handled::Handled, pending::Ticket, response_of,
 };
 use crate::subtree::ShardHandle;
-use banyan_codec::{Format, encode_body, error_info, status_name};
+use banyan_codec::{Format, encode_body, entity_tag, error_info, status_name};
 use banyan_model::{
     Body, Method, Path, Refusal, Representation, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode,
     Value, admit::Target, group, primitive::NotifyMedia, tables::Mode, value::Struct,
@@ -249,7 +249,8 @@ impl FanOut<'_> {
             status => status_name(status),
         };
         let mut fields = vec![("id", text(member)), ("statusCode", text(name))];
-        fields.extend(answer.etag.map(|etag| ("eTag", Value::Text(etag))));
+        let format = (!matches!(answer.body, Body::Raw { .. })).then_some(self.format);
+        fields.extend(answer.etag.map(|etag| ("eTag", Value::Text(entity_tag(&etag, format)))));
         let resource = answer.resource_uri.unwrap_or_else(|| self.uri(member));
         fields.push(("resourceURI", Value::Text(resource)));
         fields.extend(answer.last_modified.map(|at| ("lastModifiedTime", Value::Datetime(at))));

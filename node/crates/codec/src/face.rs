@@ -32,6 +32,14 @@ impl Format {
         }
     }
 
+    /// How its entity tags end.
+    fn mark(self) -> &'static str {
+        match self {
+            Format::Xml => "xml",
+            Format::Json => "json",
+        }
+    }
+
     /// The format of a media type; parameters (`; charset=utf-8`) are ignored, letter case too. `text/xml` is XML.
     /// `None`: neither, which for a contentInstances collection means raw content.
     pub fn from_media_type(text: &str) -> Option<Format> {
@@ -44,6 +52,21 @@ impl Format {
             None
         }
     }
+}
+
+/// The entity tag of a representation, with its quotes: the eTag of the resource, and which of its representations it is
+/// (D-23). Content that is answered as it is has one only.
+pub fn entity_tag(etag: &str, format: Option<Format>) -> String {
+    match format {
+        Some(format) => format!("\"{etag}.{}\"", format.mark()),
+        None => format!("\"{etag}\""),
+    }
+}
+
+/// Whether a tag, without its quotes, is that of a representation in another format.
+pub fn is_of_other_format(tag: &str, format: Format) -> bool {
+    let mark = tag.rsplit_once('.').map(|(_, mark)| mark);
+    [Format::Xml, Format::Json].into_iter().any(|other| other != format && mark == Some(other.mark()))
 }
 
 /// Which edition of TS 102 921 a document is written in. Either is read always.
@@ -225,8 +248,7 @@ pub fn encode_representation(style: impl Into<Style>, representation: &Represent
     })
 }
 
-/// Writes one attribute as a document of its own (partial addressing). `None`: no type has an attribute of this name
-/// (other than the id, which is no element).
+/// Writes one attribute as a document of its own (partial addressing). `None`: no type has an attribute of this name.
 pub fn encode_attribute(style: impl Into<Style>, name: &str, value: &Value) -> Option<Bytes> {
     let Style { format, edition } = style.into();
     let field = schema::attribute(name)?;

@@ -23,7 +23,7 @@ mod schema;
 
 pub use face::{
     Edition, Expect, Format, Limits, Style, decode, decode_content, encode_attribute, encode_body,
-    encode_message, encode_representation,
+    encode_message, encode_representation, entity_tag, is_of_other_format,
 };
 pub use lexical::is_tolerated_delay;
 pub use listing::OpenDocument;

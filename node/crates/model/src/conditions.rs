@@ -48,7 +48,15 @@ fn unchanged(conditions: &Conditions, etag: &str, last_modified: Option<Timestam
 }
 
 fn matches(etags: &[String], etag: &str) -> bool {
-    etags.iter().any(|given| given == "*" || given == etag)
+    etags.iter().any(|given| given == "*" || resource_tag(given) == etag)
+}
+
+/// The eTag of the resource in an entity tag as a binding shows it: with quotes, perhaps weak, and with a dot before
+/// what says which representation of the resource it is. Our own eTags hold no dot.
+pub fn resource_tag(given: &str) -> &str {
+    let opaque = given.trim();
+    let opaque = opaque.strip_prefix("W/").unwrap_or(opaque).trim_matches('"');
+    opaque.split('.').next().unwrap_or_default()
 }
 
 fn in_units_of(since: Timestamp, at: Timestamp) -> Timestamp {
@@ -74,6 +82,10 @@ mod tests {
     #[test]
     fn conditions_stop_reads_and_writes() {
         use StatusCode::{NotModified, Ok, PreconditionFailed as Failed};
+        for given in ["e1", "\"e1\"", "W/\"e1\"", "e1.xml", "\"e1.json\""] {
+            let conditions = Conditions { if_match: vec![given.to_owned()], ..Conditions::default() };
+            check(&conditions, Ok, Ok);
+        }
         let tags = |tags: &[&str]| tags.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>();
         let time = |ms| Some(Timestamp(ms));
         for (given, read, write) in [(&[][..], Ok, Ok), (&["e1"], Ok, Ok), (&["x", "*"], Ok, Ok)] {

@@ -19,7 +19,7 @@ use crate::{
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
     Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
-    channel, group, primitive::NotifyMedia,
+    channel, group, partial, primitive::NotifyMedia, tables,
 };
 use http::{HeaderMap, Request, request::Parts};
 use hyper::body::Incoming;
@@ -185,8 +185,16 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         let target =
             target::read(scl, head.version, peer.secure, &head.uri, &head.headers).map_err(refused)?;
         dress.authority = target.authority;
+        intake::framing(&head.headers).map_err(refused)?;
         let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
         let method = self.method(&head.method)?;
+        if method == Method::Delete
+            && head.uri.path().ends_with('/')
+            && target.path.as_ref().is_some_and(is_list)
+        {
+            let info = "targetID: ends with the empty name of an entry; the whole list is addressed without the slash";
+            return Err(refused(Refusal::new(StatusCode::BadRequest, info)));
+        }
         let via = passed_on(scl, &head.headers)?;
         let has_body = matches!(method, Method::Create | Method::Update);
         let Some(target) = target.path else {
@@ -194,6 +202,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             let taken = if has_body { Some(self.take(body).await?) } else { None };
             return Ok(Read::Elsewhere { uri, entity: requesting_entity, via, taken });
         };
+        dress.content = is_content(&target);
         if !dress.acceptable && !may_be_content(&target) {
             let info = "Accept: neither application/xml nor application/json";
             return Err(refused(Refusal::new(StatusCode::NotAcceptable, info)));
@@ -212,7 +221,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             primitive.notify_media = NotifyMedia::Json;
         }
         if method == Method::Retrieve {
-            primitive.filter = criteria::read(head.uri.query().unwrap_or_default());
+            let read = criteria::read(head.uri.query().unwrap_or_default());
+            primitive.filter = read.map(|(mut criteria, if_match)| {
+                primitive.conditions.if_match.extend(if_match);
+                conditions::in_format(&mut criteria.if_none_match, dress.format);
+                criteria
+            });
+            conditions::in_format(&mut primitive.conditions.if_none_match, dress.format);
         }
         if !has_body {
             return Ok(Read::Ours { request: primitive, taken: None });
@@ -266,6 +281,7 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             secure: peer.secure,
             authority: None,
             challenge: self.identity.challenge(),
+            content: false,
             retrieve: head.method == http::Method::GET,
         };
         let Exchange { response: mut answer, handed, rest } =
@@ -298,7 +314,18 @@ fn may_be_content(target: &Path) -> bool {
     };
     let served =
         matches!(segments, [collection, _, below, ..] if collection == "applications" && !is_own(below));
-    served || segments.iter().skip(1).any(|segment| segment == "content")
+    served || is_content(target)
+}
+
+fn is_content(target: &Path) -> bool {
+    target.segments().iter().skip(1).any(|segment| segment == "content")
+}
+
+/// Whether a path ends as the address of a list in an attribute does.
+fn is_list(target: &Path) -> bool {
+    let mut attributes = tables::TYPES.iter().flat_map(|of| of.attributes);
+    let name = target.name().unwrap_or_default();
+    attributes.any(|attribute| attribute.field.name == name && partial::entry(&attribute.field).is_some())
 }
 
 /// The SCLs before us; we must not be among them.

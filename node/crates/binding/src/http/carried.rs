@@ -35,7 +35,8 @@ pub struct Carried<'a> {
 /// # Errors
 /// The query cannot be read.
 pub fn request_notify(carried: Carried<'_>) -> Result<Struct, Refusal> {
-    let mut criteria = criteria::read(carried.query)?;
+    // V1.1.1's ifMatch is not written in a query: it travels as the header.
+    let (mut criteria, _) = criteria::read(carried.query)?;
     let rest = criteria::write(&of_instances(&mut criteria));
     let target =
         if rest.is_empty() { carried.target.to_owned() } else { format!("{}?{rest}", carried.target) };

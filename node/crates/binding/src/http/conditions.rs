@@ -1,5 +1,6 @@
 //! If-Match and its kin. A date that cannot be read is ignored, as RFC 9110 13.1.3 asks.
 
+use banyan_codec::{Format, is_of_other_format};
 use banyan_model::{Timestamp, primitive::Conditions};
 use http::{HeaderMap, HeaderName, header};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,14 @@ pub(super) fn read(headers: &HeaderMap) -> Conditions {
         if_none_match: read_tags(headers, header::IF_NONE_MATCH),
         if_modified_since: read_date(headers, header::IF_MODIFIED_SINCE),
         if_unmodified_since: read_date(headers, header::IF_UNMODIFIED_SINCE),
+    }
+}
+
+/// Of the tags in an If-None-Match of a GET, those of representations in other formats: they match nothing, for what the
+/// client has is not what it would be sent.
+pub(super) fn in_format(tags: &mut [String], format: Format) {
+    for tag in tags.iter_mut().filter(|tag| is_of_other_format(tag, format)) {
+        tag.clear();
     }
 }
 
@@ -37,7 +46,7 @@ pub(super) fn read_tags(headers: &HeaderMap, name: HeaderName) -> Vec<String> {
     texts.flat_map(list).collect()
 }
 
-fn list(text: &str) -> Vec<String> {
+pub(super) fn list(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = text;
     loop {

@@ -1,11 +1,15 @@
-//! The query of a RETRIEVE as filterCriteria (procedures.md 7). Unknown parameters are ignored; a single-valued one
+//! The query of a RETRIEVE as filterCriteria (procedures.md 7). Unknown parameters are ignored, for a query may be about
+//! something else; a criterion that is not supported, a single-valued one
 //! given twice, or a value that cannot be read, is refused, after authorisation.
 
+use super::conditions;
 use crate::percent;
 use banyan_model::{Refusal, Timestamp, filter::FilterCriteria};
 
-pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
+/// Beside the criteria V1.1.1's ifMatch, which says what the header of that name says.
+pub(super) fn read(query: &str) -> Result<(FilterCriteria, Vec<String>), Refusal> {
     let mut criteria = FilterCriteria::default();
+    let mut if_match = Vec::new();
     let mut meta_data_only = None;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -25,7 +29,10 @@ pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
             "attributeAccessor" => once(&mut criteria.attribute_accessor, name, value)?,
             "searchPrefix" => once(&mut criteria.search_prefix, name, value)?,
             "maxSize" => once(&mut criteria.max_size, name, long(name, &value)?)?,
-            "ifNoneMatch" => criteria.if_none_match.push(value),
+            "ifNoneMatch" => criteria.if_none_match.extend(tags(value)),
+            "ifMatch" => if_match.extend(tags(value)),
+            // V1.1.1 again, dropped since: no instance says who made it.
+            "creator" => return Err(refuse(name, "a criterion of V1.1.1 that is not supported")),
             "searchString" => criteria.search_string.push(value),
             "contentType" => criteria.content_type.push(value),
             _ => {}
@@ -34,7 +41,15 @@ pub(super) fn read(query: &str) -> Result<FilterCriteria, Refusal> {
     criteria.meta_data_only = meta_data_only.unwrap_or(false);
     // The schema requires the element and lets it be empty: no accessor.
     criteria.attribute_accessor = criteria.attribute_accessor.filter(|accessor| !accessor.is_empty());
-    Ok(criteria)
+    Ok((criteria, if_match))
+}
+
+/// A tag as it is, or as the header ETag shows it.
+fn tags(value: String) -> Vec<String> {
+    match value.starts_with('"') || value.starts_with("W/") {
+        true => conditions::list(&value),
+        false => vec![value],
+    }
 }
 
 /// The query that `read` makes these criteria of; empty when there are none.
@@ -114,6 +129,10 @@ fn refuse(name: &str, why: &str) -> Refusal {
 mod tests {
     use super::*;
 
+    fn read(query: &str) -> Result<FilterCriteria, Refusal> {
+        super::read(query).map(|(criteria, _)| criteria)
+    }
+
     #[test]
     fn every_criterion_is_read() {
         let criteria = read(
@@ -145,6 +164,14 @@ mod tests {
     }
 
     #[test]
+    fn tags_are_read_with_and_without_their_quotes() {
+        let (criteria, if_match) =
+            super::read("ifNoneMatch=%22a.xml%22&ifNoneMatch=b&ifMatch=W/%22c%22,%22d%22").unwrap();
+        assert_eq!(criteria.if_none_match, ["a.xml", "b"]);
+        assert_eq!(if_match, ["c", "d"]);
+    }
+
+    #[test]
     fn a_refusal_names_the_parameter() {
         for (query, info) in [
             ("metaDataOnly=yes", "metaDataOnly: not an xsd:boolean"),
@@ -161,6 +188,7 @@ mod tests {
             ("searchPrefix=/a&searchPrefix=/b", "searchPrefix: given twice"),
             ("searchString=%ff", "searchString: broken escape"),
             ("x%=1", "x%: broken escape"),
+            ("creator=/m2m/applications/a", "creator: a criterion of V1.1.1 that is not supported"),
         ] {
             assert_eq!(read(query).map_err(|refusal| refusal.info), Err(info.to_owned()), "{query}");
         }

@@ -3,7 +3,7 @@
 use banyan_codec::{Expect, Format, Limits, decode_content};
 use banyan_model::{Body, Method, Path, Refusal, ResponsePrimitive, StatusCode, tables};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use std::{sync::Arc, time::Duration};
@@ -49,6 +49,32 @@ impl Budget {
         }
         Ok(())
     }
+}
+
+/// Whether the headers leave no doubt about where a body ends and what it is: two answers to that, and somebody between
+/// us and the client may have read another request than we do. A Content-Length beside Transfer-Encoding cannot be seen
+/// here: hyper drops it, as RFC 9112 6.3 has it.
+pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
+    let bad = |info: &str| Err(Refusal::new(StatusCode::BadRequest, info));
+    // What is no text is nothing that is understood either.
+    let all = |name: HeaderName| {
+        headers.get_all(name).iter().map(|value: &HeaderValue| value.to_str().unwrap_or_default())
+    };
+    let is = |text: &str, coding: &str| text.trim().eq_ignore_ascii_case(coding);
+    if headers.get_all(header::CONTENT_TYPE).iter().count() > 1 {
+        return bad("Content-Type: given twice");
+    }
+    let codings: Vec<&str> = all(header::TRANSFER_ENCODING).flat_map(|text| text.split(',')).collect();
+    let is_framed = codings.is_empty() || matches!(codings.as_slice(), [only] if is(only, "chunked"));
+    if !is_framed {
+        return bad("Transfer-Encoding: only chunked is understood");
+    }
+    let mut encodings = all(header::CONTENT_ENCODING).flat_map(|text| text.split(','));
+    if encodings.all(|encoding| is(encoding, "identity")) {
+        return Ok(());
+    }
+    let info = "Content-Encoding: only identity is understood";
+    Err(Refusal::new(StatusCode::UnsupportedMediaType, info))
 }
 
 /// Reads a whole body, or says why not: `PayloadTooLarge`, `RequestTimeout`, `ServiceUnavailable` (the budget), or

@@ -2,7 +2,9 @@
 
 use super::{Response, ResponseBody, accept::Accept, conditions::http_date};
 use crate::handler::Pages;
-use banyan_codec::{Edition, Format, OpenDocument, ResponseNotify, Style, encode_body, error_info};
+use banyan_codec::{
+    Edition, Format, OpenDocument, ResponseNotify, Style, encode_body, entity_tag, error_info,
+};
 use banyan_model::{Body, Method, ResponsePrimitive, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -21,6 +23,8 @@ pub(super) struct Dress {
     pub(super) authority: Option<String>,
     /// WWW-Authenticate of a 401.
     pub(super) challenge: Option<&'static str>,
+    /// Whether the path leads to raw content, of which there is one representation.
+    pub(super) content: bool,
     /// A GET, whose answer a cache might keep.
     pub(super) retrieve: bool,
 }
@@ -149,7 +153,8 @@ fn headers(answer: &ResponsePrimitive, dress: &Dress, status: http::StatusCode, 
         set(headers, header::LOCATION, absolute(uri, dress));
     }
     if let Some(etag) = &answer.etag {
-        set(headers, header::ETAG, format!("\"{etag}\""));
+        let is_raw = dress.content || matches!(answer.body, Body::Raw { .. });
+        set(headers, header::ETAG, entity_tag(etag, (!is_raw).then_some(dress.format)));
     }
     if let Some(date) = answer.last_modified.and_then(http_date) {
         set(headers, header::LAST_MODIFIED, date);
@@ -165,6 +170,8 @@ fn headers(answer: &ResponsePrimitive, dress: &Dress, status: http::StatusCode, 
     {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
+    // Which format an answer is in, and whether there is one at all, Accept decides.
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
     if dress.retrieve {
         // What one entity may read, `From` tells: a shared cache would not know that.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

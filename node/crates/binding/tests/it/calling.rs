@@ -105,7 +105,8 @@ async fn an_answer_comes_back_as_it_was() {
         assert!(matches!(created.body, Body::Representation(_)));
 
         let read = call(&bench, &request(Method::Retrieve, "/applications/x", Body::None), format).await;
-        assert_eq!((read.status, read.etag.as_deref()), (StatusCode::Ok, Some("v7")));
+        let tag = banyan_codec::entity_tag("v7", Some(format));
+        assert_eq!((read.status, read.etag.as_deref()), (StatusCode::Ok, Some(tag.trim_matches('"'))));
         assert_eq!(read.last_modified, Some(Timestamp(1_370_001_720_000)), "HTTP has whole seconds");
         let Body::Representation(application) = read.body else { panic!("{:?}", read.body) };
         assert_eq!(application.text("appId"), Some("meterReader"));

@@ -92,6 +92,30 @@ async fn bodies_have_a_limit_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_has_one_end_and_one_type() {
+    let bench = Bench::open().await;
+    let head = "POST /m2m/containers/c/contentInstances HTTP/1.1\nHost: h\nFrom: a";
+    let plain = "Content-Type: text/plain";
+    for (headers, expected) in [
+        ("Content-Type: application/xml\nContent-Type: text/plain", "400\n| Content-Type: given twice\n>"),
+        (&format!("{plain}\nContent-Encoding: gzip"), "415\n| Content-Encoding\n>"),
+        (&format!("{plain}\nContent-Encoding: identity, br"), "415\n| Content-Encoding\n>"),
+        (&format!("{plain}\nContent-Encoding: identity"), "201"),
+    ] {
+        bench.check(&format!("{head}\n{headers}\n\nx"), expected).await;
+    }
+    for framing in ["Transfer-Encoding: gzip, chunked", "Transfer-Encoding: gzip"] {
+        let head = head.replace('\n', "\r\n");
+        let request =
+            format!("{head}\r\n{plain}\r\n{framing}\r\nConnection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+        let answer = Answer::read(bench.raw(request.as_bytes()).await);
+        assert_eq!(answer.status, 400, "{framing}: {answer:?}");
+    }
+    let delete = "DELETE /m2m/containers/c HTTP/1.1\nHost: h\nFrom: a\nContent-Encoding: gzip";
+    bench.check(delete, "415\n>").await;
+}
+
+#[tokio::test]
 async fn a_body_that_trickles_is_given_up() {
     let bench = limited().await;
     let head = "POST /m2m/containers/c/contentInstances HTTP/1.1\nHost: h\nFrom: a\nContent-Type: text/plain";

@@ -140,7 +140,8 @@ async fn a_long_listing_is_one_document_in_chunks() {
     let address = start(&long, ServerConfig::default()).await;
     for format in [Format::Xml, Format::Json] {
         let (head, body) = get(address, "containers", format).await;
-        assert!(head.starts_with("http/1.1 200") && head.contains("etag: \"v7\""), "{head}");
+        let tag = format!("etag: {}", banyan_codec::entity_tag("v7", Some(format)));
+        assert!(head.starts_with("http/1.1 200") && head.contains(&tag), "{head}");
         assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
         assert!(head.contains(&format!("content-type: {}", format.media_type())), "{head}");
         let body = whole(&body).expect("a whole body");

@@ -32,7 +32,8 @@ async fn verbs_become_methods() {
             &format!("GET /m2m/applications/x/ {head}"),
             "200
              content-type: application/xml
-             etag: \"v7\"
+             etag: \"v7.xml\"
+             vary: accept
              last-modified: Fri, 31 May 2013 12:02:00 GMT
              cache-control: private, no-cache
              | appId=\"meterReader\"
@@ -331,6 +332,44 @@ async fn query_and_conditions_travel_along() {
 }
 
 #[tokio::test]
+async fn a_tag_is_of_a_representation_and_means_its_resource() {
+    let bench = Bench::open().await;
+    let head = "HTTP/1.1\nHost: h\nFrom: a";
+    let json = format!("GET /m2m/containers/c {head}\nAccept: application/json");
+    bench.check(&json, "200\ncontent-type: application/json\netag: \"v7.json\"\nvary: accept").await;
+    // Another representation is not known by the tag of this one; nor is it by the query.
+    let known = |format: &str| {
+        format!(
+            "GET /m2m/containers/c?ifNoneMatch=%22b.{format}%22 {head}\nIf-None-Match: \"a.{format}\", \"c\""
+        )
+    };
+    for (format, in_header, in_query) in [("xml", ["a.xml", "c"], "b.xml"), ("json", ["", "c"], "")] {
+        bench.check(&known(format), "200").await;
+        let seen = bench.fake.seen.lock().unwrap()[0].clone();
+        assert_eq!(seen.conditions.if_none_match, in_header);
+        assert_eq!(seen.filter.unwrap().if_none_match, [in_query]);
+    }
+    // Whichever was read may be written upon.
+    bench.check(&format!("DELETE /m2m/containers/c {head}\nIf-Match: \"v7.json\""), "204").await;
+    assert_eq!(bench.fake.seen.lock().unwrap()[0].conditions.if_match, ["v7.json"]);
+    bench.check(&format!("GET /m2m/containers/c?ifMatch=v7.json {head}"), "200").await;
+    assert_eq!(bench.fake.seen.lock().unwrap()[0].conditions.if_match, ["v7.json"]);
+}
+
+#[tokio::test]
+async fn a_delete_of_an_entry_without_a_name_is_not_one_of_the_list() {
+    let bench = Bench::open().await;
+    let head = "HTTP/1.1\nHost: h\nFrom: a";
+    bench.check(&format!("DELETE /m2m/containers/c/searchStrings/ {head}"), "400\n| targetID\n>").await;
+    bench.check(&format!("DELETE /m2m/accessRights/r/permissions/ {head}"), "400\n| targetID\n>").await;
+    for target in
+        ["/m2m/containers/c/searchStrings", "/m2m/containers/c/", "/m2m/containers/c/searchStrings/x/"]
+    {
+        bench.check(&format!("DELETE {target} {head}"), "204").await;
+    }
+}
+
+#[tokio::test]
 async fn statuses_and_their_headers() {
     let bench = Bench::open().await;
     for (name, expected) in [
@@ -341,7 +380,7 @@ async fn statuses_and_their_headers() {
         ("conflict", "409\n| <m2m:additionalInfo>name: taken</m2m:additionalInfo>"),
         ("busy", "503\nretry-after: 2\n| STATUS_SERVICE_UNAVAILABLE"),
         ("later", "202\n|"),
-        ("same", "304\netag: \"v7\"\n|"),
+        ("same", "304\netag: \"v7.xml\"\nvary: accept\n|"),
         ("changed", "412\n| errorInfo"),
         ("odd", "204\n!etag"),
     ] {

@@ -234,7 +234,7 @@ fn xml_refusals_name_the_element_and_say_what_was_expected() {
         ),
         (
             "<subscription><filterCriteria><creator>/m2m/applications/a</creator></filterCriteria></subscription>",
-            "creator: unknown element in filterCriteria",
+            "creator: a criterion of V1.1.1 that is not supported",
         ),
         (
             "<subscription><creator>/m2m/applications/a</creator></subscription>",

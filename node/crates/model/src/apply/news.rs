@@ -6,7 +6,7 @@
 
 use super::writer::{Watched, Writer};
 use crate::{
-    Body, Representation, Scl, StatusCode, Timestamp, TreeView, Value,
+    Body, Representation, Scl, StatusCode, Timestamp, TreeView, Value, conditions,
     filter::FilterCriteria,
     outbox::Notification,
     record::{Instance, Resource},
@@ -169,7 +169,7 @@ fn unchanged_conditions(criteria: &FilterCriteria, modified: Option<Timestamp>, 
     let before = |until| modified.is_none_or(|modified| modified < until);
     criteria.if_modified_since.is_none_or(after)
         && criteria.if_unmodified_since.is_none_or(before)
-        && criteria.if_none_match.iter().all(|known| known.trim_matches('"') != etag)
+        && criteria.if_none_match.iter().all(|known| conditions::resource_tag(known) != etag)
 }
 
 fn created_between(criteria: &FilterCriteria, created: Option<Timestamp>) -> bool {

@@ -10,7 +10,7 @@ use super::listing;
 use crate::{
     Path, Refusal, Representation, ResourceType, Scl, StatusCode, TreeView, Value,
     access::Governing,
-    admit,
+    admit, conditions,
     filter::FilterCriteria,
     index::{self, Term},
     key::{Key, Range},
@@ -383,7 +383,7 @@ fn selects_instance(criteria: &FilterCriteria, instance: &Instance) -> bool {
 }
 
 fn is_none_of(known: &[String], etag: &str) -> bool {
-    known.iter().all(|known| known.trim_matches('"') != etag)
+    known.iter().all(|known| conditions::resource_tag(known) != etag)
 }
 
 /// Whether an accessor names something of a resource.

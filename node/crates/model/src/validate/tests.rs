@@ -210,10 +210,10 @@ fn only_a_notify_is_for_a_contact() {
     let limits = QueueLimits { entries_max: 3, octets_max: 1_000 };
     assert_eq!(sent, Ok(Operation::Enqueue { channel, message: notify.clone(), limits }));
 
-    let answer = Struct { name: "ResponseNotify", fields: Vec::new() };
+    let asked = Struct { name: "RequestNotify", fields: Vec::new() };
     let malformed = Body::Malformed(Refusal::attribute("notify", "is broken"));
     for (method, target, body, expected) in [
-        (Method::Notify, contact, Body::Message(answer), StatusCode::BadRequest),
+        (Method::Notify, contact, Body::Message(asked), StatusCode::BadRequest),
         (Method::Execute, contact, Body::None, StatusCode::BadRequest),
         (Method::Create, contact, malformed, StatusCode::BadRequest),
         (Method::Retrieve, contact, Body::None, StatusCode::MethodNotAllowed),
