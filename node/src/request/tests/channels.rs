@@ -204,12 +204,7 @@ fn as_gateway(mut request: RequestPrimitive) -> RequestPrimitive {
 
 async fn node_with_a_polling_scl() -> Node {
     let node = Node::leading(1, |_, _| {}).await;
-    let mut scl = named(ResourceType::Scl, "sclId", "gw");
-    scl.set("link", Value::Text("http://gw.example.org/m2m".to_owned()));
-    scl.set("mgmtProtocolType", Value::Text("OMA_DM".to_owned()));
-    scl.set("sclType", Value::Text("GSCL".to_owned()));
-    let made = node.ask(&request(Method::Create, "/scls", Body::Representation(scl))).await;
-    assert_eq!(made.status, StatusCode::Created, "{}", made.info);
+    node.register("gw", "http://gw.example.org/m2m").await;
     let mut channel = named(ResourceType::CommunicationChannel, "id", "cc");
     channel.set("channelType", Value::Text("LONG_POLLING".to_owned()));
     let create = request(Method::Create, "/scls/gw/communicationChannels", Body::Representation(channel));
