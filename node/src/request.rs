@@ -255,6 +255,9 @@ impl Desk {
         let Some(ticket) = self.enter(deadline, Kind::Read, answer) else { return };
         let desk = self.clone();
         tokio::spawn(async move {
+            if discovers && let Some(elsewhere) = desk.discovered_elsewhere(&request, deadline).await {
+                return ticket.answer(response_of(&elsewhere));
+            }
             let retrieved = match shard.retrieve(&request, deadline).await {
                 Ok(response) => match collection {
                     Some(collection) => Ok(desk.with_members(response, collection, &request, deadline).await),

@@ -4,7 +4,7 @@ use super::Desk;
 use crate::subtree::ShardError;
 use banyan_client::RequestError;
 use banyan_model::{
-    Entity, RequestPrimitive, ResponsePrimitive, StatusCode,
+    Entity, Path, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode,
     placement::ShardId,
     query::{self, Cursor, Search},
 };
@@ -48,6 +48,27 @@ impl Desk {
             }
             Err(error) => error.response(),
         }
+    }
+
+    /// Where a request to `discovery` is to be answered whose searchPrefix is not ours; `None`: it is.
+    pub(super) async fn discovered_elsewhere(
+        &self,
+        request: &RequestPrimitive,
+        deadline: Instant,
+    ) -> Option<ResponsePrimitive> {
+        let (scl, criteria) = (self.scl()?, request.filter.as_ref().ok()?);
+        let prefix = Search::elsewhere(&scl, criteria)?;
+        Some(match self.inner.client.route(prefix, deadline.into()).await {
+            Ok(Some(routed)) => {
+                let there = Path::scl_base().child(routed.scl).child("discovery").to_string();
+                ResponsePrimitive { retarget: Some(there), ..ResponsePrimitive::status(StatusCode::Ok) }
+            }
+            Ok(None) => {
+                let why = "searchPrefix: neither below this sclBase nor of a registered SCL";
+                Refusal::new(StatusCode::NotFound, why).into()
+            }
+            Err(error) => error.response(),
+        })
     }
 
     /// At least one more than `most` if there are so many. Each once: an original may have several announcements.

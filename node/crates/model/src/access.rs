@@ -206,7 +206,8 @@ impl<E> Asking<'_, E> {
             Governing::SelfPermissions(access_right) => {
                 self.by_permissions(access_right.get("selfPermissions"), flag)
             }
-            Governing::AccessRight { otherwise, .. } => match resolved {
+            // What is no accessRight is as good as none.
+            Governing::AccessRight { otherwise, .. } => match resolved.filter(|found| is_right(found)) {
                 Some(access_right) => self.by_permissions(access_right.get("permissions"), flag),
                 None => Ok(by_default(self.scl, otherwise, self.entity)),
             },
@@ -326,6 +327,10 @@ fn meant_at<'a>(scl: &Scl, resource: &str, reference: &'a str) -> Cow<'a, str> {
         format!("{scheme}://{authority}{reference}")
     });
     origin.map_or(Cow::Borrowed(reference), Cow::Owned)
+}
+
+fn is_right(found: &Representation) -> bool {
+    found.resource_type == ResourceType::AccessRight
 }
 
 /// The collection whose named child an address is, by its form.

@@ -211,8 +211,8 @@ pub struct ResponsePrimitive {
     pub info: String,
     /// With SERVICE_UNAVAILABLE: when to try again, in milliseconds.
     pub retry_after_ms: Option<u32>,
-    /// Not an answer: whoever holds the request sends it on to this absolute URI and relays what that says
-    /// (procedures.md 12, 13).
+    /// Not an answer: whoever holds the request sends it on to this absolute URI, or the path there that follows the id of
+    /// a registered SCL (D-20), and relays what that says (procedures.md 11.6, 12, 13).
     pub retarget: Option<String>,
     /// The lists of the body are not complete: the next page begins there.
     pub next: Option<ListPlace>,

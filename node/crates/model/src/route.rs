@@ -278,7 +278,12 @@ fn link<V: TreeView>(tree: &Tree<'_, V>, scl: &Path) -> Result<Option<String>, V
     Ok(link.map(|link| normal(link).into_owned()))
 }
 
-fn contact(poc: &Representation) -> Option<&str> {
+/// Whether a request can be sent to the contactURI of an m2mPoc; one that says it in another way is believed.
+pub(crate) fn is_usable(poc: &Representation) -> bool {
+    contact(poc).is_none_or(|uri| is_http(uri) || uri.starts_with('/'))
+}
+
+pub(crate) fn contact(poc: &Representation) -> Option<&str> {
     let Some(Value::Struct(info)) = poc.get("contactInfo") else { return None };
     match info.get("contactURI") {
         Some(Value::Text(uri)) => Some(uri),

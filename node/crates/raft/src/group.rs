@@ -131,7 +131,8 @@ impl Group {
         // A follower counts its lease from when it heard the leader, the leader from when it spoke: the leader's
         // ends first. A tenth less, for clocks that run at different rates.
         let lease = config.election_timeout_max * 9 / 10;
-        let holds = leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
+        let acked = || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease);
+        let holds = (shared.alone.load(Ordering::Acquire) || acked())
             && shared.applied_term() == leader.term()
             // The next leader is elected with this one's permission, without regard to its lease.
             && !shared.leaving.load(Ordering::Acquire)
@@ -186,6 +187,8 @@ impl Group {
                 let leader = metrics.current_leader;
                 let voter = metrics.membership_config.voter_ids().any(|voter| voter == shared.node);
                 shared.voter.store(voter, Ordering::Release);
+                let alone = voter && metrics.membership_config.voter_ids().count() == 1;
+                shared.alone.store(alone, Ordering::Release);
                 (Leadership { term, leader, is_me, ready }, metrics.running_state.clone().err())
             };
             let now =

@@ -10,12 +10,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use banyan_proto::v1;
 use banyan_proto::v1::raft_message::Body;
 use futures_util::Stream;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 /// A frame takes no further message once it holds this much. One message may be larger, if a single entry is.
 pub(crate) const FRAME_BYTES: usize = 1 << 20;
@@ -38,6 +39,8 @@ pub struct Links {
     connections: RwLock<HashMap<u64, Arc<Connection>>>,
     owner: RwLock<Option<Weak<dyn Owner>>>,
     next: AtomicU64,
+    /// Told whenever a link is attached.
+    arrived: Notify,
 }
 
 impl Links {
@@ -48,6 +51,7 @@ impl Links {
             connections: RwLock::default(),
             owner: RwLock::default(),
             next: AtomicU64::new(1),
+            arrived: Notify::new(),
         })
     }
 
@@ -63,6 +67,7 @@ impl Links {
         if let Some(older) = older {
             self.close(&older);
         }
+        self.arrived.notify_waiters();
         if let Some(owner) = self.owner() {
             owner.up(peer);
         }
@@ -80,6 +85,21 @@ impl Links {
 
     pub(crate) fn get(&self, peer: u64) -> Option<Arc<Connection>> {
         self.connections.read().get(&peer).cloned()
+    }
+
+    /// The same, waiting until there is one, but not longer than `limit`.
+    pub(crate) async fn wait_for(&self, peer: u64, limit: Duration) -> Option<Arc<Connection>> {
+        let attached = async {
+            loop {
+                // Before the look, so that a link that comes after it is heard of.
+                let arrived = self.arrived.notified();
+                match self.get(peer) {
+                    Some(connection) => return connection,
+                    None => arrived.await,
+                }
+            }
+        };
+        tokio::time::timeout(limit, attached).await.ok()
     }
 
     pub(crate) fn set_owner(&self, owner: Weak<dyn Owner>) {

@@ -37,6 +37,9 @@ pub(crate) const APPENDS_IN_FLIGHT: usize = 32;
 /// interval, which would cut streams under load.
 const STREAM_IDLE: Duration = Duration::from_millis(1_500);
 
+/// How long a stream of appends waits for the link of a node that is away: so often one is tried for it.
+const ABSENT: Duration = Duration::from_secs(1);
+
 /// Makes the clients of one group.
 pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
@@ -181,15 +184,19 @@ impl NetStreamAppend<Types> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
     {
-        let heartbeats = self.heartbeats;
-        let opened = self.connection().map(|connection| -> BoxStream<'s, _> {
-            if heartbeats {
+        if self.heartbeats {
+            let opened = self.connection().map(|connection| -> BoxStream<'s, _> {
                 Box::pin(single(connection, self.shared.group, input, option.hard_ttl()))
-            } else {
-                Box::pin(AppendStream::new(connection, self.shared.group, input))
-            }
-        });
-        Box::pin(std::future::ready(opened.map_err(RPCError::from)))
+            });
+            return Box::pin(std::future::ready(opened.map_err(RPCError::from)));
+        }
+        Box::pin(async move {
+            // openraft waits only while it reads a stream's requests: one that cannot be opened it would open again at once.
+            let connection = self.links.wait_for(self.target, ABSENT).await;
+            let connection = connection.ok_or_else(|| unreachable("no link"))?;
+            let stream: BoxStream<'s, _> = Box::pin(AppendStream::new(connection, self.shared.group, input));
+            Ok(stream)
+        })
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) copy_age_max: u64,
     /// This replica has a vote.
     pub(crate) voter: AtomicBool,
+    /// It has the only one: it is every quorum itself, and no answer to a heartbeat will ever say so.
+    pub(crate) alone: AtomicBool,
     /// Until then this replica neither votes nor campaigns: before it stopped it may have promised a lease that
     /// still holds, and openraft forgets that promise with the process.
     pub(crate) silent_until: Instant,
@@ -60,6 +62,7 @@ impl Shared {
             outbound: Outbound::default(),
             copy_age_max: config.log_keep_entries / 2,
             voter: AtomicBool::new(true),
+            alone: AtomicBool::new(false),
             silent_until: Instant::now() + silent_for,
             leaving: AtomicBool::new(false),
             applied_term: AtomicU64::new(0),

@@ -110,7 +110,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             Ok(Read::Ours { request, taken }) => {
                 let answer = self.handler.exchange(request).await;
                 let Some(uri) = &answer.response.retarget else { return Answer::Ours(answer) };
-                let hop = Hop { uri: uri.clone(), host: None, channel: None };
+                let hop = match uri.starts_with('/') {
+                    true => match self.handler.route(uri.clone()).await {
+                        Ok(hop) => hop,
+                        Err(refusal) => return Answer::Ours(ResponsePrimitive::from(refusal).into()),
+                    },
+                    false => Hop { uri: uri.clone(), host: None, channel: None },
+                };
                 // Said again rather than kept: nearly no request goes on.
                 let said = self.identity.identify(peer, &head.headers).map_err(refused);
                 let said = said.and_then(|entity| Ok((entity, passed_on(&self.config.scl, &head.headers)?)));

@@ -68,6 +68,12 @@ fn a_right_that_cannot_be_retrieved_is_the_default_right() {
     assert_eq!(decide(&scl, &governing, None, &Entity(A.into()), Flag::Delete), Ok(()));
     let other = decide(&scl, &governing, None, &Entity("/m2m/applications/b".into()), Flag::Read);
     assert_eq!(other, Err(Refusal::not_found()));
+    // Something else that stands there is no right, whatever it says.
+    let all = fixture::permissions(&[("READ", "all")]);
+    let found = fixture::representation(ResourceType::Container, &[("permissions", all)]);
+    assert_eq!(decide(&scl, &governing, Some(&found), &Entity(A.into()), Flag::Delete), Ok(()));
+    let other = decide(&scl, &governing, Some(&found), &Entity("/m2m/applications/b".into()), Flag::Read);
+    assert_eq!(other, Err(Refusal::not_found()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{
     subscription::{self, News},
     writer::Writer,
 };
-use crate::{Path, ResourceType, TreeView, Value};
+use crate::{Path, ResourceType, TreeView, Value, record::Resource, route};
 
 /// An m2mPoc of this collection came, changed or went. Reads all of them; their number has a quota.
 pub(super) fn refresh<V: TreeView>(writer: &mut Writer<'_, V>, m2m_pocs: &Path) -> Result<(), V::Error> {
@@ -14,7 +14,8 @@ pub(super) fn refresh<V: TreeView>(writer: &mut Writer<'_, V>, m2m_pocs: &Path) 
     let pocs: Vec<_> =
         pocs.iter().filter(|poc| poc.representation.resource_type == ResourceType::M2mPoc).collect();
     let any = |status: &str| pocs.iter().any(|poc| poc.representation.text("onlineStatus") == Some(status));
-    let status = if any("ONLINE") {
+    let online = |poc: &Resource| poc.representation.text("onlineStatus") == Some("ONLINE");
+    let status = if pocs.iter().any(|poc| online(poc) && route::is_usable(&poc.representation)) {
         "ONLINE"
     } else if pocs.is_empty() || any("OFFLINE") {
         "OFFLINE"

@@ -77,6 +77,12 @@ impl Search {
         Ok(Search { criteria: criteria.clone(), prefix })
     }
 
+    /// searchPrefix, where it is not of this SCL: whoever has it answers the whole request (procedures.md 11.6).
+    pub fn elsewhere<'a>(scl: &Scl, criteria: &'a FilterCriteria) -> Option<&'a str> {
+        let prefix = criteria.search_prefix.as_deref().map(str::trim).filter(|prefix| !prefix.is_empty())?;
+        scl.local_path(prefix).is_none().then_some(prefix)
+    }
+
     /// An instance is reported only when the criteria are about instances.
     fn wants_instances(&self) -> bool {
         let of_instances =

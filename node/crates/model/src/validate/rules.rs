@@ -2,7 +2,7 @@
 
 use super::{Policy, quota};
 use crate::{
-    Path, Refusal, Representation, ResourceType, Scl, Value, group, partial,
+    Path, Refusal, Representation, ResourceType, Scl, Value, group, partial, route,
     tables::{FieldDef, struct_def},
     value::{Content, ContentForm, Struct},
 };
@@ -11,6 +11,11 @@ use crate::{
 pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation) -> Result<(), Refusal> {
     quota::lists(policy, representation)?;
     entries(representation)?;
+    for name in ["accessRightID", "membersContentAccessRightID"] {
+        if let Some(uri) = representation.text(name) {
+            access_right(scl, name, uri)?;
+        }
+    }
     match representation.resource_type {
         ResourceType::Scl => match representation.text("link") {
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
@@ -21,9 +26,19 @@ pub(super) fn check(scl: &Scl, policy: &Policy, representation: &Representation)
             Some(link) if !is_absolute(link) => Err(Refusal::attribute("link", "is not an absolute URI")),
             _ => Ok(()),
         },
-        ResourceType::Application => match representation.get("aPoCPaths") {
-            Some(Value::Struct(paths)) => apoc_paths(paths),
-            _ => Ok(()),
+        ResourceType::Application => {
+            if let Some(base) = representation.text("aPoC") {
+                carried("aPoC", base)?;
+            }
+            match representation.get("aPoCPaths") {
+                Some(Value::Struct(paths)) => apoc_paths(scl, paths),
+                _ => Ok(()),
+            }
+        }
+        // What is said in another way than by a URI only its reader understands.
+        ResourceType::M2mPoc => match route::contact(representation) {
+            Some(uri) => reachable(scl, "contactURI", uri),
+            None => Ok(()),
         },
         ResourceType::Subscription => subscription(scl, representation),
         ResourceType::Group => {
@@ -153,10 +168,31 @@ fn reachable(scl: &Scl, attribute: &str, uri: &str) -> Result<(), Refusal> {
     if !is_absolute(uri) {
         return Err(Refusal::attribute(attribute, "is neither an absolute URI nor a path of this SCL"));
     }
+    carried(attribute, uri)
+}
+
+/// An absolute URI that a binding carries to.
+fn carried(attribute: &str, uri: &str) -> Result<(), Refusal> {
+    if !is_absolute(uri) || uri.contains(char::is_whitespace) {
+        return Err(Refusal::attribute(attribute, "is not an absolute URI"));
+    }
     let scheme = uri.split(':').next().unwrap_or_default();
     match CARRIED.iter().any(|carried| carried.eq_ignore_ascii_case(scheme)) {
         true => Ok(()),
         false => Err(Refusal::attribute(attribute, format_args!("nothing is sent by {scheme}"))),
+    }
+}
+
+/// What is of this SCL can be an accessRight only where accessRights are; whether there is one is found out when it is
+/// used (procedures.md 4.1).
+fn access_right(scl: &Scl, attribute: &str, uri: &str) -> Result<(), Refusal> {
+    let path = scl.local_path(uri);
+    let above = path.as_ref().map(|path| path.segments().iter().rev().nth(1));
+    match above {
+        Some(above) if above.map(String::as_str) != Some("accessRights") => {
+            Err(Refusal::attribute(attribute, format_args!("{uri} is no accessRight")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -187,10 +223,13 @@ pub(super) fn criteria(watched: Option<ResourceType>, subscription: &Representat
 }
 
 /// A path may stand once, and must not hide a child or an attribute of the application.
-fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {
+fn apoc_paths(scl: &Scl, paths: &Struct) -> Result<(), Refusal> {
     let mut seen: Vec<&str> = Vec::new();
     for entry in paths.all("aPoCPath") {
         let Value::Struct(entry) = entry else { continue };
+        if let Some(Value::Text(uri)) = entry.get("accessRightID") {
+            access_right(scl, "accessRightID", uri)?;
+        }
         let Some(Value::Text(path)) = entry.get("path") else { continue };
         let path = path.strip_prefix('/').unwrap_or(path);
         let first = path.split('/').next().unwrap_or_default();

@@ -342,6 +342,11 @@ fn rules_of_single_types_name_the_attribute() {
         let content = Content { content_type, bytes: Bytes::from(vec![0; size]), form: ContentForm::Binary };
         representation(ResourceType::ContentInstance, &[("content", Value::Content(content))])
     };
+    let application = |name, uri| representation(ResourceType::Application, &[(name, text(uri))]);
+    let poc = |uri| {
+        let info = Struct { name: "ContactInfo", fields: vec![("contactURI", text(uri))] };
+        representation(ResourceType::M2mPoc, &[("contactInfo", Value::Struct(info))])
+    };
     let instances = "applications/a/containers/c/contentInstances";
     let subscriptions = "applications/a/containers/c/subscriptions";
     let application = Representation::new(ResourceType::Application);
@@ -362,6 +367,14 @@ fn rules_of_single_types_name_the_attribute() {
             representation(ResourceType::Application, &[("aPoCPaths", Value::Struct(apoc))]),
             "aPoCPaths",
         ),
+        ("applications", application("aPoC", "not a uri"), "aPoC"),
+        ("applications", application("aPoC", "/m2m/applications/a"), "aPoC"),
+        ("applications", application("aPoC", "coap://b.example.org"), "aPoC"),
+        ("applications", application("accessRightID", "/m2m/containers/c"), "accessRightID"),
+        ("applications", application("accessRightID", "/m2m"), "accessRightID"),
+        ("scls/s/m2mPocs", poc("foo"), "contactURI"),
+        ("scls/s/m2mPocs", poc("http://not a uri"), "contactURI"),
+        ("scls/s/m2mPocs", poc("ftp://b.example.org"), "contactURI"),
         (subscriptions, with(&subscription, &[("contact", text("ftp://b.example.org/n"))]), "contact"),
         (subscriptions, with(&subscription, &[("contact", text("mailto:b@example.org"))]), "contact"),
         (subscriptions, with(&subscription, &[("aggregateURI", text("b.example.org"))]), "aggregateURI"),
@@ -372,6 +385,15 @@ fn rules_of_single_types_name_the_attribute() {
         let refusal = create(collection, body).expect_err(named);
         assert_eq!(refusal.status, StatusCode::BadRequest);
         assert!(refusal.info.starts_with(&format!("{named}: ")), "{}", refusal.info);
+    }
+    for (collection, body) in [
+        ("applications", application("aPoC", "http://b.example.org:9000/meter")),
+        ("applications", application("accessRightID", "/m2m/applications/a/accessRights/none")),
+        ("applications", application("accessRightID", "http://gw.example.org/m2m/containers/c")),
+        ("scls/s/m2mPocs", poc("http://10.0.0.1:9000")),
+        ("scls/s/m2mPocs", poc("/m2m/scls/s/notificationChannels/n/contact")),
+    ] {
+        assert_eq!(create(collection, body).map(drop), Ok(()), "{collection}");
     }
     let local = with(&subscription, &[("contact", text("/m2m/applications/a"))]);
     assert!(create(subscriptions, local).is_ok());

@@ -65,6 +65,16 @@ impl Cluster {
         cluster
     }
 
+    /// One node that is the whole group.
+    pub(crate) async fn of_one() -> Cluster {
+        let (nodes, dirs, wires, tap) = Default::default();
+        let mut cluster = Cluster { nodes, dirs, wires, config: |_| {}, tap };
+        cluster.add(11).await;
+        cluster.nodes[&11].group.found(BTreeSet::from([11])).await.unwrap();
+        cluster.leader().await;
+        cluster
+    }
+
     /// A node that was never there.
     pub(crate) async fn add(&mut self, id: u64) {
         self.dirs.insert(id, tempfile::tempdir().unwrap());

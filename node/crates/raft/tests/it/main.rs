@@ -229,6 +229,19 @@ async fn leaderships_are_handed_over_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_alone_needs_nobodys_answer_to_serve() {
+    let cluster = Cluster::of_one().await;
+    let node = &cluster.nodes[&11];
+    let until = Instant::now() + 3 * banyan_raft::Config::default().election_timeout_max;
+    while Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        node.group.serves_reads().expect("it is every quorum itself");
+    }
+    let written = write_all(&cluster, 1, 0..3).await;
+    cluster.agree_on(&written).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_takes_over_when_nobody_is_there() {
     let mut cluster = Cluster::of_three(|_| {}).await;
     let leader = cluster.leader().await;
