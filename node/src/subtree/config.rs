@@ -46,6 +46,7 @@ impl Default for Config {
                 list_entries_max: 1_000,
                 announce_all: false,
                 channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
+                public_uri: None,
                 name_seed: 0,
             },
         }

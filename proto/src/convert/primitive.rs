@@ -39,6 +39,7 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
                 contact: correlation.contact.clone(),
             }),
             group_request: request.group_request.clone(),
+            reached_at: request.reached_at.clone(),
         }
     }
 }
@@ -77,6 +78,7 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
             via: request.via,
             correlation: request.correlation.map(|c| Correlation { id: c.id, contact: c.contact }),
             group_request: request.group_request,
+            reached_at: request.reached_at,
         })
     }
 }

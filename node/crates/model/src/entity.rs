@@ -25,7 +25,8 @@ impl Scl {
         let local = match uri.split_once("://") {
             Some((_, rest)) => {
                 let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-                let ours = self.authorities.is_empty() || self.authorities.iter().any(|a| a == authority);
+                let ours = self.authorities.is_empty()
+                    || self.authorities.iter().any(|a| a.eq_ignore_ascii_case(authority));
                 (ours && self.owns(path)).then_some(path)
             }
             None => None,

@@ -41,6 +41,9 @@ pub struct RequestPrimitive {
     pub via: Vec<String>,
     /// Asks for an asynchronous answer.
     pub correlation: Option<Correlation>,
+    /// Scheme and authority at which the issuer reached this SCL, `http://nscl.example.com:8080`; `None`: it came from
+    /// within.
+    pub reached_at: Option<String>,
     /// groupRequestIdentifier: one fan-out, so that a group within a group is not asked twice.
     pub group_request: Option<String>,
 }
@@ -80,6 +83,7 @@ impl RequestPrimitive {
             reference_point: ReferencePoint::default(),
             via: Vec::new(),
             correlation: None,
+            reached_at: None,
             group_request: None,
         }
     }

@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use announce::announcement;
+use std::sync::Arc;
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -55,6 +56,8 @@ pub struct Policy {
     /// What an application makes without saying where it is to be announced goes to all registered SCLs.
     pub announce_all: bool,
     pub channel: QueueLimits,
+    /// Scheme and authority at which others reach this SCL. Default: `http://` and its first authority.
+    pub public_uri: Option<Arc<str>>,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -311,7 +314,7 @@ impl Write<'_> {
             group::assign(&mut representation, self.verified);
         }
         rules::check(self.scl, self.policy, &representation)?;
-        assigned::at_create(self.scl, &path, &request, &mut representation);
+        assigned::at_create(self.scl, self.policy, &path, &request, &mut representation);
         Ok(Operation::Create { path, representation, notify_media: request.notify_media })
     }
 

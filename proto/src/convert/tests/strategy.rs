@@ -393,7 +393,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
     let point = prop_oneof![Just(ReferencePoint::Mia), Just(ReferencePoint::Dia), Just(ReferencePoint::Mid)];
     let correlation =
         option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
-    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()));
+    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), option::of(text()));
     (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
         |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
@@ -407,6 +407,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             via: passed_on.1,
             correlation: passed_on.2,
             group_request: passed_on.3,
+            reached_at: passed_on.4,
         },
     )
 }
