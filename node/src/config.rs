@@ -24,6 +24,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -486,6 +487,8 @@ impl Config {
         let mut delivery = self.delivery.over(delivery::Config::default());
         delivery.announce_all = subtree.policy.announce_all;
         delivery.public_uri.clone_from(&self.public_uri);
+        let public_uri = self.public_uri.as_deref().map(|uri| uri.trim_end_matches('/'));
+        subtree.policy.public_uri = public_uri.map(Arc::from);
         if self.public_uri.as_deref().is_some_and(|uri| !is_origin(uri)) {
             return Err(setting_error("public_uri", "must be http(s)://host[:port] with no path"));
         }

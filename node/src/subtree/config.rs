@@ -48,6 +48,7 @@ impl Default for Config {
                 channel: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
                 aggregation: QueueLimits { entries_max: 1_000, octets_max: 8 << 20 },
                 aggregations_per_group_max: 64,
+                public_uri: None,
                 name_seed: 0,
             },
         }

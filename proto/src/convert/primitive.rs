@@ -45,6 +45,7 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
                 Listing::From(place) => Some(v1::Listing { from: Some(place.into()) }),
             },
             hops: request.hops,
+            reached_at: request.reached_at.clone(),
         }
     }
 }
@@ -89,6 +90,7 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
                 Some(v1::Listing { from: Some(place) }) => Listing::From(place.into()),
             },
             hops: request.hops,
+            reached_at: request.reached_at,
         })
     }
 }

@@ -215,6 +215,7 @@ async fn found(parts: Found) {
 
 fn binding_config(config: &Config, scl: Scl) -> binding::Config {
     let mut made = binding::Config::new(scl);
+    made.public_uri = config.public_uri.as_deref().map(|uri| uri.trim_end_matches('/').to_owned());
     made.limits.bytes_max = config.limits.body_bytes_max;
     made.body_timeout = millis(config.limits.body_timeout_ms);
     made.edition = config.edition.into();

@@ -41,6 +41,9 @@ pub struct RequestPrimitive {
     pub via: Vec<String>,
     /// Asks for an asynchronous answer.
     pub correlation: Option<Correlation>,
+    /// Scheme and authority at which the issuer reached this SCL, `http://nscl.example.com:8080`; `None`: it came from
+    /// within.
+    pub reached_at: Option<String>,
     /// groupRequestIdentifier: one fan-out, so that a group within a group is not asked twice.
     pub group_request: Option<String>,
     /// How much of a collection's lists the answer may hold.
@@ -105,6 +108,7 @@ impl RequestPrimitive {
             reference_point: ReferencePoint::default(),
             via: Vec::new(),
             correlation: None,
+            reached_at: None,
             group_request: None,
             listing: Listing::default(),
             hops: 0,

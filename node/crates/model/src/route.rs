@@ -246,7 +246,7 @@ fn next<V: TreeView>(tree: &Tree<'_, V>, scl: &Path, target: &str) -> Result<Opt
         let host = parts(target).map(|(_, host, _)| host.to_owned()).unwrap_or_default();
         return Ok(Some(Some(Next { uri: target.to_owned(), channel: Some(channel), host })));
     }
-    let online = contacts.into_iter().find(|uri| is_http(uri));
+    let online = contacts.into_iter().find(|uri| is_http(uri) && !is_polled(tree, uri));
     let listed = match resource.representation.get("pocs") {
         Some(Value::List(listed)) => listed.iter().map(String::as_str).find(|uri| is_http(uri)),
         _ => None,
@@ -289,6 +289,11 @@ pub(crate) fn contact(poc: &Representation) -> Option<&str> {
         Some(Value::Text(uri)) => Some(uri),
         _ => None,
     }
+}
+
+/// A channel of this SCL: who is behind it asks, and is not called.
+fn is_polled<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> bool {
+    tree.scl.local_path(uri).is_some_and(|path| channel::contacted_at(&path).is_some())
 }
 
 fn is_http(uri: &str) -> bool {
@@ -472,7 +477,11 @@ mod tests {
         scl(&mut memory, "a", &[("link", text("http://a.example.org/m2m")), pocs]);
         scl(&mut memory, "b", &[("link", text("http://b.example.org/m2m"))]);
         poc(&mut memory, "b", "p", "http://10.0.0.2:9000", "NOT_REACHABLE");
+        scl(&mut memory, "c", &[("link", text("http://c.example.org/m2m"))]);
+        let channel = "http://nscl.example.net/m2m/scls/c/communicationChannels/cc/contact";
+        poc(&mut memory, "c", "p", channel, "ONLINE");
         let memory = indexed(memory);
+        check(&memory, "http://c.example.org/m2m", "unreachable");
         check(&memory, "http://a.example.org/m2m", "http://10.0.0.3:80/m2m for a.example.org");
         check(&memory, "http://b.example.org/m2m", "unreachable");
     }

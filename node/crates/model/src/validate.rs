@@ -39,6 +39,7 @@ pub use aggregation::{aggregation, for_members};
 pub use announce::announcement;
 pub use notified::carries_instances;
 pub use registration::registration;
+use std::sync::Arc;
 
 /// What the operator allows; times in milliseconds, 0 = unlimited.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -67,6 +68,8 @@ pub struct Policy {
     /// What waits to be sent on together.
     pub aggregation: QueueLimits,
     pub aggregations_per_group_max: u32,
+    /// Scheme and authority at which others reach this SCL. Default: `http://` and its first authority.
+    pub public_uri: Option<Arc<str>>,
     /// Used for generated names; the leader draws it, the log carries the result.
     pub name_seed: u64,
 }
@@ -336,7 +339,7 @@ impl Write<'_> {
         if resource_type == ResourceType::Subscription {
             rules::no_echo(self.scl, collection, &representation)?;
         }
-        assigned::at_create(self.scl, &path, &request, &mut representation);
+        assigned::at_create(self.scl, self.policy, &path, &request, &mut representation);
         Ok(Operation::Create { path, representation, notify_media: request.notify_media })
     }
 

@@ -474,7 +474,9 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
         option::of((text(), option::of(text())).prop_map(|(id, contact)| Correlation { id, contact }));
     let listing =
         prop_oneof![Just(Listing::Whole), Just(Listing::First), list_place().prop_map(Listing::From)];
-    let passed_on = (point, vec(text(), 0..3), correlation, option::of(text()), listing, any::<u32>());
+    let reached_at = option::of(text());
+    let passed_on =
+        (point, vec(text(), 0..3), correlation, option::of(text()), listing, any::<u32>(), reached_at);
     (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
         |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
             method,
@@ -490,6 +492,7 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             group_request: passed_on.3,
             listing: passed_on.4,
             hops: passed_on.5,
+            reached_at: passed_on.6,
         },
     )
 }

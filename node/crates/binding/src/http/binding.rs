@@ -30,6 +30,8 @@ use std::time::Duration;
 pub struct Config {
     /// What this SCL calls itself: sclBase path and the authorities that mean it (none: all).
     pub scl: Scl,
+    /// Scheme and authority under which the operator says that this SCL is reached. Default: none.
+    pub public_uri: Option<String>,
     /// The edition in which documents are written. Default V2.1.1.
     pub edition: Edition,
     /// What one body may cost; `bytes_max` is the limit behind 413.
@@ -45,6 +47,7 @@ impl Config {
     pub fn new(scl: Scl) -> Config {
         Config {
             scl,
+            public_uri: None,
             edition: Edition::default(),
             limits: Limits::default(),
             body_timeout: Duration::from_secs(30),
@@ -190,6 +193,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         let scl = &self.config.scl;
         let target =
             target::read(scl, head.version, peer.secure, &head.uri, &head.headers).map_err(refused)?;
+        let reached_at = self.reached_at(&target, peer);
         dress.authority = target.authority;
         intake::framing(&head.headers).map_err(refused)?;
         let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
@@ -220,6 +224,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             correlation,
             via,
             group_request: group_request(&head.headers)?,
+            reached_at,
             ..RequestPrimitive::new(method, target, requesting_entity)
         };
         if group::leads_to_members(&primitive.target) && dress.format == Format::Json {
@@ -250,6 +255,22 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             primitive.method = intake::post(&primitive.body);
         }
         Ok(Read::Ours { request: primitive, taken: Some(taken) })
+    }
+
+    /// Where the client reached this SCL, as others may be told. An authority that the SCL does not know is only the
+    /// client's word, so what the operator says goes before it; what he says knows the scheme, too, where something
+    /// before the edge ends TLS.
+    fn reached_at(&self, target: &target::Target, peer: &Peer) -> Option<String> {
+        let public = self.config.public_uri.as_deref();
+        let used = target.authority.as_deref().filter(|_| target.ours);
+        let said = public.filter(|uri| {
+            let same = |used: &str| uri.rsplit('/').next().is_some_and(|own| own.eq_ignore_ascii_case(used));
+            self.config.scl.authorities.is_empty() || used.is_none_or(same)
+        });
+        said.map(str::to_owned).or_else(|| {
+            let scheme = if peer.secure { "https" } else { "http" };
+            used.map(|authority| format!("{scheme}://{authority}"))
+        })
     }
 
     async fn take(&self, body: Incoming) -> Result<Taken, Box<ResponsePrimitive>> {

@@ -9,6 +9,8 @@ use http::{HeaderMap, Uri, Version, header, uri::Authority};
 pub(super) struct Target {
     /// The authority the client used; `None` only with HTTP/1.0.
     pub(super) authority: Option<String>,
+    /// Whether that means this SCL.
+    pub(super) ours: bool,
     /// The path, where the address is this SCL's.
     pub(super) path: Option<Path>,
     /// Where it is not: the URI of another SCL's resource, or a path that begins with the id of an SCL (D-20).
@@ -49,7 +51,7 @@ pub(super) fn read(
     };
     if let Some(uri) = target_id(uri.query().unwrap_or_default())? {
         let path = scl.local_path(&uri);
-        return Ok(Target { authority, elsewhere: path.is_none().then_some(uri), path });
+        return Ok(Target { authority, ours, elsewhere: path.is_none().then_some(uri), path });
     }
     let elsewhere = path.is_none().then(|| match &authority {
         Some(authority) if !ours => {
@@ -57,7 +59,7 @@ pub(super) fn read(
         }
         _ => uri.path().to_owned(),
     });
-    Ok(Target { authority, path, elsewhere })
+    Ok(Target { authority, ours, path, elsewhere })
 }
 
 /// `?targetID=<uri>`, as ONG sends it.

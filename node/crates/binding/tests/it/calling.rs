@@ -86,6 +86,7 @@ async fn a_request_arrives_as_it_was() {
             let mut expected = sent.clone();
             expected.requesting_entity = Entity("http://gw.example.net/gsclBase/applications/a".to_owned());
             expected.via.push("gscl".to_owned());
+            expected.reached_at = Some(format!("http://{}", bench.address));
             if format == Format::Json && !matches!(sent.body, Body::None | Body::Raw { .. }) {
                 expected.notify_media = NotifyMedia::Json;
             }

@@ -130,6 +130,35 @@ async fn the_address_is_read_from_request_uri_and_host() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_this_scl_is_where_it_was_reached() {
+    // By TLS, the client says no scheme: the operator does.
+    let public = "https://public.example.net";
+    for (authorities, public_uri, line, expected) in [
+        (&[][..], None, "GET /m2m/scls HTTP/1.1\nHost: h:1", Some("http://h:1")),
+        (&[], Some(public), "GET /m2m/scls HTTP/1.1\nHost: h:1", Some(public)),
+        (&["a:1", "b:2"], None, "GET /m2m/scls HTTP/1.1\nHost: B:2", Some("http://B:2")),
+        (&["a:1", "b:2"], Some(public), "GET /m2m/scls HTTP/1.1\nHost: b:2", Some("http://b:2")),
+        (
+            &["public.example.net"],
+            Some(public),
+            "GET /m2m/scls HTTP/1.1\nHost: Public.example.net",
+            Some(public),
+        ),
+        (&["a:1"], None, "GET http://a:1/m2m/scls HTTP/1.1\nHost: other", Some("http://a:1")),
+        (&["a:1"], None, "GET /?targetID=http://a:1/m2m/scls HTTP/1.1\nHost: other", None),
+        (&["a:1"], Some(public), "GET /?targetID=http://a:1/m2m/scls HTTP/1.1\nHost: other", Some(public)),
+    ] {
+        let authorities = authorities.iter().map(|&own: &&str| own.to_owned()).collect();
+        let mut config = Config::new(banyan_model::Scl { authorities, ..scl() });
+        config.public_uri = public_uri.map(str::to_owned);
+        let bench = Bench::start(Server::default(), config, Open { scl: scl() }).await;
+        bench.check(&format!("{line}\nFrom: a"), "200").await;
+        let seen = bench.fake.seen.lock().unwrap().pop().unwrap();
+        assert_eq!(seen.reached_at.as_deref(), expected, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_without_host_gets_a_relative_location() {
     let bench = Bench::open().await;
     bench

@@ -32,7 +32,7 @@ pub fn aggregation(
     let write = Write { scl, policy, at, stored: Stored::default(), verified: None };
     write.settle(&mut representation, |attribute| attribute.create)?;
     rules::check(scl, policy, &representation)?;
-    assigned::at_create(scl, path, request, &mut representation);
+    assigned::at_create(scl, policy, path, request, &mut representation);
     Ok(Operation::Aggregate {
         path: path.clone(),
         representation,

@@ -80,6 +80,7 @@ fn clipped(wanted: i64, most: i64) -> i64 {
 /// What only the SCL sets, on a new resource.
 pub(super) fn at_create(
     scl: &Scl,
+    policy: &Policy,
     path: &Path,
     request: &RequestPrimitive,
     representation: &mut Representation,
@@ -109,10 +110,13 @@ pub(super) fn at_create(
             representation.set("subscriberId", text(&request.requesting_entity.0));
         }
         ResourceType::NotificationChannel | ResourceType::CommunicationChannel => {
-            representation.set("contactURI", below(channel::CONTACT));
+            // Others are told them, who may be anywhere.
+            let origin = origin(scl, policy, request);
+            let door = |segment| Value::Text(format!("{origin}{}", scl.address(&path.child(segment))));
+            representation.set("contactURI", door(channel::CONTACT));
             let data = Struct {
                 name: "LongPollingChannelData",
-                fields: vec![("longPollingURI", below(channel::POLL))],
+                fields: vec![("longPollingURI", door(channel::POLL))],
             };
             representation.set("channelData", Value::Struct(data));
         }
@@ -120,6 +124,15 @@ pub(super) fn at_create(
         ResourceType::MgmtCmd => representation.set("execEnable", below("execEnable")),
         _ => {}
     }
+}
+
+/// What stands before a local address that is told to others: where the issuer reached this SCL, since that is where it
+/// can be reached; else what the operator says. Nothing, if nobody knows: such an address is good within this SCL.
+fn origin(scl: &Scl, policy: &Policy, request: &RequestPrimitive) -> String {
+    let said = policy.public_uri.as_deref().map(str::to_owned);
+    let said = request.reached_at.clone().or(said);
+    let first = || scl.authorities.first().map(|authority| format!("http://{authority}"));
+    said.or_else(first).unwrap_or_default()
 }
 
 fn text(text: &str) -> Value {

@@ -16,6 +16,7 @@ pub(super) fn policy() -> Policy {
         channel: QueueLimits { entries_max: 3, octets_max: 1_000 },
         aggregation: QueueLimits { entries_max: 4, octets_max: 2_000 },
         aggregations_per_group_max: 2,
+        public_uri: None,
         expiration_default_ms: 10_000,
         expiration_min_ms: 1_000,
         expiration_max_ms: 100_000,
@@ -36,9 +37,13 @@ pub(super) fn policy() -> Policy {
 }
 
 fn send(policy: &Policy, request: RequestPrimitive) -> Result<Operation, Refusal> {
-    let (memory, scl) = (fixture::tree(), fixture::scl());
-    let admission = admit::admit(&memory, &scl, &request).expect("memory reads")?;
-    let command = command(&memory, &scl, policy, AT, RequestId::default(), request, &admission);
+    send_to(&fixture::scl(), policy, request)
+}
+
+fn send_to(scl: &Scl, policy: &Policy, request: RequestPrimitive) -> Result<Operation, Refusal> {
+    let memory = fixture::tree();
+    let admission = admit::admit(&memory, scl, &request).expect("memory reads")?;
+    let command = command(&memory, scl, policy, AT, RequestId::default(), request, &admission);
     command.expect("memory reads").map(|command| command.operation)
 }
 
@@ -186,17 +191,32 @@ fn an_application_is_told_its_reference_point() {
 
 #[test]
 fn a_channel_gets_the_addresses_of_its_doors() {
-    for (collection, resource_type) in [
-        ("applications/a/notificationChannels", ResourceType::NotificationChannel),
-        ("scls/s/communicationChannels", ResourceType::CommunicationChannel),
+    let nowhere = Scl { authorities: Vec::new(), ..fixture::scl() };
+    let public = || Some(Arc::from("https://public.example.net"));
+    for (scl, reached_at, public_uri, expected) in [
+        (fixture::scl(), Some("https://edge.example.net:8443"), public(), "https://edge.example.net:8443"),
+        (fixture::scl(), None, public(), "https://public.example.net"),
+        (fixture::scl(), None, None, "http://nscl.example.net"),
+        (nowhere, None, None, ""),
     ] {
-        let mut body = representation(resource_type, &[("channelType", text("LONG_POLLING"))]);
-        body.set("id", text("ch"));
-        let made = create(collection, body).expect("it can be made");
-        assert_eq!(made.text("contactURI"), Some(format!("/m2m/{collection}/ch/contact").as_str()));
-        let Some(Value::Struct(data)) = made.get("channelData") else { panic!("{made:?}") };
-        assert_eq!(data.name, "LongPollingChannelData");
-        assert_eq!(data.get("longPollingURI"), Some(&text(&format!("/m2m/{collection}/ch/poll"))));
+        for (collection, resource_type) in [
+            ("applications/a/notificationChannels", ResourceType::NotificationChannel),
+            ("scls/s/communicationChannels", ResourceType::CommunicationChannel),
+        ] {
+            let attributes = [("channelType", text("LONG_POLLING")), ("id", text("ch"))];
+            let body = Body::Representation(representation(resource_type, &attributes));
+            let mut request = fixture::request(Method::Create, collection, body);
+            request.reached_at = reached_at.map(str::to_owned);
+            let policy = Policy { public_uri: public_uri.clone(), ..policy() };
+            let Ok(Operation::Create { representation: made, .. }) = send_to(&scl, &policy, request) else {
+                panic!("{collection}")
+            };
+            let door = |door| format!("{expected}/m2m/{collection}/ch/{door}");
+            assert_eq!(made.text("contactURI"), Some(door("contact").as_str()));
+            let Some(Value::Struct(data)) = made.get("channelData") else { panic!("{made:?}") };
+            assert_eq!(data.name, "LongPollingChannelData");
+            assert_eq!(data.get("longPollingURI"), Some(&text(&door("poll"))));
+        }
     }
 }
 
@@ -349,11 +369,11 @@ fn rules_of_single_types_name_the_attribute() {
     };
     let instances = "applications/a/containers/c/contentInstances";
     let subscriptions = "applications/a/containers/c/subscriptions";
-    let application = Representation::new(ResourceType::Application);
+    let bare = Representation::new(ResourceType::Application);
     for (collection, body, named) in [
         (
             "applications",
-            with(&application, &[("searchStrings", Value::List(vec!["a".into(), String::new()]))]),
+            with(&bare, &[("searchStrings", Value::List(vec!["a".into(), String::new()]))]),
             "searchStrings",
         ),
         ("scls", with(&scl, &[("pocs", Value::List(vec![String::new()]))]), "pocs"),
