@@ -149,7 +149,7 @@ fn creation(host: &str, n: u64, hits_until: u64) -> String {
         let xml = body::application(&format!("narrow{}", n / STEP), Some(RIGHT));
         return post(host, "/m2m/applications", &xml);
     }
-    let application = if n % 2 == 0 { WIDE.to_owned() } else { format!("narrow{}", n / STEP) };
+    let application = if n.is_multiple_of(2) { WIDE.to_owned() } else { format!("narrow{}", n / STEP) };
     let mut strings = vec![format!("group{}", n % 1_000)];
     strings.extend(
         [FEW, MANY].iter().filter(|hit| n < hits_until && hit.is_at(n)).map(|hit| hit.text.to_owned()),
