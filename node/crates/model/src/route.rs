@@ -481,7 +481,11 @@ mod tests {
         let channel = "http://nscl.example.net/m2m/scls/c/communicationChannels/cc/contact";
         poc(&mut memory, "c", "p", channel, "ONLINE");
         let memory = indexed(memory);
-        check(&memory, "http://c.example.org/m2m", "unreachable");
+        check(
+            &memory,
+            "http://c.example.org/m2m",
+            "http://c.example.org/m2m by /scls/c/communicationChannels/cc",
+        );
         check(&memory, "http://a.example.org/m2m", "http://10.0.0.3:80/m2m for a.example.org");
         check(&memory, "http://b.example.org/m2m", "unreachable");
     }

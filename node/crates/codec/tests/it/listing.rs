@@ -32,13 +32,13 @@ fn with_lists(of: ResourceType, entries: impl Fn(&str) -> Vec<NamedReference>) -
 
 /// What `pages` make of a body that has no entries yet, or those of the first page.
 fn piecewise(style: Style, begun: &Body, pages: &[(&str, Vec<NamedReference>)]) -> String {
-    let (mut document, first) = OpenDocument::begin(style, begun).unwrap();
+    let (mut document, first) = OpenDocument::begin(style, begun).expect("a collection with lists");
     let mut text = first.to_vec();
     for (list, entries) in pages {
-        text.extend_from_slice(&document.entries(list, entries).unwrap());
+        text.extend_from_slice(&document.entries(list, entries).expect("a list of it"));
     }
     text.extend_from_slice(&document.end());
-    String::from_utf8(text).unwrap()
+    String::from_utf8(text).expect("text")
 }
 
 #[test]
