@@ -158,7 +158,6 @@ impl Node {
             status: convert::number(StatusCode::Ok),
             what: Some(v1::delivery_job::What::Bare(true)),
             timeout_ms: 10_000,
-            ..v1::DeliveryJob::default()
         };
         self.jobs.send(job).await.expect("the node lives");
     }
