@@ -18,6 +18,7 @@ mod conditions;
 mod correlation;
 mod criteria;
 mod intake;
+mod names;
 mod outgoing;
 mod relay;
 mod response;

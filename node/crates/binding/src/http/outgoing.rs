@@ -6,7 +6,9 @@
 
 use super::{
     conditions::{http_date, read_date, read_tags},
-    criteria, via,
+    criteria,
+    names::{CONTACT_URI, CORRELATION_ID, GROUP_REQUEST, spelled},
+    via,
 };
 use banyan_codec::{Expect, Format, Limits, decode_content, encode_body};
 use banyan_model::{
@@ -14,11 +16,6 @@ use banyan_model::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
-
-/// groupRequestIdentifier; the standard names no header for it.
-pub(super) const GROUP_REQUEST: HeaderName = HeaderName::from_static("x-etsi-grouprequestidentifier");
-pub(super) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-etsi-correlationid");
-pub(super) const CONTACT_URI: HeaderName = HeaderName::from_static("x-etsi-contacturi");
 
 /// How this SCL shows itself to others.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -210,7 +207,7 @@ fn write_conditions(conditions: &Conditions, headers: &mut HeaderMap) -> Result<
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Refusal> {
     let value = HeaderValue::from_str(value)
-        .map_err(|_| refuse(&format!("{name}: the value cannot stand in a header")))?;
+        .map_err(|_| refuse(&format!("{}: the value cannot stand in a header", spelled(&name))))?;
     headers.insert(name, value);
     Ok(())
 }

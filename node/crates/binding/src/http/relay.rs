@@ -1,10 +1,7 @@
 //! Requests that are not ours to answer go on to an application or another SCL, and what that says comes back
 //! (procedures.md 12, 13). The one who asked stays the requestingEntity (D-21); this SCL adds itself to `Via`.
 
-use super::{
-    Client, Response, SendError,
-    outgoing::{self, Caller},
-};
+use super::{Client, Response, SendError, names, outgoing::Caller, target};
 use banyan_model::{Refusal, StatusCode};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header, request::Parts};
@@ -49,11 +46,11 @@ const ONWARD: [HeaderName; 12] = [
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
-    outgoing::CORRELATION_ID,
-    outgoing::CONTACT_URI,
-    HeaderName::from_static("x-etsi-rcat"),
-    HeaderName::from_static("x-etsi-trpdt"),
-    outgoing::GROUP_REQUEST,
+    names::CORRELATION_ID,
+    names::CONTACT_URI,
+    names::RCAT,
+    names::TRPDT,
+    names::GROUP_REQUEST,
     header::ACCEPT_CHARSET,
 ];
 
@@ -91,9 +88,9 @@ impl Relay {
     fn request(&self, hop: &Hop, held: Held<'_>) -> Result<Request<Bytes>, Refusal> {
         let impossible =
             |why: &dyn std::fmt::Display| Refusal::new(StatusCode::BadGateway, format!("{}: {why}", hop.uri));
-        let uri = match held.head.uri.query() {
-            Some(query) => format!("{}?{query}", hop.uri),
-            None => hop.uri.clone(),
+        let uri = match target::without_target_id(held.head.uri.query().unwrap_or_default()) {
+            query if query.is_empty() => hop.uri.clone(),
+            query => format!("{}?{query}", hop.uri),
         };
         let mut request = Request::new(held.bytes);
         *request.method_mut() = held.head.method.clone();

@@ -9,4 +9,5 @@ mod credentials;
 mod hostile;
 mod mapping;
 mod outwards;
+mod relay;
 mod secure;
