@@ -117,10 +117,7 @@ fn link<V: TreeView>(tree: &Tree<'_, V>, scl: &Path) -> Result<Option<String>, V
 
 fn contact(poc: &Representation) -> Option<&str> {
     let Some(Value::Struct(info)) = poc.get("contactInfo") else { return None };
-    match info.get("contactURI") {
-        Some(Value::Text(uri)) => Some(uri),
-        _ => None,
-    }
+    info.text("contactURI")
 }
 
 /// A channel of this SCL: who is behind it asks, and is not called.

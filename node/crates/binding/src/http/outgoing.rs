@@ -12,7 +12,7 @@ use super::{
 };
 use banyan_codec::{Expect, Format, Limits, decode_content, encode_body};
 use banyan_model::{
-    Body, Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, Value, primitive::Conditions,
+    Body, Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, primitive::Conditions,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
@@ -108,9 +108,9 @@ pub fn response(answer: Response<Bytes>, limits: &Limits) -> ResponsePrimitive {
     ) {
         // Whatever else a refusal carries (an error page) means nothing here.
         if let Body::Message(info) = std::mem::replace(&mut primitive.body, Body::None)
-            && let Some(Value::Text(text)) = info.get("additionalInfo")
+            && let Some(text) = info.text("additionalInfo")
         {
-            primitive.info = text.clone();
+            primitive.info = text.to_owned();
         }
     }
     primitive

@@ -131,7 +131,7 @@ fn apoc_paths(paths: &Struct) -> Result<(), Refusal> {
     let mut seen: Vec<&str> = Vec::new();
     for entry in paths.all("aPoCPath") {
         let Value::Struct(entry) = entry else { continue };
-        let Some(Value::Text(path)) = entry.get("path") else { continue };
+        let Some(path) = entry.text("path") else { continue };
         let path = path.strip_prefix('/').unwrap_or(path);
         let first = path.split('/').next().unwrap_or_default();
         let application = ResourceType::Application;
