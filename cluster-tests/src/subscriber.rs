@@ -1,6 +1,5 @@
 //! A subscriber: an HTTP server that records every notify it gets and can be told to answer slowly or with errors.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,14 +9,11 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::body::{element, elements};
+use crate::fake::Server;
 
 /// Notifications that are kept; a test that gets more has gone wrong.
 const NOTIFICATIONS_MAX: usize = 1_000_000;
@@ -85,9 +81,8 @@ struct State {
 /// The server; ends when dropped.
 #[derive(Debug)]
 pub struct Subscriber {
-    address: String,
+    server: Server,
     state: Arc<State>,
-    server: JoinHandle<()>,
 }
 
 impl Subscriber {
@@ -96,20 +91,19 @@ impl Subscriber {
     /// # Panics
     /// The loopback has no free port.
     pub async fn start() -> Subscriber {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address").to_string();
         let state = Arc::new(State {
             behaviour: Mutex::new(Behaviour { delay: Duration::ZERO, status: 204 }),
             received: Mutex::new(Vec::new()),
             count: watch::Sender::new(0),
         });
-        let server = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Subscriber { address, state, server }
+        let recorded = Arc::clone(&state);
+        let server = Server::start(move |request| record(request, Arc::clone(&recorded))).await;
+        Subscriber { server, state }
     }
 
     /// A contact URI of this subscriber.
     pub fn contact(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.server.authority)
     }
 
     /// Waits this long before each answer from now on.
@@ -151,35 +145,12 @@ impl Subscriber {
     }
 }
 
-impl Drop for Subscriber {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    // The connections live and die with this task.
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let state = Arc::clone(&state);
-        connections.spawn(async move {
-            let service = service_fn(move |request| record(request, Arc::clone(&state)));
-            let mut builder =
-                hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
-            builder.http1().keep_alive(true);
-            // A client that goes away is no event here.
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn record(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Empty<Bytes>>, Infallible> {
+async fn record(request: Request<Incoming>, state: Arc<State>) -> Response<Empty<Bytes>> {
     let path = request.uri().path().to_owned();
     let body = match request.into_body().collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         // The sender broke off: it was never delivered.
-        Err(_) => return Ok(status(StatusCode::BAD_REQUEST)),
+        Err(_) => return status(StatusCode::BAD_REQUEST),
     };
     let at = Instant::now();
     let behaviour = *state.behaviour.lock();
@@ -201,7 +172,7 @@ async fn record(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         }
         state.count.send_replace(received.len());
     }
-    Ok(status(StatusCode::from_u16(behaviour.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
+    status(StatusCode::from_u16(behaviour.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 fn status(status: StatusCode) -> Response<Empty<Bytes>> {
@@ -224,7 +195,7 @@ mod tests {
             STANDARD.encode(xml)
         );
         subscriber.answer_with(503);
-        let mut sender = Device::new([subscriber.address.clone()], "");
+        let mut sender = Device::new([subscriber.server.authority.clone()], "");
         assert_eq!(sender.create("/notify", &notify).await.unwrap().status, 503);
         let received =
             subscriber.wait("/notify", Duration::from_secs(1), |all| all.len() == 1).await.unwrap();

@@ -1,20 +1,16 @@
 //! The other side: an HTTP server that stands for a subscriber, an application's aPoC or another SCL. It records what it
 //! gets and answers by rules.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cluster_tests::device::Reply;
+use cluster_tests::fake::Server;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::play::matches;
 
@@ -67,16 +63,15 @@ struct State {
 pub(crate) struct Peer {
     pub(crate) authority: String,
     state: Arc<State>,
-    server: JoinHandle<()>,
+    _server: Server,
 }
 
 impl Peer {
     pub(crate) async fn start() -> Peer {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
-        let authority = listener.local_addr().expect("a bound listener has an address").to_string();
         let state = Arc::new(State::default());
-        let server = tokio::spawn(serve(listener, Arc::clone(&state)));
-        Peer { authority, state, server }
+        let known = Arc::clone(&state);
+        let server = Server::start(move |request| answer(request, Arc::clone(&known))).await;
+        Peer { authority: server.authority.clone(), state, _server: server }
     }
 
     /// From now on; a later rule wins over an earlier one. Without a rule the answer is 204.
@@ -113,30 +108,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, state: Arc<State>) {
-    let mut connections = tokio::task::JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let state = Arc::clone(&state);
-        connections.spawn(async move {
-            let service = service_fn(move |request| answer(request, Arc::clone(&state)));
-            let builder = hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new());
-            // A client that goes away is no event here.
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn answer(
-    request: http::Request<Incoming>,
-    state: Arc<State>,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
+async fn answer(request: http::Request<Incoming>, state: Arc<State>) -> http::Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -166,5 +138,5 @@ async fn answer(
         response = response.header(name, value);
     }
     let response = response.body(Full::new(Bytes::from(rule.body)));
-    Ok(response.expect("a case writes proper headers"))
+    response.expect("a case writes proper headers")
 }

@@ -1,7 +1,7 @@
 //! Retargeting to an application: which of its aPoCPaths opens a path below it, and where the request goes then
 //! (procedures.md 12; TS 102 921 10.3.2.23). The longest match wins (D-22); a leading `/` of a path means nothing.
 
-use crate::{Path, Representation, ResourceType, Value, value::Struct};
+use crate::{Path, Representation, ResourceType, Value};
 
 /// aPocHandling of sclBase: how much of a path must match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +46,11 @@ pub fn open(application: &Representation, rest: &[String], handling: Handling) -
         Value::Struct(entry) => Some(entry),
         _ => None,
     });
-    let matching = entries.filter_map(|entry| Some((matched(text(entry, "path")?, rest, handling)?, entry)));
+    let matching = entries.filter_map(|entry| Some((matched(entry.text("path")?, rest, handling)?, entry)));
     let (_, entry) = matching.max_by_key(|(length, _)| *length)?;
     Some(Opened {
         uri: format!("{base}{}", Path::from_segments(rest.to_vec())),
-        access_right: text(entry, "accessRightID").map(str::to_owned),
+        access_right: entry.text("accessRightID").map(str::to_owned),
     })
 }
 
@@ -68,16 +68,10 @@ fn matched(path: &str, rest: &[String], handling: Handling) -> Option<usize> {
     opens.then_some(wanted.len())
 }
 
-fn text<'a>(entry: &'a Struct, name: &str) -> Option<&'a str> {
-    match entry.get(name) {
-        Some(Value::Text(text)) => Some(text),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Struct;
 
     fn application(paths: &[&str]) -> Representation {
         let entry = |path: &&str| {

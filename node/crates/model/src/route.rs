@@ -285,10 +285,7 @@ pub(crate) fn is_usable(poc: &Representation) -> bool {
 
 pub(crate) fn contact(poc: &Representation) -> Option<&str> {
     let Some(Value::Struct(info)) = poc.get("contactInfo") else { return None };
-    match info.get("contactURI") {
-        Some(Value::Text(uri)) => Some(uri),
-        _ => None,
-    }
+    info.text("contactURI")
 }
 
 /// A channel of this SCL: who is behind it asks, and is not called.

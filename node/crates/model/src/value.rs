@@ -110,6 +110,14 @@ impl Struct {
         self.all(field).next()
     }
 
+    /// The first value of a field of shape Uri, String or Enum.
+    pub fn text(&self, field: &str) -> Option<&str> {
+        match self.get(field) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Every value of a repeated field.
     pub fn all<'a>(&'a self, field: &str) -> impl Iterator<Item = &'a Value> {
         self.fields.iter().filter(move |(name, _)| *name == field).map(|(_, value)| value)

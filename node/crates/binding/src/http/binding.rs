@@ -6,7 +6,7 @@ use super::{
     carried::carried_answer,
     conditions, correlation, criteria,
     intake::{self, Budget, Taken},
-    outgoing,
+    names,
     relay::{Held, Hop, Relay, passed_back},
     response::{self, Dress},
     target, via,
@@ -365,10 +365,11 @@ fn passed_on(scl: &Scl, headers: &HeaderMap) -> Result<Vec<String>, Box<Response
 }
 
 fn group_request(headers: &HeaderMap) -> Result<Option<String>, Box<ResponsePrimitive>> {
-    let Some(value) = headers.get(outgoing::GROUP_REQUEST) else { return Ok(None) };
+    let Some(value) = headers.get(names::GROUP_REQUEST) else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| {
-        refused(Refusal::new(StatusCode::BadRequest, "X-etsi-groupRequestIdentifier: not visible ASCII"))
+        let info = format!("{}: not visible ASCII", names::spelled(&names::GROUP_REQUEST));
+        refused(Refusal::new(StatusCode::BadRequest, info))
     })?;
     Ok(Some(text.to_owned()))
 }

@@ -4,7 +4,7 @@
 //! What filterCriteria of a requestNotify cannot hold (its schema knows no criteria of contentInstances) stays in the query
 //! of targetID. The answer came from a peer: what cannot stand in an HTTP message is left out of it.
 
-use super::{criteria, outgoing::GROUP_REQUEST, response::http_status};
+use super::{criteria, names::GROUP_REQUEST, response::http_status};
 use banyan_codec::status_of;
 use banyan_model::{Method, Refusal, StatusCode, Value, filter::FilterCriteria, value::Struct};
 use bytes::Bytes;

@@ -4,18 +4,10 @@
 //! X-etsi-rcat and X-etsi-trpdt are read only to refuse what is none: this SCL passes every request on at once, which
 //! keeps any delay that the issuer tolerates.
 
+use super::names::{CONTACT_URI, CORRELATION_ID, RCAT, TRPDT, spelled};
 use banyan_codec::is_tolerated_delay;
 use banyan_model::{Refusal, Scl, StatusCode, primitive::Correlation};
-use http::{HeaderMap, Uri};
-
-/// correlationID.
-const CORRELATION_ID: &str = "X-etsi-correlationID";
-/// contactURI.
-const CONTACT_URI: &str = "X-etsi-contactURI";
-/// RCAT.
-const RCAT: &str = "X-etsi-rcat";
-/// TRPDT.
-const TRPDT: &str = "X-etsi-trpdt";
+use http::{HeaderMap, HeaderName, Uri};
 
 /// A correlationID may have this many octets: it is kept as long as its answer is.
 const CORRELATION_ID_OCTETS_MAX: usize = 128;
@@ -26,30 +18,30 @@ const RCAT_MAX: u8 = 7;
 pub(super) fn read(scl: &Scl, headers: &HeaderMap) -> Result<Option<Correlation>, Refusal> {
     let is_category =
         |text: &str| matches!(text.as_bytes(), [digit] if (b'0'..=b'0' + RCAT_MAX).contains(digit));
-    if one(headers, RCAT)?.is_some_and(|rcat| !is_category(rcat)) {
-        return Err(bad(RCAT, "not a category from 0 to 7"));
+    if one(headers, &RCAT)?.is_some_and(|rcat| !is_category(rcat)) {
+        return Err(bad(&RCAT, "not a category from 0 to 7"));
     }
-    if one(headers, TRPDT)?.is_some_and(|trpdt| !is_tolerated_delay(trpdt)) {
-        return Err(bad(TRPDT, "neither a duration nor a time"));
+    if one(headers, &TRPDT)?.is_some_and(|trpdt| !is_tolerated_delay(trpdt)) {
+        return Err(bad(&TRPDT, "neither a duration nor a time"));
     }
-    let contact = one(headers, CONTACT_URI)?;
+    let contact = one(headers, &CONTACT_URI)?;
     if contact.is_some_and(|contact| !is_http(contact) && !is_local(scl, contact)) {
-        return Err(bad(CONTACT_URI, "neither an absolute http or https URI nor a path of this SCL"));
+        return Err(bad(&CONTACT_URI, "neither an absolute http or https URI nor a path of this SCL"));
     }
-    match (one(headers, CORRELATION_ID)?, contact) {
+    match (one(headers, &CORRELATION_ID)?, contact) {
         (Some(id), _) if id.len() > CORRELATION_ID_OCTETS_MAX => {
-            Err(bad(CORRELATION_ID, "longer than 128 octets"))
+            Err(bad(&CORRELATION_ID, "longer than 128 octets"))
         }
         (Some(id), contact) => {
             Ok(Some(Correlation { id: id.to_owned(), contact: contact.map(str::to_owned) }))
         }
-        (None, Some(_)) => Err(bad(CORRELATION_ID, "missing beside X-etsi-contactURI")),
+        (None, Some(_)) => Err(bad(&CORRELATION_ID, "missing beside X-etsi-contactURI")),
         (None, None) => Ok(None),
     }
 }
 
 /// The value of a header that may stand once.
-fn one<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h str>, Refusal> {
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
@@ -70,6 +62,6 @@ fn is_local(scl: &Scl, uri: &str) -> bool {
     uri.starts_with('/') && scl.local_path(uri).is_some()
 }
 
-fn bad(name: &str, why: &str) -> Refusal {
-    Refusal::new(StatusCode::BadRequest, format!("{name}: {why}"))
+fn bad(name: &HeaderName, why: &str) -> Refusal {
+    Refusal::new(StatusCode::BadRequest, format!("{}: {why}", spelled(name)))
 }

@@ -6,20 +6,16 @@
 
 use super::{
     conditions::{http_date, read_date, read_tags},
-    criteria, via,
+    criteria,
+    names::{CONTACT_URI, CORRELATION_ID, GROUP_REQUEST, spelled},
+    via,
 };
 use banyan_codec::{Expect, Format, Limits, decode_content, encode_body};
 use banyan_model::{
-    Body, Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, Value, primitive::Conditions,
+    Body, Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, primitive::Conditions,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
-
-/// groupRequestIdentifier; the standard names no header for it.
-pub(super) const GROUP_REQUEST: HeaderName = HeaderName::from_static("x-etsi-grouprequestidentifier");
-/// correlationID.
-pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-etsi-correlationid");
-pub(super) const CONTACT_URI: HeaderName = HeaderName::from_static("x-etsi-contacturi");
 
 /// How this SCL shows itself to others.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,9 +109,9 @@ pub fn response(answer: Response<Bytes>, limits: &Limits) -> ResponsePrimitive {
     ) {
         // Whatever else a refusal carries (an error page) means nothing here.
         if let Body::Message(info) = std::mem::replace(&mut primitive.body, Body::None)
-            && let Some(Value::Text(text)) = info.get("additionalInfo")
+            && let Some(text) = info.text("additionalInfo")
         {
-            primitive.info = text.clone();
+            primitive.info = text.to_owned();
         }
     }
     primitive
@@ -212,7 +208,7 @@ fn write_conditions(conditions: &Conditions, headers: &mut HeaderMap) -> Result<
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), Refusal> {
     let value = HeaderValue::from_str(value)
-        .map_err(|_| refuse(&format!("{name}: the value cannot stand in a header")))?;
+        .map_err(|_| refuse(&format!("{}: the value cannot stand in a header", spelled(&name))))?;
     headers.insert(name, value);
     Ok(())
 }

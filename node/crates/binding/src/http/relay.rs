@@ -4,7 +4,8 @@
 use super::{
     Client, Response, SendError,
     carried::{Carried, request_notify},
-    outgoing::{self, Caller},
+    names,
+    outgoing::Caller,
     target,
 };
 use banyan_model::{Method, Path, Refusal, StatusCode, value::Struct};
@@ -53,11 +54,11 @@ const ONWARD: [HeaderName; 12] = [
     header::IF_NONE_MATCH,
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
-    outgoing::CORRELATION_ID,
-    outgoing::CONTACT_URI,
-    HeaderName::from_static("x-etsi-rcat"),
-    HeaderName::from_static("x-etsi-trpdt"),
-    outgoing::GROUP_REQUEST,
+    names::CORRELATION_ID,
+    names::CONTACT_URI,
+    names::RCAT,
+    names::TRPDT,
+    names::GROUP_REQUEST,
     header::ACCEPT_CHARSET,
 ];
 
@@ -112,9 +113,9 @@ impl Relay {
     fn request(&self, hop: &Hop, held: Held<'_>) -> Result<Request<Bytes>, Refusal> {
         let impossible =
             |why: &dyn std::fmt::Display| Refusal::new(StatusCode::BadGateway, format!("{}: {why}", hop.uri));
-        let uri = match held.head.uri.query().map(target::onward) {
-            Some(query) if !query.is_empty() => format!("{}?{query}", hop.uri),
-            _ => hop.uri.clone(),
+        let uri = match target::without_target_id(held.head.uri.query().unwrap_or_default()) {
+            query if query.is_empty() => hop.uri.clone(),
+            query => format!("{}?{query}", hop.uri),
         };
         let mut request = Request::new(held.bytes);
         *request.method_mut() = held.head.method.clone();

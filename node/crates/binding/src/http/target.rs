@@ -62,9 +62,18 @@ pub(super) fn read(
     Ok(Target { authority, ours, path, elsewhere })
 }
 
+/// A query without the address that it brought: whoever is called by it needs no other.
+pub(super) fn without_target_id(query: &str) -> String {
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with(TARGET_ID)).collect();
+    kept.join("&")
+}
+
+/// How a query begins that brings an address.
+const TARGET_ID: &str = "targetID=";
+
 /// `?targetID=<uri>`, as ONG sends it.
 fn target_id(query: &str) -> Result<Option<String>, Refusal> {
-    let mut found = query.split('&').filter_map(|pair| pair.strip_prefix("targetID="));
+    let mut found = query.split('&').filter_map(|pair| pair.strip_prefix(TARGET_ID));
     match (found.next(), found.next()) {
         (None, _) => Ok(None),
         (Some(_), Some(_)) => Err(bad("targetID: given twice")),
@@ -73,12 +82,6 @@ fn target_id(query: &str) -> Result<Option<String>, Refusal> {
             uri.map(Some).ok_or_else(|| bad("targetID: empty or not properly escaped"))
         }
     }
-}
-
-/// What of a query means something to the next SCL: the target is the address of what it gets.
-pub(super) fn onward(query: &str) -> String {
-    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("targetID=")).collect();
-    kept.join("&")
 }
 
 fn host(headers: &HeaderMap) -> Result<Option<Authority>, Refusal> {

@@ -10,4 +10,5 @@ mod hostile;
 mod listing;
 mod mapping;
 mod outwards;
+mod relay;
 mod secure;

@@ -6,7 +6,7 @@ mod cluster;
 use banyan_client::{Client, Config, RequestError};
 use banyan_model::{Body, Method, Path, Representation, ResourceType, ResponsePrimitive, StatusCode, Value};
 use cluster::{Act, Cluster, Seen, done_but, map, request, until, within, write};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream};
 use std::{
     collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -72,7 +72,9 @@ async fn two_nodes_that_name_each_other_are_not_asked_in_a_tight_loop() {
     let cluster = Cluster::of_three().await;
     let client = cluster.client().await;
     cluster.state().chooser = Some(Box::new(|seen, _| Act::NotLeader(if seen.node == 1 { 2 } else { 1 })));
-    assert_eq!(said(client.submit(write("w"), within(1_000)).await), "unavailable: no answer in time");
+    // A read: of a write whose last question is still under way when the time is over nobody knows.
+    let read = client.submit(request("w", Method::Retrieve), within(1_000)).await;
+    assert_eq!(said(read), "unavailable: no answer in time");
     assert!(asked(&cluster, "w").len() < 100);
 }
 
@@ -119,18 +121,13 @@ async fn an_error_is_never_told_as_a_certain_failure_that_is_none() {
     // What is done first, what from then on; the end for a write and for a read.
     let table = [
         // Nothing was ever taken: certain.
-        (vec![], Act::NotLeader(0), "unavailable: no answer in time", "unavailable: no answer in time"),
+        (vec![], Act::NotLeader(0), "unavailable: no leader", "unavailable: no leader"),
         (vec![], Act::Busy(100), "busy", "busy"),
         (vec![], Act::Refuse, "refused: not yours to ask", "refused: not yours to ask"),
         // Something may have been.
         (vec![], Act::Silence, "outcome unknown", "unavailable: no answer in time"),
         (vec![], Act::Unknown, "outcome unknown", "unavailable: no answer in time"),
-        (
-            vec![done_but(Act::Unknown)],
-            Act::NotLeader(0),
-            "outcome unknown",
-            "unavailable: no answer in time",
-        ),
+        (vec![done_but(Act::Unknown)], Act::NotLeader(0), "outcome unknown", "unavailable: no leader"),
         (vec![done_but(Act::Unknown)], Act::Busy(100), "outcome unknown", "busy"),
         (vec![done_but(Act::Break)], Act::Busy(100), "outcome unknown", "busy"),
         (vec![done_but(Act::Break)], Act::Refuse, "outcome unknown", "refused: not yours to ask"),
@@ -141,7 +138,8 @@ async fn an_error_is_never_told_as_a_certain_failure_that_is_none() {
         [(Method::Create, writes), (Method::Retrieve, reads)]
             .map(|(method, expected)| check(first.clone(), then.clone(), method, expected))
     });
-    join_all(cases).await;
+    // All at once they would wait for the processor longer than the client waits for a node.
+    stream::iter(cases).for_each_concurrent(6, |case| case).await;
 }
 
 /// Whatever node is asked, it does `first` in turn and then `then`; `expected` is the end.
@@ -150,9 +148,13 @@ async fn check(first: Vec<Act>, then: Act, method: Method, expected: &str) {
     let cluster = Cluster::of_three().await;
     let client = cluster.client().await;
     cluster.state().chooser = Some(Box::new(move |_, times| first.get(times).unwrap_or(&then).clone()));
+    // What ends before is not raced by the deadline: a write under way when that comes is never certain.
+    let ends_by_deadline = expected == "outcome unknown" || expected.ends_with("no answer in time");
+    let millis = if ends_by_deadline { 2_500 } else { 60_000 };
     let began = Instant::now();
-    let result = client.submit(request("w", method), within(2_500)).await;
-    assert!(began.elapsed() < Duration::from_millis(2_500), "{about}: late");
+    let result = client.submit(request("w", method), within(millis)).await;
+    // A busy machine may wake it late, but not that late.
+    assert!(began.elapsed() < Duration::from_millis(millis + 2_500), "{about}: late");
     if let Err(error) = &result {
         // An invitation to ask again is given only when nothing was done.
         let invited = error.response().retry_after_ms.is_some();

@@ -227,10 +227,10 @@ fn apoc_paths(scl: &Scl, paths: &Struct) -> Result<(), Refusal> {
     let mut seen: Vec<&str> = Vec::new();
     for entry in paths.all("aPoCPath") {
         let Value::Struct(entry) = entry else { continue };
-        if let Some(Value::Text(uri)) = entry.get("accessRightID") {
+        if let Some(uri) = entry.text("accessRightID") {
             access_right(scl, "accessRightID", uri)?;
         }
-        let Some(Value::Text(path)) = entry.get("path") else { continue };
+        let Some(path) = entry.text("path") else { continue };
         let path = path.strip_prefix('/').unwrap_or(path);
         let first = path.split('/').next().unwrap_or_default();
         let application = ResourceType::Application;
