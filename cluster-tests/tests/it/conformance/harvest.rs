@@ -16,6 +16,10 @@ const OF_EACH_MAX: usize = 2;
 /// Bodies that the SCL itself writes when it is the client. What it forwards was written by the case.
 const OWN_BODIES: &[&str] = &["notify", "notifyCollection", "requestNotify", "responseNotify"];
 
+/// Attributes of a resource's element that partial addressing shows alone (10.39): the schemas declare no element for
+/// them, so none could call such a document valid.
+const NO_ELEMENTS: &[&str] = &["id"];
+
 /// What was collected, by structure.
 #[derive(Debug, Default)]
 pub(crate) struct Harvest {
@@ -27,6 +31,7 @@ impl Harvest {
     pub(crate) fn answered(&self, form: Form, body: &[u8]) {
         if form == Form::Xml
             && let Ok(node) = Form::Xml.read(&String::from_utf8_lossy(body))
+            && !NO_ELEMENTS.contains(&node.name.as_str())
         {
             self.keep(&node, body);
         }
