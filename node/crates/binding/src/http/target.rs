@@ -153,7 +153,7 @@ mod tests {
             ("a=1&targetID=x&b=2", "a=1&b=2"),
             ("searchString=targetID=", "searchString=targetID="),
         ] {
-            assert_eq!(onward(query), expected);
+            assert_eq!(without_target_id(query), expected);
         }
     }
 }
