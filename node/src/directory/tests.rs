@@ -276,7 +276,9 @@ async fn a_node_that_moved_says_so() {
         nodes.values().all(knows).then_some(())
     })
     .await;
-    assert_eq!(nodes[&1].directory.peers().borrow()[&NodeId(3)], "c:2");
+    // What links go by follows the view.
+    until("links to go there", || (nodes[&1].directory.peers().borrow()[&NodeId(3)] == "c:2").then_some(()))
+        .await;
 }
 
 #[tokio::test]
