@@ -5,6 +5,7 @@ use crate::{
     Path, Refusal, ResourceType, ResponsePrimitive, StatusCode, TreeView, Value,
     group::{self, Verified},
     primitive::{Body, Conditions},
+    record::Resource,
     represent,
 };
 use std::collections::BTreeSet;
@@ -16,13 +17,10 @@ pub(super) fn update_members<V: TreeView>(
     verified: &Verified,
     conditions: &Conditions,
 ) -> Answer<V> {
-    let before = match update::addressed(writer, path, conditions)? {
-        Ok(resource) => resource,
+    let before = match addressed(writer, path, conditions)? {
+        Ok(group) => group,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if before.representation.resource_type != ResourceType::Group {
-        return Ok(Err(Refusal::attribute("members", "this is no group")));
-    }
     let mut after = before.clone();
     group::assign(&mut after.representation, Some(verified));
     update::write(writer, &before, &mut after)?;
@@ -30,6 +28,20 @@ pub(super) fn update_members<V: TreeView>(
     response.body =
         Body::Attribute { name: "members".to_owned(), value: Value::List(verified.members.clone()) };
     Ok(Ok(response))
+}
+
+/// The group whose members are to be changed.
+fn addressed<V: TreeView>(
+    writer: &Writer<'_, V>,
+    path: &Path,
+    conditions: &Conditions,
+) -> Result<Result<Resource, Refusal>, V::Error> {
+    Ok(update::addressed(writer, path, conditions)?.and_then(|found| {
+        match found.representation.resource_type {
+            ResourceType::Group => Ok(found),
+            _ => Err(Refusal::attribute("members", "this is no group")),
+        }
+    }))
 }
 
 /// A member that was checked.
@@ -46,13 +58,10 @@ pub(super) fn add_member<V: TreeView>(
     added: &Added<'_>,
     conditions: &Conditions,
 ) -> Answer<V> {
-    let before = match update::addressed(writer, path, conditions)? {
-        Ok(resource) => resource,
+    let before = match addressed(writer, path, conditions)? {
+        Ok(group) => group,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    if before.representation.resource_type != ResourceType::Group {
-        return Ok(Err(Refusal::attribute("members", "this is no group")));
-    }
     let mut after = before.clone();
     if let Err(refusal) = group::add(writer.scl, &mut after.representation, added.member) {
         return Ok(Err(refusal));
