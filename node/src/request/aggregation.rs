@@ -86,7 +86,7 @@ impl Desk {
                     _ if known.is_empty() => Ok(Aggregation::None),
                     Method::Delete => Ok(Aggregation::Ending(known)),
                     _ => {
-                        self.update_aggregations(&known, request, id, deadline).await;
+                        self.update_aggregations(&known, request, id, deadline).await?;
                         Ok(Aggregation::None)
                     }
                 }
@@ -140,26 +140,33 @@ impl Desk {
         Ok(Aggregation::Begun { path, contact })
     }
 
-    /// Changes the aggregations as the members' subscriptions are to be changed. Who may not is told so by the members,
-    /// each for itself.
+    /// Changes the aggregations as the members' subscriptions are to be changed. Who may not, or asks for what cannot be,
+    /// is told so by the members, each for itself.
+    ///
+    /// # Errors
+    /// The answer of an aggregation that could not be changed now: the members would notify by other rules than it.
     async fn update_aggregations(
         &self,
         known: &[Path],
         request: &mut RequestPrimitive,
         id: RequestId,
         deadline: Instant,
-    ) {
-        let Some(scl) = self.scl() else { return };
+    ) -> Result<(), ResponsePrimitive> {
+        let Some(scl) = self.scl() else { return Err(unavailable()) };
         let mut changed = false;
         for path in known {
             let update = RequestPrimitive { group_request: None, ..request.clone() };
             let part = group::part_id(id, path, "the aggregation");
             let answer = self.call_as(&scl.address(path), part, update, deadline).await;
+            if is_failure(&answer) {
+                return Err(answer);
+            }
             changed |= answer.status == StatusCode::Ok;
         }
         if changed {
             validate::for_members(request, None);
         }
+        Ok(())
     }
 
     /// Ends aggregations that nobody notifies: no member was subscribed to, or none is any more.
@@ -196,6 +203,12 @@ impl Desk {
 
 fn is_unknown(answer: &ResponsePrimitive) -> bool {
     matches!(answer.status, StatusCode::RequestTimeout | StatusCode::GatewayTimeout)
+}
+
+/// The same request may succeed later.
+fn is_failure(answer: &ResponsePrimitive) -> bool {
+    let failures = [StatusCode::InternalServerError, StatusCode::BadGateway, StatusCode::ServiceUnavailable];
+    is_unknown(answer) || failures.contains(&answer.status)
 }
 
 fn unavailable() -> ResponsePrimitive {

@@ -35,34 +35,11 @@ pub fn status_name(status: StatusCode) -> &'static str {
 
 /// The status that a name of the enumeration stands for; with or without its `STATUS_`, and CREATED, which others send.
 pub fn status_of(name: &str) -> Option<StatusCode> {
-    use StatusCode::*;
     let name = name.strip_prefix("STATUS_").unwrap_or(name);
     if name == "CREATED" {
-        return Some(Created);
+        return Some(StatusCode::Created);
     }
-    // One a name: `status_name` gives several statuses the same.
-    [
-        Ok,
-        Accepted,
-        BadRequest,
-        PermissionDenied,
-        Forbidden,
-        NotFound,
-        MethodNotAllowed,
-        NotAcceptable,
-        RequestTimeout,
-        Conflict,
-        UnsupportedMediaType,
-        InternalServerError,
-        NotImplemented,
-        BadGateway,
-        ServiceUnavailable,
-        GatewayTimeout,
-        Deleted,
-        Expired,
-    ]
-    .into_iter()
-    .find(|status| status_name(*status).strip_prefix("STATUS_") == Option::Some(name))
+    StatusCode::ALL.into_iter().find(|status| status_name(*status).strip_prefix("STATUS_") == Some(name))
 }
 
 /// errorInfo: the status and, unless empty, additionalInfo.
@@ -163,33 +140,8 @@ mod tests {
 
     #[test]
     fn every_status_has_a_name_of_the_schema() {
-        use StatusCode::*;
         let schema = banyan_model::tables::enum_def("StatusCode").unwrap();
-        for status in [
-            Ok,
-            Created,
-            Accepted,
-            BadRequest,
-            PermissionDenied,
-            Forbidden,
-            NotFound,
-            MethodNotAllowed,
-            NotAcceptable,
-            RequestTimeout,
-            Conflict,
-            UnsupportedMediaType,
-            InternalServerError,
-            NotImplemented,
-            BadGateway,
-            ServiceUnavailable,
-            GatewayTimeout,
-            Deleted,
-            Expired,
-            NotModified,
-            PreconditionFailed,
-            RequestingEntityMissing,
-            PayloadTooLarge,
-        ] {
+        for status in StatusCode::ALL {
             assert!(schema.values.iter().any(|(v2, _)| *v2 == status_name(status)), "{status:?}");
         }
     }

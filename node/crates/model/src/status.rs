@@ -36,6 +36,35 @@ pub enum StatusCode {
     PayloadTooLarge,
 }
 
+impl StatusCode {
+    /// Every status. Of those that share a STATUS_ name, the one it stands for comes first.
+    pub const ALL: [StatusCode; 23] = [
+        StatusCode::Ok,
+        StatusCode::Created,
+        StatusCode::Accepted,
+        StatusCode::BadRequest,
+        StatusCode::PermissionDenied,
+        StatusCode::Forbidden,
+        StatusCode::NotFound,
+        StatusCode::MethodNotAllowed,
+        StatusCode::NotAcceptable,
+        StatusCode::RequestTimeout,
+        StatusCode::Conflict,
+        StatusCode::UnsupportedMediaType,
+        StatusCode::InternalServerError,
+        StatusCode::NotImplemented,
+        StatusCode::BadGateway,
+        StatusCode::ServiceUnavailable,
+        StatusCode::GatewayTimeout,
+        StatusCode::Deleted,
+        StatusCode::Expired,
+        StatusCode::NotModified,
+        StatusCode::PreconditionFailed,
+        StatusCode::RequestingEntityMissing,
+        StatusCode::PayloadTooLarge,
+    ];
+}
+
 /// A request that the tree refuses: an answer, not an error.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
