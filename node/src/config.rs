@@ -16,7 +16,7 @@
 //! ```
 
 use crate::{delivery, directory, request, subtree};
-use banyan_binding::tls::{KeyFiles, TlsError};
+use banyan_binding::tls::{ClientFiles, KeyFiles, TlsError};
 use banyan_model::validate::Policy;
 use clap::Args;
 use serde::Deserialize;
@@ -470,7 +470,10 @@ impl Config {
         });
         if let Some(files) = &tls {
             let keys = KeyFiles { certificate: files.certificate.clone(), key: files.key.clone() };
-            banyan_binding::tls::server(&keys, Some(&files.ca))?;
+            banyan_binding::tls::server(
+                &keys,
+                Some(&ClientFiles { roots: files.ca.clone(), revoked: None }),
+            )?;
         }
         let directory = self.directory(listen);
         directory.validate()?;

@@ -1,22 +1,16 @@
-//! Mutual TLS of the node's port. The files are looked at for every connection and read again when they changed, so a
-//! renewed certificate needs no restart; files that make no sense any more leave the last good ones in use.
+//! Mutual TLS of the node's port. The files are watched: a renewed certificate needs no restart.
 
-use banyan_binding::tls::{self, KeyFiles, TlsError};
+use banyan_binding::tls::{ClientFiles, KeyFiles, TlsError, Watched};
 use banyan_client::Tls;
 use futures_util::{Stream, stream};
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc},
     task::JoinSet,
     time::timeout,
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 const HANDSHAKES_MAX: usize = 256;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,9 +24,10 @@ pub(super) fn incoming(
     listener: TcpListener,
     files: Tls,
 ) -> Result<impl Stream<Item = io::Result<TlsStream<TcpStream>>>, TlsError> {
-    let keys = Keys::read(files)?;
+    let clients = ClientFiles { roots: files.ca, revoked: None };
+    let files = Watched::read(KeyFiles { certificate: files.certificate, key: files.key }, Some(clients))?;
     let (sender, receiver) = mpsc::channel(HANDSHAKES_MAX);
-    let accepting = Accepting(tokio::spawn(accept(listener, keys, sender)));
+    let accepting = Accepting(tokio::spawn(accept(listener, files, sender)));
     Ok(stream::unfold((receiver, accepting), |(mut receiver, accepting)| async move {
         let connection = receiver.recv().await?;
         Some((Ok(connection), (receiver, accepting)))
@@ -48,7 +43,7 @@ impl Drop for Accepting {
     }
 }
 
-async fn accept(listener: TcpListener, mut keys: Keys, ready: mpsc::Sender<TlsStream<TcpStream>>) {
+async fn accept(listener: TcpListener, files: Watched, ready: mpsc::Sender<TlsStream<TcpStream>>) {
     let permits = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     let mut handshakes = JoinSet::new();
     loop {
@@ -67,7 +62,7 @@ async fn accept(listener: TcpListener, mut keys: Keys, ready: mpsc::Sender<TlsSt
                 continue;
             }
         };
-        let (acceptor, ready) = (TlsAcceptor::from(keys.current()), ready.clone());
+        let (acceptor, ready) = (TlsAcceptor::from(files.current()), ready.clone());
         handshakes.spawn(async move {
             match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
                 // The server takes no more connections when it stops.
@@ -78,49 +73,4 @@ async fn accept(listener: TcpListener, mut keys: Keys, ready: mpsc::Sender<TlsSt
             drop(permit);
         });
     }
-}
-
-/// The files, as they were last read.
-struct Keys {
-    files: Tls,
-    changed: Option<[SystemTime; 3]>,
-    config: Arc<ServerConfig>,
-}
-
-impl Keys {
-    fn read(files: Tls) -> Result<Keys, TlsError> {
-        let changed = changed(&files);
-        Ok(Keys { config: config(&files)?, changed, files })
-    }
-
-    fn current(&mut self) -> Arc<ServerConfig> {
-        let changed = changed(&self.files);
-        if changed != self.changed {
-            match config(&self.files) {
-                Ok(config) => {
-                    tracing::info!("TLS files were read again");
-                    self.config = config;
-                    self.changed = changed;
-                }
-                // Perhaps one of them is just being replaced: the next connection looks again.
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "changed TLS files cannot be used"
-                    );
-                }
-            }
-        }
-        self.config.clone()
-    }
-}
-
-fn config(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
-    let keys = KeyFiles { certificate: files.certificate.clone(), key: files.key.clone() };
-    tls::server(&keys, Some(&files.ca))
-}
-
-fn changed(files: &Tls) -> Option<[SystemTime; 3]> {
-    let at = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
-    Some([at(&files.ca)?, at(&files.certificate)?, at(&files.key)?])
 }

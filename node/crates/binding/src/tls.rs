@@ -1,11 +1,15 @@
 //! TLS from PEM files, by rustls. Every error names the file it is about.
 
+mod watched;
+
+pub use watched::Watched;
+
 pub use rustls::{ClientConfig, ServerConfig};
 
 use rustls::{
     RootCertStore,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use std::{
@@ -22,6 +26,16 @@ pub struct KeyFiles {
     pub key: PathBuf,
 }
 
+/// Which clients a server takes: those that show a certificate of one of these roots that is not revoked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClientFiles {
+    /// The roots, PEM.
+    pub roots: PathBuf,
+    /// Revocation lists (RFC 5280), PEM. With one, whoever issued a certificate of a client's chain must have a list
+    /// here: a certificate of which nothing is known is refused. A list that is past its nextUpdate still counts.
+    pub revoked: Option<PathBuf>,
+}
+
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -34,6 +48,8 @@ pub enum TlsError {
     },
     #[error("no certificate in {}", file.display())]
     NoCertificate { file: PathBuf },
+    #[error("no revocation list in {}", file.display())]
+    NoRevocationList { file: PathBuf },
     #[error("a certificate in {} cannot be trusted as a root", file.display())]
     Root {
         file: PathBuf,
@@ -47,9 +63,9 @@ pub enum TlsError {
         #[source]
         source: rustls::Error,
     },
-    #[error("the roots of {} make no client verifier", file.display())]
+    #[error("the roots of {} and their revocation lists make no client verifier", roots.display())]
     Verifier {
-        file: PathBuf,
+        roots: PathBuf,
         #[source]
         source: rustls::server::VerifierBuilderError,
     },
@@ -57,18 +73,21 @@ pub enum TlsError {
     Parameters(#[source] rustls::Error),
 }
 
-/// The server side for HTTP (ALPN h2 and http/1.1). With `client_roots` a client must show a certificate that one of
-/// those signed; what it may say is still the identity's business.
-pub fn server(files: &KeyFiles, client_roots: Option<&Path>) -> Result<Arc<ServerConfig>, TlsError> {
+/// The server side for HTTP (ALPN h2 and http/1.1). With `clients` a client must show a certificate; what it may say is
+/// still the identity's business.
+pub fn server(files: &KeyFiles, clients: Option<&ClientFiles>) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Parameters)?;
-    let builder = match client_roots {
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(file) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(file)?), provider())
+        Some(files) => {
+            let roots = Arc::new(roots(&files.roots)?);
+            let revoked = files.revoked.as_deref().map(revocation_lists).transpose()?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider())
+                .with_crls(revoked.unwrap_or_default())
                 .build()
-                .map_err(|source| TlsError::Verifier { file: file.to_owned(), source })?;
+                .map_err(|source| TlsError::Verifier { roots: files.roots.clone(), source })?;
             builder.with_client_cert_verifier(verifier)
         }
     };
@@ -107,6 +126,18 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     match chain.is_empty() {
         true => Err(TlsError::NoCertificate { file: file.to_owned() }),
         false => Ok(chain),
+    }
+}
+
+fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let read = |source| TlsError::Read { file: file.to_owned(), source };
+    let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
+        .map_err(read)?
+        .collect::<Result<_, _>>()
+        .map_err(read)?;
+    match lists.is_empty() {
+        true => Err(TlsError::NoRevocationList { file: file.to_owned() }),
+        false => Ok(lists),
     }
 }
 

@@ -118,6 +118,21 @@ pub struct ServerTls {
     pub key: PathBuf,
     /// With it, a client must show a certificate signed by one of these.
     pub client_ca: Option<PathBuf>,
+    /// Revocation lists of the clients' issuers; needs `client_ca`.
+    pub client_crl: Option<PathBuf>,
+}
+
+impl ServerTls {
+    fn clients(&self) -> Result<Option<tls::ClientFiles>, ConfigError> {
+        let revoked = self.client_crl.clone();
+        match &self.client_ca {
+            Some(roots) => Ok(Some(tls::ClientFiles { roots: roots.clone(), revoked })),
+            None if revoked.is_some() => {
+                Err(ConfigError::Setting { setting: "tls.client_crl", why: "tls.client_ca must be set, too" })
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 /// Files of mutual TLS to the nodes, PEM.
@@ -292,7 +307,7 @@ const WORKER_THREADS_MAX: usize = 1_024;
 
 /// Settings that were checked, as the parts take them.
 pub(crate) struct Checked {
-    pub(crate) server_tls: Option<Arc<tls::ServerConfig>>,
+    pub(crate) server_tls: Option<Arc<tls::Watched>>,
     pub(crate) contact_tls: Option<Arc<tls::ClientConfig>>,
     pub(crate) client: banyan_client::Config,
 }
@@ -347,8 +362,9 @@ impl Config {
             None => None,
             Some(files) => {
                 let keys = KeyFiles { certificate: files.certificate.clone(), key: files.key.clone() };
-                let made = tls::server(&keys, files.client_ca.as_deref());
-                Some(made.map_err(|source| ConfigError::Tls { setting: "tls", source: source.into() })?)
+                let made = tls::Watched::read(keys, files.clients()?);
+                let failed = |source: TlsError| ConfigError::Tls { setting: "tls", source: source.into() };
+                Some(Arc::new(made.map_err(failed)?))
             }
         };
         let contact_tls = match &self.egress.trusted {

@@ -4,14 +4,13 @@
 //! a preface, an answer that is not read. Bodies have a deadline of their own ([`super::Config::body_timeout`]).
 
 use super::Response;
-use crate::identity::Peer;
+use crate::{identity::Peer, tls::Watched};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use rustls::ServerConfig as TlsConfig;
 use std::{
     convert::Infallible,
     io,
@@ -82,7 +81,7 @@ pub struct Server {
     /// Its limits.
     pub config: ServerConfig,
     /// TLS; plain TCP without.
-    pub tls: Option<Arc<TlsConfig>>,
+    pub tls: Option<Arc<Watched>>,
 }
 
 /// How long a connection that was told to end may still linger when nothing is in flight on it.
@@ -177,7 +176,8 @@ async fn connection<S: Service>(
         let peer = Peer { address, certificates: Vec::new(), secure: false };
         return exchange(&shared, socket, peer).await;
     };
-    let handshake = timeout(shared.server.config.handshake_timeout, TlsAcceptor::from(tls).accept(socket));
+    let handshake =
+        timeout(shared.server.config.handshake_timeout, TlsAcceptor::from(tls.current()).accept(socket));
     match handshake.await {
         Ok(Ok(stream)) => {
             let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();

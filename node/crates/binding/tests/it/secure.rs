@@ -4,37 +4,80 @@ use crate::bench::{Bench, scl};
 use banyan_binding::{
     http::{Client, ClientConfig, Config, SendError, Server},
     identity::{Identity, Open, Peer},
-    tls::{self, KeyFiles, TlsError},
+    tls::{self, ClientFiles, KeyFiles, TlsError, Watched},
 };
 use banyan_model::{Entity, Refusal, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use std::{fs, path::PathBuf, time::Duration};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, date_time_ymd,
+};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// A CA with one certificate for localhost and one for a client, as files.
 struct Keys {
     folder: TempDir,
+    ca: CertifiedIssuer<'static, KeyPair>,
 }
+
+/// Serial number of the client's certificate.
+const CLIENT: u64 = 42;
 
 impl Keys {
     fn new() -> Keys {
         let folder = tempfile::tempdir().unwrap();
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
-        for name in ["localhost", "client"] {
-            let key = KeyPair::generate().unwrap();
-            let certificate =
-                CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
-            fs::write(folder.path().join(format!("{name}.pem")), certificate.pem()).unwrap();
-            fs::write(folder.path().join(format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        Keys { folder }
+        let keys = Keys { folder, ca };
+        keys.write("ca.pem", &keys.ca.pem());
+        keys.issue("localhost", 1);
+        keys.issue("client", CLIENT);
+        keys
+    }
+
+    /// A new certificate and key in the files of this name.
+    fn issue(&self, name: &str, serial: u64) {
+        let key = KeyPair::generate().unwrap();
+        let mut certificate = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        certificate.serial_number = Some(serial.into());
+        let certificate = certificate.signed_by(&key, &self.ca).unwrap();
+        self.write(&format!("{name}.pem"), &certificate.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// The CA's revocation list with these serial numbers.
+    fn revoke(&self, serials: &[u64]) {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2036, 1, 1),
+            crl_number: (serials.len() as u64).into(),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        self.write("revoked.pem", &list.signed_by(&self.ca).unwrap().pem().unwrap());
+    }
+
+    /// Replaces a file at once, as an operator does.
+    fn write(&self, name: &str, text: &str) {
+        let new = self.path(&format!("{name}.new"));
+        fs::write(&new, text).unwrap();
+        fs::rename(new, self.path(name)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -44,6 +87,20 @@ impl Keys {
     fn files(&self, name: &str) -> KeyFiles {
         KeyFiles { certificate: self.path(&format!("{name}.pem")), key: self.path(&format!("{name}.key")) }
     }
+
+    fn clients(&self, revoked: Option<&str>) -> ClientFiles {
+        ClientFiles { roots: self.path("ca.pem"), revoked: revoked.map(|name| self.path(name)) }
+    }
+
+    /// A client that trusts the CA, with a certificate of this name; each makes its own connections.
+    fn client(&self, name: &str) -> Client {
+        let tls = tls::client(&self.path("ca.pem"), Some(&self.files(name))).unwrap();
+        Client::new(ClientConfig { tls: Some(tls), ..ClientConfig::default() })
+    }
+}
+
+fn watched(keys: &Keys, clients: Option<ClientFiles>) -> Arc<Watched> {
+    Arc::new(Watched::read(keys.files("localhost"), clients).unwrap())
 }
 
 /// Believes a verified certificate and nothing else.
@@ -66,8 +123,7 @@ async fn get(client: &Client, uri: String) -> Result<http::Response<Bytes>, Send
 #[tokio::test]
 async fn tls_from_files_and_an_https_location() {
     let keys = Keys::new();
-    let server =
-        Server { tls: Some(tls::server(&keys.files("localhost"), None).unwrap()), ..Server::default() };
+    let server = Server { tls: Some(watched(&keys, None)), ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let uri = format!("https://localhost:{}/m2m/applications", bench.address.port());
     let trusted = tls::client(&keys.path("ca.pem"), None).unwrap();
@@ -95,7 +151,7 @@ async fn tls_from_files_and_an_https_location() {
 #[tokio::test]
 async fn mutual_tls_shows_the_certificate_to_the_identity() {
     let keys = Keys::new();
-    let tls = tls::server(&keys.files("localhost"), Some(&keys.path("ca.pem"))).unwrap();
+    let tls = watched(&keys, Some(keys.clients(None)));
     let bench =
         Bench::start(Server { tls: Some(tls), ..Server::default() }, Config::new(scl()), ByCertificate).await;
     let uri = format!("https://localhost:{}/m2m/scls", bench.address.port());
@@ -107,6 +163,86 @@ async fn mutual_tls_shows_the_certificate_to_the_identity() {
     let unknown = tls::client(&keys.path("ca.pem"), None).unwrap();
     let unknown = Client::new(ClientConfig { tls: Some(unknown), ..ClientConfig::default() });
     assert!(get(&unknown, uri).await.is_err());
+}
+
+/// security.md 8, test 8.
+#[tokio::test]
+async fn replaced_files_count_for_the_next_connection_and_no_other() {
+    let keys = Keys::new();
+    keys.revoke(&[]);
+    keys.issue("other", CLIENT + 1);
+    let tls = watched(&keys, Some(keys.clients(Some("revoked.pem"))));
+    let server = Server { tls: Some(tls), ..Server::default() };
+    let bench = Bench::start(server, Config::new(scl()), ByCertificate).await;
+    let uri = format!("https://localhost:{}/m2m/scls", bench.address.port());
+    let ask = |client: &Client| get_status(client.clone(), uri.clone());
+    let session = keys.client("client");
+    assert_eq!(ask(&session).await, Some(200));
+
+    // The client is revoked: its session goes on, it makes no other; others do.
+    keys.revoke(&[CLIENT]);
+    assert_eq!(ask(&session).await, Some(200));
+    assert_eq!(ask(&keys.client("client")).await, None);
+    assert_eq!(ask(&keys.client("other")).await, Some(200));
+
+    // A list that makes no sense revokes the revocation of nobody, and locks nobody out.
+    keys.write("revoked.pem", "nothing\n");
+    assert_eq!(ask(&keys.client("client")).await, None);
+    assert_eq!(ask(&keys.client("other")).await, Some(200));
+    fs::remove_file(keys.path("revoked.pem")).unwrap();
+    assert_eq!(ask(&keys.client("client")).await, None);
+    assert_eq!(ask(&keys.client("other")).await, Some(200));
+    keys.revoke(&[]);
+    assert_eq!(ask(&keys.client("client")).await, Some(200));
+
+    // A renewed certificate is shown, by a connection that is new.
+    let before = shown(&keys, &bench).await;
+    keys.issue("localhost", 2);
+    let after = shown(&keys, &bench).await;
+    assert_ne!(before, after);
+    assert_eq!(after, shown(&keys, &bench).await);
+    assert_eq!(ask(&session).await, Some(200));
+}
+
+/// Of a client's TLS session, made before its certificate was revoked, nothing is left to come back with.
+#[tokio::test]
+async fn a_revoked_client_does_not_come_back_by_an_old_session() {
+    let keys = Keys::new();
+    keys.revoke(&[]);
+    let tls = watched(&keys, Some(keys.clients(Some("revoked.pem"))));
+    let server = Server { tls: Some(tls), ..Server::default() };
+    let bench = Bench::start(server, Config::new(scl()), ByCertificate).await;
+    // Keeps what it needs to resume.
+    let config = tls::client(&keys.path("ca.pem"), Some(&keys.files("client"))).unwrap();
+    assert!(connected(&config, &bench).await.is_ok());
+    keys.revoke(&[CLIENT]);
+    assert!(connected(&config, &bench).await.is_err());
+}
+
+/// A request over a connection of its own, made by this configuration.
+async fn connected(config: &Arc<tls::ClientConfig>, bench: &Bench) -> io::Result<()> {
+    let socket = TcpStream::connect(bench.address).await?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let mut stream = connector.connect("localhost".try_into().unwrap(), socket).await?;
+    stream.write_all(b"GET /m2m/scls HTTP/1.1\r\nHost: h\r\nFrom: a\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    Ok(())
+}
+
+/// The certificate that the server shows to a new connection.
+async fn shown(keys: &Keys, bench: &Bench) -> Vec<u8> {
+    let config = tls::client(&keys.path("ca.pem"), Some(&keys.files("client"))).unwrap();
+    let socket = TcpStream::connect(bench.address).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+/// The status of the answer; `None`: no connection.
+async fn get_status(client: Client, uri: String) -> Option<u16> {
+    get(&client, uri).await.ok().map(|answer| answer.status().as_u16())
 }
 
 #[tokio::test]
@@ -157,13 +293,12 @@ async fn a_stop_lets_http_2_requests_in_flight_end() {
 #[tokio::test]
 async fn tls_clients_choose_http_2_by_alpn() {
     let keys = Keys::new();
-    let server =
-        Server { tls: Some(tls::server(&keys.files("localhost"), None).unwrap()), ..Server::default() };
+    let server = Server { tls: Some(watched(&keys, None)), ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let mut trusted = (*tls::client(&keys.path("ca.pem"), None).unwrap()).clone();
     trusted.alpn_protocols = vec![b"h2".to_vec()];
     let socket = TcpStream::connect(bench.address).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(trusted));
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(trusted));
     let stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (mut sender, connection) =
@@ -201,4 +336,8 @@ fn an_error_names_the_file() {
     fs::write(keys.path("empty.pem"), "nothing\n").unwrap();
     let refused = tls::client(&keys.path("empty.pem"), None).unwrap_err();
     assert!(matches!(refused, TlsError::NoCertificate { .. }), "{refused}");
+
+    let empty = ClientFiles { revoked: Some(keys.path("empty.pem")), ..keys.clients(None) };
+    let refused = tls::server(&keys.files("localhost"), Some(&empty)).unwrap_err();
+    assert!(matches!(refused, TlsError::NoRevocationList { .. }), "{refused}");
 }

@@ -36,6 +36,12 @@ fn a_wrong_setting_is_named() {
         (&format!("{SOUND}open = true\npublic_uri = \"nscl.example.com\""), "public_uri"),
         (&format!("{SOUND}open = true\npublic_uri = \"http://h/m2m\""), "public_uri"),
         (&format!("{SOUND}open = true\nlisten_tls = \"127.0.0.1:0\""), "tls: listen_tls and [tls]"),
+        (
+            &format!(
+                "{SOUND}open = true\nlisten_tls = \"127.0.0.1:0\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\nclient_crl = \"r\""
+            ),
+            "tls.client_crl: tls.client_ca",
+        ),
         (&format!("{SOUND}open = true\nedition = \"3.1.1\""), "unknown variant `3.1.1`"),
         (&format!("{SOUND}open = true\n[egress]\nreach = \"far\""), "unknown variant `far`"),
         (
