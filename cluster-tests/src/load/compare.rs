@@ -23,8 +23,8 @@ use crate::device::Device;
 use crate::load::discovery;
 use crate::load::etcd::EtcdCluster;
 use crate::load::observe::Observed;
-use crate::load::pace::{Measured, Pace, Worker, drive};
-use crate::load::report::{Row, table};
+use crate::load::pace::{Pace, drive};
+use crate::load::report::{Row, row, table};
 use crate::load::work::{Container, HttpWorker, Work, limited, set_up};
 use crate::process::{POLL, Process};
 use crate::subscriber::Subscriber;
@@ -167,22 +167,6 @@ fn text(error: impl std::fmt::Display) -> String {
 
 fn all_of(cluster: &Cluster) -> Observed {
     Observed { pids: cluster.pids(), admins: cluster.node_admins() }
-}
-
-/// One row: a warm-up of a fifth of the time, then the measurement between two looks at what the machine spent.
-async fn row<W: Worker>(
-    what: &str,
-    workers: &mut [W],
-    observed: &Observed,
-    duration: Duration,
-) -> Result<(Row, Measured), String> {
-    drive(workers, Pace::Closed, duration / 5).await;
-    let before = observed.look().await.map_err(text)?;
-    let measured = drive(workers, Pace::Closed, duration).await;
-    let after = observed.look().await.map_err(text)?;
-    let row = Row::new(what, workers.len(), &measured, observed.spent(&before, &after));
-    eprintln!("{} at {}: {:.0}/s", row.what, row.connections, row.per_second);
-    Ok((row, measured))
 }
 
 /// The rows of every number of connections, yardsticks and cluster in turn. Without a cluster: the yardsticks.

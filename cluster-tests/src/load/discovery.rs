@@ -19,8 +19,8 @@ use crate::cluster::Cluster;
 use crate::device::Device;
 use crate::http::Connection;
 use crate::load::observe::Observed;
-use crate::load::pace::{Measured, Pace, Worker, drive};
-use crate::load::report::{Row, table};
+use crate::load::pace::{Measured, Worker};
+use crate::load::report::{Row, row, table};
 use crate::process::resident_bytes;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -273,7 +273,7 @@ async fn ask(
             };
             let mut askers: Vec<Asker> = (0..ASKING).map(|_| asker()).collect();
             let (row, measured) =
-                row(&format!("{name}, {resources} resources"), &mut askers, observed, duration).await?;
+                sound_row(&format!("{name}, {resources} resources"), &mut askers, observed, duration).await?;
             p50[at].1 += measured.quantile_ms(0.5) / ROUNDS as f64;
             rows.push(row);
         }
@@ -306,7 +306,7 @@ async fn create(
             };
             let mut creators: Vec<Creator> = (0..ASKING).map(|_| creator()).collect();
             let what = format!("create, {} members", if large { resources / 2 } else { 0 });
-            rows.push(row(&what, &mut creators, observed, duration).await?.0);
+            rows.push(sound_row(&what, &mut creators, observed, duration).await?.0);
         }
     }
     Ok(rows)
@@ -331,20 +331,18 @@ impl Worker for Creator {
     }
 }
 
-async fn row<W: Worker>(
+/// A row whose every request must succeed.
+async fn sound_row<W: Worker>(
     what: &str,
     workers: &mut [W],
     observed: &Observed,
     duration: Duration,
 ) -> Result<(Row, Measured), String> {
-    drive(workers, Pace::Closed, duration / 5).await;
-    let before = observed.look().await.map_err(|e| e.to_string())?;
-    let measured = drive(workers, Pace::Closed, duration).await;
-    let after = observed.look().await.map_err(|e| e.to_string())?;
-    if let Some((why, count)) = measured.errors.first_key_value() {
-        return Err(format!("{what}: {count} times {why}"));
+    let (row, measured) = row(what, workers, observed, duration).await?;
+    match measured.errors.first_key_value() {
+        Some((why, count)) => Err(format!("{what}: {count} times {why}")),
+        None => Ok((row, measured)),
     }
-    Ok((Row::new(what, workers.len(), &measured, observed.spent(&before, &after)), measured))
 }
 
 /// Lists a collection, as a line: how long until its first octet and its last, and what it took in memory meanwhile.

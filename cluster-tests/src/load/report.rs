@@ -1,9 +1,11 @@
 //! The table and the JSON of a run.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::load::observe::Spent;
-use crate::load::pace::Measured;
+use crate::load::observe::{Observed, Spent};
+use crate::load::pace::{Measured, Pace, Worker, drive};
 
 /// One row.
 #[derive(Clone, Debug, Serialize)]
@@ -51,6 +53,25 @@ impl Row {
             requests_per_sync: spent.syncs.filter(|syncs| *syncs > 0.0).map(|syncs| succeeded as f64 / syncs),
         }
     }
+}
+
+/// One row: a warm-up of a fifth of the time, then the measurement between two looks at what the machine spent.
+///
+/// # Errors
+/// An observed process is gone.
+pub async fn row<W: Worker>(
+    what: &str,
+    workers: &mut [W],
+    observed: &Observed,
+    duration: Duration,
+) -> Result<(Row, Measured), String> {
+    drive(workers, Pace::Closed, duration / 5).await;
+    let before = observed.look().await.map_err(|e| e.to_string())?;
+    let measured = drive(workers, Pace::Closed, duration).await;
+    let after = observed.look().await.map_err(|e| e.to_string())?;
+    let row = Row::new(what, workers.len(), &measured, observed.spent(&before, &after));
+    eprintln!("{} at {}: {:.0}/s", row.what, row.connections, row.per_second);
+    Ok((row, measured))
 }
 
 /// The rows as a Markdown table, which reads as plain text too.

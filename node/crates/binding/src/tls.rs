@@ -120,24 +120,20 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |source| TlsError::Read { file: file.to_owned(), source };
-    let chain: Vec<_> =
-        CertificateDer::pem_file_iter(file).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
-    match chain.is_empty() {
-        true => Err(TlsError::NoCertificate { file: file.to_owned() }),
-        false => Ok(chain),
-    }
+    all_of(file, |file| TlsError::NoCertificate { file })
 }
 
 fn revocation_lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    all_of(file, |file| TlsError::NoRevocationList { file })
+}
+
+/// What a file has of a kind: something, or the error is `none`.
+fn all_of<T: PemObject>(file: &Path, none: impl FnOnce(PathBuf) -> TlsError) -> Result<Vec<T>, TlsError> {
     let read = |source| TlsError::Read { file: file.to_owned(), source };
-    let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
-        .map_err(read)?
-        .collect::<Result<_, _>>()
-        .map_err(read)?;
-    match lists.is_empty() {
-        true => Err(TlsError::NoRevocationList { file: file.to_owned() }),
-        false => Ok(lists),
+    let found: Vec<T> = T::pem_file_iter(file).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
+    match found.is_empty() {
+        true => Err(none(file.to_owned())),
+        false => Ok(found),
     }
 }
 

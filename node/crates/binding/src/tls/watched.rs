@@ -1,12 +1,14 @@
 //! A server's files, looked at for every connection and read again when one of them changed: a renewed certificate or
 //! revocation list needs no restart.
 //!
-//! Files that make no sense any more leave the last good ones in use until they change again. Connections that are made
+//! Files that make no sense any more leave the last good ones in use until they change again; files that are there and
+//! cannot be read just now are tried again with the next connection. Connections that are made
 //! already stay as they are. TLS sessions made by the files before are not resumed: their certificates would not be
 //! looked up in the new revocation lists.
 
 use super::{ClientFiles, KeyFiles, ServerConfig, TlsError, server};
 use parking_lot::Mutex;
+use rustls::pki_types::pem;
 use std::{fs, os::unix::fs::MetadataExt, sync::Arc, time::SystemTime};
 
 /// TLS of a listener by files that may be replaced at any time.
@@ -50,14 +52,23 @@ impl Watched {
                     last.config = config;
                 }
                 Err(error) => {
+                    // Out of file descriptors, say: a revocation must not wait for the next one.
+                    let passes = found.is_some() && is_io(&error);
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "changed TLS files cannot be used; those before stay in use");
+                    if passes {
+                        return Arc::clone(&last.config);
+                    }
                 }
             }
             last.tried = found;
         }
         Arc::clone(&last.config)
     }
+}
+
+fn is_io(error: &TlsError) -> bool {
+    matches!(error, TlsError::Read { source: pem::Error::Io(_), .. })
 }
 
 fn stamps(keys: &KeyFiles, clients: Option<&ClientFiles>) -> Option<Vec<Stamp>> {
