@@ -30,6 +30,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("openraft", &["node/crates/raft"]),
     ("ractor", &["node"]),
     ("quick-xml", &["node/crates/codec"]),
+    ("openssl", &["node/crates/binding"]),
+    ("tokio-openssl", &["node/crates/binding"]),
     (
         "tokio",
         &[

@@ -18,6 +18,7 @@ mod outbox;
 mod placement;
 mod primitive;
 mod record;
+mod security;
 mod status;
 mod value;
 
@@ -30,6 +31,7 @@ pub use outbox::{media, media_to_wire};
 pub use primitive::{
     ELEMENT_DEPTH_MAX, discover, discover_to_wire, discovered, discovered_to_wire, members, members_to_wire,
 };
+pub use security::{key_ref, node_id};
 pub use status::{number, status};
 
 /// Bytes that are not what they should be.

@@ -106,7 +106,12 @@ fn apply(state: Option<v1::DirectoryState>, command: Bytes) -> Result<Option<v1:
         (None, Kind::Found(found)) => Some(v1::DirectoryState { epoch: 1, ..found }),
         (founded @ Some(_), Kind::Found(_)) => founded,
         // Nobody can be a member of a cluster that is not there.
-        (None, Kind::UpsertMember(_)) => None,
+        (None, Kind::UpsertMember(_) | Kind::FoundKeys(_)) => None,
+        // Every node that leads before the first one was applied may have proposed it.
+        (Some(state), Kind::FoundKeys(_)) if state.keys.is_some() => Some(state),
+        (Some(state), Kind::FoundKeys(keys)) => {
+            Some(v1::DirectoryState { epoch: state.epoch + 1, keys: Some(keys), ..state })
+        }
         (Some(mut state), Kind::UpsertMember(member)) => {
             match state.members.iter_mut().find(|known| known.node == member.node) {
                 Some(known) if *known == member => return Ok(Some(state)),

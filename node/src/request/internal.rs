@@ -22,7 +22,10 @@ const DISCOVERED_MAX: u32 = 1_000;
 /// Whether an edge may ask this, too.
 pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
     use internal::Kind;
-    matches!(question.kind, Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Through(_) | Kind::Route(_)))
+    matches!(
+        question.kind,
+        Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Through(_) | Kind::Route(_) | Kind::Keys(_))
+    )
 }
 
 impl Desk {
@@ -66,6 +69,7 @@ impl Desk {
             Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
             Some(internal::Kind::Taken(taken)) => self.taken(taken, claimed, deadline, answer),
             Some(internal::Kind::Through(through)) => self.through(through, claimed, id, deadline, answer),
+            Some(internal::Kind::Keys(_)) => answer(What::Refused("this node keeps no keys".to_owned())),
             None => answer(What::Refused("unknown question".to_owned())),
         }
     }

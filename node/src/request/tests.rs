@@ -72,7 +72,7 @@ impl Node {
         for shard in map.shards.iter().filter(|shard| shard.replicas.contains(&ME)) {
             shards.start(shard, Arc::new(scl.clone())).await.unwrap();
         }
-        let map = Map { cluster: 1, shards: map, members: BTreeMap::new(), scl };
+        let map = Map { cluster: 1, shards: map, keys: None, members: BTreeMap::new(), scl };
         let (views, seen) =
             watch::channel(Some(Arc::new(View { state: v1::DirectoryState::default(), map })));
         let nowhere = banyan_client::Config { nodes: vec!["127.0.0.1:9".to_owned()], ..Default::default() };

@@ -14,6 +14,7 @@ mod accept;
 mod binding;
 mod body;
 mod carried;
+mod channel;
 mod client;
 mod conditions;
 mod correlation;
@@ -29,6 +30,7 @@ mod via;
 
 pub use binding::{Binding, Config};
 pub use carried::{Carried, carried_answer, request_notify};
+pub use channel::{Accepting, Channel, Plain, Stream};
 pub use client::{Client, ClientConfig, Reach, SendError};
 pub use names::CORRELATION_ID;
 pub use outgoing::{Caller, response, status_code};
@@ -46,7 +48,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 /// Serves the mapping on a listener until `stop` resolves and what is in flight has ended (bounded by
-/// [`ServerConfig::drain_timeout`]). Plain TCP without `tls`.
+/// [`ServerConfig::drain_timeout`]).
 pub async fn serve<H: Handler, I: Identity>(
     listener: TcpListener,
     server: Server,

@@ -9,7 +9,7 @@ mod open;
 pub use credentials::{Credential, CredentialError, Credentials, Secret};
 pub use open::Open;
 
-use crate::percent;
+use crate::{percent, session::Session};
 use banyan_model::{Entity, Refusal, StatusCode};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, header};
@@ -25,6 +25,8 @@ pub struct Peer {
     pub certificates: Vec<CertificateDer<'static>>,
     /// Whether the connection is TLS.
     pub secure: bool,
+    /// What a channel of mId proved.
+    pub session: Option<Arc<Session>>,
 }
 
 /// Tells the requestingEntity of a request.

@@ -116,7 +116,7 @@ pub fn client(trusted: &Path, identity: Option<&KeyFiles>) -> Result<Arc<ClientC
 
 /// The one provider of this house, named so that no process-wide default has to be installed.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -372,7 +372,7 @@ impl Client {
         connect(&member.address, shared.config.tls.as_ref()).await
     }
 
-    async fn internal(
+    pub(crate) async fn internal(
         &self,
         place: Place,
         kind: v1::internal::Kind,
@@ -380,6 +380,21 @@ impl Client {
     ) -> Result<answer::What, RequestError> {
         let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
         self.ask(place, what, 0, Naming::None, deadline).await
+    }
+
+    /// The same for what is held on purpose, for at most `hold`: it does not count against `in_flight_max`.
+    pub(crate) async fn internal_held(
+        &self,
+        place: Place,
+        kind: v1::internal::Kind,
+        hold: Duration,
+        deadline: Instant,
+    ) -> Result<answer::What, RequestError> {
+        let shared = &*self.inner.shared;
+        let shard = shared.shard(place, deadline).await?;
+        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
+        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes: 0 };
+        request::ask(shared, place, question, hold + request::PATIENCE).await
     }
 
     async fn ask(
@@ -493,13 +508,14 @@ fn response(answer: answer::What) -> Result<ResponsePrimitive, RequestError> {
     }
 }
 
-fn unexpected(answer: &answer::What) -> RequestError {
+pub(crate) fn unexpected(answer: &answer::What) -> RequestError {
     let kind = match answer {
         answer::What::Response(_) => "response",
         answer::What::Members(_) => "members",
         answer::What::Polled(_) => "polled",
         answer::What::Routed(_) => "routed",
         answer::What::Discovered(_) => "discovered",
+        answer::What::Keys(_) => "keys",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

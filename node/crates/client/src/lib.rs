@@ -15,6 +15,7 @@ mod config;
 mod error;
 
 mod client;
+pub mod keys;
 mod request;
 mod route;
 mod session;

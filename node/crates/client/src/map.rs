@@ -3,7 +3,7 @@
 use crate::{Tls, TransportError, connect};
 use banyan_model::{
     Scl,
-    placement::{NodeId, ShardMap},
+    placement::{NodeId, Shard, ShardMap},
 };
 use banyan_proto::{
     convert::Malformed,
@@ -19,6 +19,8 @@ pub struct Map {
     pub cluster: u64,
     /// Which shard owns a slot, and where its replicas are.
     pub shards: ShardMap,
+    /// The keys' group: owns no slot. `None`: the cluster has none yet.
+    pub keys: Option<Shard>,
     /// Every member.
     pub members: BTreeMap<NodeId, Member>,
     /// What the SCL calls itself.
@@ -52,6 +54,7 @@ impl TryFrom<&v1::DirectoryState> for Map {
         Ok(Map {
             cluster: state.cluster,
             shards: state.try_into()?,
+            keys: state.keys.as_ref().map(Into::into),
             members: state.members.iter().map(member).collect(),
             scl: Scl {
                 id: settings.scl_id.clone(),

@@ -36,6 +36,8 @@ pub(crate) enum Place {
     Slot(Slot),
     /// With the leader of this shard.
     Shard(ShardId),
+    /// With the leader of the keys' group.
+    Keys,
 }
 
 impl Place {
@@ -43,6 +45,7 @@ impl Place {
         match self {
             Place::Slot(slot) => map.shards.shard_of(slot),
             Place::Shard(id) => map.shards.shards.iter().find(|shard| shard.id == id),
+            Place::Keys => map.keys.as_ref(),
         }
     }
 }
@@ -181,7 +184,8 @@ impl Asking<'_> {
                 | answer::What::Members(_)
                 | answer::What::Discovered(_)
                 | answer::What::Polled(_)
-                | answer::What::Routed(_)),
+                | answer::What::Routed(_)
+                | answer::What::Keys(_)),
             ) => {
                 self.shared.leads(shard, node);
                 return ControlFlow::Break(Ok(answer));

@@ -133,6 +133,7 @@ mod tests {
                 epoch: 3,
                 members: vec![member(1, "a:7000"), member(2, "b:7000")],
                 shards: vec![ShardInfo { shard: 1, replicas: vec![1, 2], ..ShardInfo::default() }],
+                keys: None,
                 settings: None,
             }),
             groups: vec![group(0, "Leader", 1), group(1, "Follower", 2)],

@@ -11,7 +11,7 @@ use crate::{
     poll::Polls,
 };
 use banyan_binding::{
-    http::{self as binding, Binding, Response, Server, ServerConfig, Service},
+    http::{self as binding, Binding, Channel, Plain, Response, Server, ServerConfig, Service},
     identity::{Identity, Peer},
 };
 use banyan_client::Client;
@@ -101,9 +101,10 @@ impl Edge {
         let config = Arc::new(config);
 
         let mut tasks = JoinSet::new();
-        for (listener, tls) in [(http, None), (https, checked.server_tls)] {
-            let Some(listener) = listener else { continue };
-            let server = Server { config: server_config(&config), tls };
+        let secured = checked.server_tls.map(|tls| tls as Arc<dyn Channel>);
+        for (listener, channel) in [(http, Some(Arc::new(Plain) as Arc<dyn Channel>)), (https, secured)] {
+            let (Some(listener), Some(channel)) = (listener, channel) else { continue };
+            let server = Server { config: server_config(&config), channel };
             tasks.spawn(server.serve(listener, Arc::clone(&door), stopped(stopping.clone())));
         }
         tasks.spawn(found(Found {

@@ -8,6 +8,7 @@ pub mod entity;
 pub mod filter;
 pub mod path;
 pub mod primitive;
+pub mod security;
 pub mod status;
 pub mod tables;
 pub mod time;

@@ -99,6 +99,7 @@ fn the_directory_is_written_byte_for_byte() {
         epoch: map.epoch,
         members: nodes.map(|node| member(node.0)).to_vec(),
         shards: map.shards.iter().map(Into::into).collect(),
+        keys: None,
         settings: Some(v1::Settings {
             scl_id: "nscl".to_owned(),
             scl_base: "/m2m".to_owned(),

@@ -3,8 +3,11 @@
 //! One watch a connection bounds every way of holding it without asking anything: saying nothing, a slow header, half
 //! a preface, an answer that is not read. Bodies have a deadline of their own ([`super::Config::body_timeout`]).
 
-use super::Response;
-use crate::{identity::Peer, tls::Watched};
+use super::{
+    Response,
+    channel::{Channel, Plain, Stream},
+};
+use crate::{identity::Peer, session::Session};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -23,13 +26,11 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 /// Answers HTTP requests.
@@ -76,12 +77,18 @@ impl Default for ServerConfig {
 }
 
 /// An HTTP/1.1 and HTTP/2 server.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Server {
     /// Its limits.
     pub config: ServerConfig,
-    /// TLS; plain TCP without.
-    pub tls: Option<Arc<Watched>>,
+    /// What makes its connections secure. Default: nothing.
+    pub channel: Arc<dyn Channel>,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server { config: ServerConfig::default(), channel: Arc::new(Plain) }
+    }
 }
 
 /// How long a connection that was told to end may still linger when nothing is in flight on it.
@@ -172,29 +179,16 @@ async fn connection<S: Service>(
     address: SocketAddr,
     _slot: OwnedSemaphorePermit,
 ) {
-    let Some(tls) = shared.server.tls.clone() else {
-        let peer = Peer { address, certificates: Vec::new(), secure: false };
-        return exchange(&shared, socket, peer).await;
-    };
-    let handshake =
-        timeout(shared.server.config.handshake_timeout, TlsAcceptor::from(tls.current()).accept(socket));
-    match handshake.await {
-        Ok(Ok(stream)) => {
-            let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let certificates = certificates.iter().map(|one| one.clone().into_owned()).collect();
-            exchange(&shared, stream, Peer { address, certificates, secure: true }).await;
-        }
-        Ok(Err(failure)) => debug!(%address, %failure, "TLS handshake failed"),
-        Err(_) => debug!(%address, "TLS handshake took too long"),
+    let handshake = shared.server.channel.accept(socket, address);
+    match timeout(shared.server.config.handshake_timeout, handshake).await {
+        Ok(Ok((stream, peer))) => exchange(&shared, stream, peer).await,
+        Ok(Err(failure)) => debug!(%address, %failure, "handshake failed"),
+        Err(_) => debug!(%address, "handshake took too long"),
     }
 }
 
 /// Runs one connection to its end: the peer's, an idle one's, or the server's.
-async fn exchange<S, T>(shared: &Arc<Shared<S>>, stream: T, peer: Peer)
-where
-    S: Service,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn exchange<S: Service>(shared: &Arc<Shared<S>>, stream: Box<dyn Stream>, peer: Peer) {
     let activity = Arc::new(Activity::new());
     let peer = Arc::new(peer);
     let service = hyper::service::service_fn({
@@ -215,6 +209,7 @@ where
     });
     let mut connection = pin!(shared.builder.serve_connection(TokioIo::new(stream), service));
     let mut stopped = shared.stopped.clone();
+    let mut closed = pin!(closed(peer.session.as_deref()));
     let mut closing = false;
     let mut look = Instant::now() + shared.server.config.idle_timeout;
     loop {
@@ -223,6 +218,10 @@ where
                 if let Err(failure) = ended {
                     debug!(address = %peer.address, %failure, "connection ended");
                 }
+                return;
+            }
+            () = &mut closed => {
+                debug!(address = %peer.address, "session closed");
                 return;
             }
             _ = stopped.wait_for(|stopped| *stopped), if !closing => {}
@@ -243,6 +242,16 @@ where
         look = Instant::now() + LINGER;
         connection.as_mut().graceful_shutdown();
     }
+}
+
+/// Resolves when the session that a connection belongs to is closed.
+async fn closed(session: Option<&Session>) {
+    if let Some(session) = session
+        && session.closed.clone().wait_for(|closed| *closed).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// What a connection is doing: requests in the service, and when the last one began or ended.

@@ -19,7 +19,7 @@ async fn limited() -> Bench {
             drain_timeout: Duration::from_secs(5),
             ..ServerConfig::default()
         },
-        tls: None,
+        ..Server::default()
     };
     let config = Config {
         limits: Limits { bytes_max: 1_000, ..Limits::default() },
@@ -174,7 +174,10 @@ async fn a_slow_tree_does_not_count_as_an_idle_client() {
 
 #[tokio::test]
 async fn connections_have_a_limit_and_the_next_one_waits() {
-    let server = Server { config: ServerConfig { connections_max: 1, ..ServerConfig::default() }, tls: None };
+    let server = Server {
+        config: ServerConfig { connections_max: 1, ..ServerConfig::default() },
+        ..Server::default()
+    };
     let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let mut first = TcpStream::connect(bench.address).await.unwrap();
     first.write_all(b"GET /m2m/scls HTTP/1.1\r\nHost: h\r\nFrom: a\r\n\r\n").await.unwrap();
@@ -206,7 +209,7 @@ async fn a_stop_lets_what_is_in_flight_end() {
 async fn a_stop_is_bounded() {
     let server = Server {
         config: ServerConfig { drain_timeout: Duration::from_millis(300), ..ServerConfig::default() },
-        tls: None,
+        ..Server::default()
     };
     let mut bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let mut socket = TcpStream::connect(bench.address).await.unwrap();

@@ -123,7 +123,7 @@ async fn get(client: &Client, uri: String) -> Result<http::Response<Bytes>, Send
 #[tokio::test]
 async fn tls_from_files_and_an_https_location() {
     let keys = Keys::new();
-    let server = Server { tls: Some(watched(&keys, None)), ..Server::default() };
+    let server = Server { channel: watched(&keys, None), ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let uri = format!("https://localhost:{}/m2m/applications", bench.address.port());
     let trusted = tls::client(&keys.path("ca.pem"), None).unwrap();
@@ -153,7 +153,7 @@ async fn mutual_tls_shows_the_certificate_to_the_identity() {
     let keys = Keys::new();
     let tls = watched(&keys, Some(keys.clients(None)));
     let bench =
-        Bench::start(Server { tls: Some(tls), ..Server::default() }, Config::new(scl()), ByCertificate).await;
+        Bench::start(Server { channel: tls, ..Server::default() }, Config::new(scl()), ByCertificate).await;
     let uri = format!("https://localhost:{}/m2m/scls", bench.address.port());
     let known = tls::client(&keys.path("ca.pem"), Some(&keys.files("client"))).unwrap();
     let known = Client::new(ClientConfig { tls: Some(known), ..ClientConfig::default() });
@@ -172,7 +172,7 @@ async fn replaced_files_count_for_the_next_connection_and_no_other() {
     keys.revoke(&[]);
     keys.issue("other", CLIENT + 1);
     let tls = watched(&keys, Some(keys.clients(Some("revoked.pem"))));
-    let server = Server { tls: Some(tls), ..Server::default() };
+    let server = Server { channel: tls, ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), ByCertificate).await;
     let uri = format!("https://localhost:{}/m2m/scls", bench.address.port());
     let ask = |client: &Client| get_status(client.clone(), uri.clone());
@@ -210,7 +210,7 @@ async fn a_revoked_client_does_not_come_back_by_an_old_session() {
     let keys = Keys::new();
     keys.revoke(&[]);
     let tls = watched(&keys, Some(keys.clients(Some("revoked.pem"))));
-    let server = Server { tls: Some(tls), ..Server::default() };
+    let server = Server { channel: tls, ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), ByCertificate).await;
     // Keeps what it needs to resume.
     let config = tls::client(&keys.path("ca.pem"), Some(&keys.files("client"))).unwrap();
@@ -293,7 +293,7 @@ async fn a_stop_lets_http_2_requests_in_flight_end() {
 #[tokio::test]
 async fn tls_clients_choose_http_2_by_alpn() {
     let keys = Keys::new();
-    let server = Server { tls: Some(watched(&keys, None)), ..Server::default() };
+    let server = Server { channel: watched(&keys, None), ..Server::default() };
     let bench = Bench::start(server, Config::new(scl()), Open { scl: scl() }).await;
     let mut trusted = (*tls::client(&keys.path("ca.pem"), None).unwrap()).clone();
     trusted.alpn_protocols = vec![b"h2".to_vec()];

@@ -73,6 +73,7 @@ impl Node {
             epoch: 1,
             members: vec![v1::NodeInfo { node: 1, address: self.address.clone(), ..Default::default() }],
             shards: ShardMap::found(1, &[NodeId(1)], 1).shards.iter().map(Into::into).collect(),
+            keys: None,
             settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
         });
     }
