@@ -180,6 +180,7 @@ impl Asking<'_> {
                 answer @ (answer::What::Response(_)
                 | answer::What::Members(_)
                 | answer::What::Discovered(_)
+                | answer::What::Policies(_)
                 | answer::What::Polled(_)
                 | answer::What::Routed(_)),
             ) => {
