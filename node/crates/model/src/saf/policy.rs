@@ -129,7 +129,7 @@ impl Policies {
             sets.push((path, policy));
         }
         // Of two sets for the same application the first by name counts, on every node.
-        sets.sort_by(|(one, _), (other, _)| one.cmp(other));
+        sets.sort_by_key(|(path, _)| *path);
         Policies { sets: sets.into_iter().map(|(_, policy)| policy).collect() }
     }
 
