@@ -344,9 +344,7 @@ impl Client {
     ) -> Result<Vec<(Path, Representation)>, RequestError> {
         let place = Place::Slot(mgmt_objs.slot());
         match self.internal(place, v1::internal::Kind::Policies(mgmt_objs.into()), deadline).await? {
-            answer::What::Policies(policies) => {
-                convert::policies(policies).map_err(|error| RequestError::Answer(error))
-            }
+            answer::What::Policies(policies) => convert::policies(policies).map_err(RequestError::Answer),
             other => Err(unexpected(&other)),
         }
     }
