@@ -33,6 +33,8 @@ pub struct Report {
     pub values: Vec<Metric>,
     /// Deliveries by result.
     pub deliveries: Vec<(&'static str, u64)>,
+    /// What this node's shards have stored for other SCLs, by category: requests and their octets.
+    pub stored: Vec<(u8, u64, u64)>,
 }
 
 /// One replica.

@@ -29,6 +29,7 @@ mod counters;
 mod courier;
 mod deferred;
 mod edges;
+mod forward;
 mod inside;
 mod outside;
 mod revocation;

@@ -20,6 +20,7 @@ mod notified;
 mod pending;
 mod poll;
 mod rights;
+mod saf;
 mod shown;
 mod through;
 
@@ -29,6 +30,7 @@ mod tests;
 pub use call::{Exchange, Outside};
 pub use config::{Config, ConfigError};
 pub use rights::RightsCache;
+pub use saf::Forwarded;
 
 use crate::{
     directory::View,
@@ -71,6 +73,8 @@ struct Inner {
     fan_out_room: Semaphore,
     /// Places of long polls.
     polls: Arc<Semaphore>,
+    /// Other SCLs that requests are stored for.
+    targets: saf::Targets,
     /// Set once the edges' door is there.
     outside: rights::WayOut,
 }
@@ -94,7 +98,9 @@ impl Desk {
         let fan_out_room = Semaphore::new(config.fan_out_node_concurrency);
         let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
         let outside = rights::WayOut::default();
-        let inner = Inner { config, shards, views, client, pending, handled, fan_out_room, polls, outside };
+        let targets = saf::Targets::default();
+        let inner =
+            Inner { config, shards, views, client, pending, handled, fan_out_room, polls, targets, outside };
         Desk { inner: Arc::new(inner) }
     }
 

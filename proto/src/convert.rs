@@ -27,6 +27,7 @@ use banyan_model::{Command, Path, RequestPrimitive, ResponsePrimitive, record::R
 use bytes::Bytes;
 use prost::Message;
 
+pub use deferred::{policies, policies_to_wire};
 pub use outbox::{media, media_to_wire};
 pub use primitive::{
     ELEMENT_DEPTH_MAX, discover, discover_to_wire, discovered, discovered_to_wire, members, members_to_wire,

@@ -26,3 +26,4 @@ mod power_cut;
 mod reuse_of_data;
 mod slow_subscriber;
 mod stop_leader;
+mod store_and_forward;

@@ -39,6 +39,14 @@ pub(super) fn metrics(ready: bool, report: &Report) -> String {
     for (result, count) in &report.deliveries {
         text.line("deliveries_total", &format!("{{result=\"{result}\"}}"), *count);
     }
+    text.begin("saf_requests", "gauge", "Requests stored for other SCLs, by category.");
+    for (category, requests, _) in &report.stored {
+        text.line("saf_requests", &format!("{{category=\"{category}\"}}"), *requests);
+    }
+    text.begin("saf_bytes", "gauge", "Octets of them.");
+    for (category, _, octets) in &report.stored {
+        text.line("saf_bytes", &format!("{{category=\"{category}\"}}"), *octets);
+    }
     process(&mut text);
     text.0
 }
@@ -99,7 +107,12 @@ mod tests {
             stopped: false,
         };
         let syncs = Metric { name: "log_syncs_total", help: "Syncs.", value: 7 };
-        let report = Report { groups: vec![group], values: vec![syncs], deliveries: vec![("confirmed", 5)] };
+        let report = Report {
+            groups: vec![group],
+            values: vec![syncs],
+            deliveries: vec![("confirmed", 5)],
+            stored: vec![(3, 2, 90)],
+        };
         let text = metrics(true, &report);
         for line in [
             "banyan_ready 1",
@@ -110,6 +123,8 @@ mod tests {
             "# TYPE banyan_log_syncs_total counter",
             "banyan_log_syncs_total 7",
             "banyan_deliveries_total{result=\"confirmed\"} 5",
+            "banyan_saf_requests{category=\"3\"} 2",
+            "banyan_saf_bytes{category=\"3\"} 90",
         ] {
             assert!(text.lines().any(|seen| seen == line), "{line} is not in\n{text}");
         }

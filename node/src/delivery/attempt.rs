@@ -35,6 +35,8 @@ pub(super) enum Next {
     Again(Duration),
     /// What waits may wait for so long.
     Held(Duration),
+    /// Its head is still there; try again after this.
+    Tried(Duration),
     /// Its head is still there; try again later, not before `retry_after`.
     Failed { retry_after: Option<Duration> },
     /// This node may not serve now.
@@ -81,7 +83,7 @@ async fn deliver<S: Source>(
             None => Ok(Next::Rest),
         },
         Some(Message::CarryOut { request }) => match entries.first() {
-            Some(entry) => deferred::carry_out(source, room, queue, entry, request).await,
+            Some(entry) => deferred::carry_out(source, room, queue, entry, request, failures).await,
             None => Ok(Next::Rest),
         },
         Some(Message::Answer) => match entries.first() {

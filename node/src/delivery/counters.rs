@@ -11,6 +11,7 @@ pub struct Counters {
     given_up: AtomicU64,
     passed_on: AtomicU64,
     carried_out: AtomicU64,
+    expired: AtomicU64,
 }
 
 /// What became of a delivery.
@@ -28,6 +29,8 @@ pub(super) enum Fate {
     PassedOn,
     /// An asynchronous request has its answer.
     CarriedOut,
+    /// A stored request was not answered within its delay.
+    Expired,
 }
 
 impl Counters {
@@ -39,12 +42,13 @@ impl Counters {
             Fate::GivenUp => &self.given_up,
             Fate::PassedOn => &self.passed_on,
             Fate::CarriedOut => &self.carried_out,
+            Fate::Expired => &self.expired,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Each with its name.
-    pub fn all(&self) -> [(&'static str, u64); 6] {
+    pub fn all(&self) -> [(&'static str, u64); 7] {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("confirmed", of(&self.confirmed)),
@@ -53,6 +57,7 @@ impl Counters {
             ("given_up", of(&self.given_up)),
             ("passed_on", of(&self.passed_on)),
             ("carried_out", of(&self.carried_out)),
+            ("expired", of(&self.expired)),
         ]
     }
 }

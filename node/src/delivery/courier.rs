@@ -295,6 +295,10 @@ impl<S: Source> Courier<S> {
                 self.wait(now, now + pause, path, Waits::Pause, more);
             }
             Next::Held(held) => self.wait(now, now + held.min(WAIT_MAX), path, Waits::Held, more),
+            Next::Tried(pause) => {
+                queue.failures = queue.failures.saturating_add(1);
+                self.schedule(now + pause, path, Waits::Turn);
+            }
             Next::Failed { .. } if more.is_some() && announces(&path) => {
                 queue.failures = queue.failures.saturating_add(1);
                 self.schedule(now, path, Waits::Turn);

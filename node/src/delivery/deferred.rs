@@ -13,6 +13,7 @@ use super::{
     attempt::{Next, TRIES_MIN, Verdict, judge},
     counters::Fate,
     courier::Room,
+    forward::{Stored, forward},
     inside,
     source::{Source, SourceError},
 };
@@ -43,6 +44,7 @@ pub(super) async fn carry_out<S: Source>(
     place: &Path,
     entry: &OutboxEntry,
     request: &Bytes,
+    failures: u32,
 ) -> Result<Next, SourceError> {
     let (shard, sequence) = (source.shard(), entry.sequence);
     let Some((deferred, octets_left)) = source.deferred(place)? else {
@@ -50,6 +52,11 @@ pub(super) async fn carry_out<S: Source>(
         source.operate(Operation::Acknowledge { queue: place.clone(), up_to: sequence }).await?;
         return Ok(Next::Again(Duration::ZERO));
     };
+    let octets_max = octets_left.saturating_add(deferred.octets);
+    if let Some(forwarding) = &deferred.forwarding {
+        let stored = Stored { place, entry, request, deferred: &deferred, forwarding, octets_max };
+        return forward(source, room, stored, failures).await;
+    }
     let answer = match outcome(source, room, &deferred, entry, request).await {
         Ok(answer) => answer,
         Err(why) => {
@@ -58,7 +65,19 @@ pub(super) async fn carry_out<S: Source>(
             return Ok(Next::Failed { retry_after: None });
         }
     };
-    let answer = fitting(answer, octets_left.saturating_add(deferred.octets).min(ANSWER_OCTETS_MAX));
+    keep(source, room, place, sequence, answer, octets_max).await
+}
+
+/// The answer takes the place of the request.
+pub(super) async fn keep<S: Source>(
+    source: &S,
+    room: &Room,
+    place: &Path,
+    sequence: u64,
+    answer: ResponsePrimitive,
+    octets_max: u64,
+) -> Result<Next, SourceError> {
+    let answer = fitting(answer, octets_max.min(ANSWER_OCTETS_MAX));
     source.operate(Operation::Answered { place: place.clone(), sequence, answer }).await?;
     room.counters.count(Fate::CarriedOut);
     Ok(Next::Again(Duration::ZERO))

@@ -6,14 +6,14 @@ use super::{
 };
 use crate::{
     clock,
-    request::Desk,
+    request::{Desk, Forwarded},
     subtree::{Due, ShardError, ShardHandle},
 };
 use banyan_client::Client;
 use banyan_model::{
     Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, Scl,
     StatusCode, SubtreeRoot, Timestamp, announce::Look, deferred::Deferred, outbox::OutboxEntry,
-    placement::ShardId,
+    placement::ShardId, saf::Forwarding,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -140,6 +140,22 @@ impl Source for ShardSource {
         deadline: std::time::Instant,
     ) -> Result<ResponsePrimitive, ResponsePrimitive> {
         self.desk.carry_out(id, request, deadline).await
+    }
+
+    fn is_first(&self, place: &Path, target: &str) -> Result<bool, SourceError> {
+        let first = self.handle.first_in_lane(place, target).map_err(from_shard)?;
+        Ok(first.is_none_or(|first| first == *place))
+    }
+
+    async fn forward(
+        &self,
+        id: String,
+        request: RequestPrimitive,
+        forwarding: &Forwarding,
+        forced: bool,
+        deadline: std::time::Instant,
+    ) -> Forwarded {
+        self.desk.forward(id, request, forwarding, forced, deadline).await
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

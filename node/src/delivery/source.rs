@@ -1,10 +1,10 @@
 //! What a courier needs of a shard; the shard's handle in the node, a list in a test.
 
 use super::revocation::Page;
-use crate::subtree::Due;
+use crate::{request::Forwarded, subtree::Due};
 use banyan_model::{
     Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl, Timestamp, announce::Look,
-    deferred::Deferred, outbox::OutboxEntry, placement::ShardId,
+    deferred::Deferred, outbox::OutboxEntry, placement::ShardId, saf::Forwarding,
 };
 use std::{
     future::Future,
@@ -94,6 +94,19 @@ pub(super) trait Source: Send + Sync + 'static {
         request: RequestPrimitive,
         deadline: Instant,
     ) -> impl Future<Output = Result<ResponsePrimitive, ResponsePrimitive>> + Send;
+
+    /// Whether the request at a place is the first of those that its entity has stored for the same SCL.
+    fn is_first(&self, place: &Path, target: &str) -> Result<bool, SourceError>;
+
+    /// Passes a stored request on (`Desk::forward`).
+    fn forward(
+        &self,
+        id: String,
+        request: RequestPrimitive,
+        forwarding: &Forwarding,
+        forced: bool,
+        deadline: Instant,
+    ) -> impl Future<Output = Forwarded> + Send;
 
     /// Has an operation applied in this shard.
     fn operate(&self, operation: Operation) -> impl Future<Output = Result<(), SourceError>> + Send;

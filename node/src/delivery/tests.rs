@@ -8,7 +8,7 @@ use super::{
     revocation::{self, Page},
     source::{Leading, Patience, Source, SourceError},
 };
-use crate::subtree::Due;
+use crate::{request::Forwarded, subtree::Due};
 use banyan_model::{
     Body, Content, Entity, Method, Operation, Path, RequestId, RequestPrimitive, ResponsePrimitive, Scl,
     StatusCode, Timestamp, Value,
@@ -18,6 +18,7 @@ use banyan_model::{
     placement::ShardId,
     primitive::NotifyMedia,
     record::{Instance, instance_id},
+    saf::{self, Forwarding, Rcat},
     value::{ContentForm, Struct},
 };
 use banyan_proto::{
@@ -27,6 +28,7 @@ use banyan_proto::{
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
@@ -55,6 +57,8 @@ struct State {
     deferred: BTreeMap<Path, Deferred>,
     /// Of what is carried out; GATEWAY_TIMEOUT: nobody could say. Then it is done.
     outcomes: VecDeque<StatusCode>,
+    /// correlationIDs under which a request went on.
+    onward: BTreeMap<String, BTreeSet<String>>,
 }
 
 struct List {
@@ -178,6 +182,39 @@ impl Source for List {
         }
     }
 
+    fn is_first(&self, place: &Path, target: &str) -> Result<bool, SourceError> {
+        let state = self.state.lock();
+        let waits = |deferred: &Deferred| {
+            let forwarding = deferred.forwarding.as_ref()?;
+            let waits = deferred.answer.is_none() && forwarding.target == target;
+            waits.then_some((Reverse(forwarding.rcat), deferred.number))
+        };
+        let first =
+            state.deferred.iter().filter_map(|(place, deferred)| Some((waits(deferred)?, place))).min();
+        Ok(first.is_none_or(|(_, first)| first == place))
+    }
+
+    async fn forward(
+        &self,
+        id: String,
+        request: RequestPrimitive,
+        _forwarding: &Forwarding,
+        forced: bool,
+        _deadline: Instant,
+    ) -> Forwarded {
+        let mut state = self.state.lock();
+        let uri = saf::outward_uri(&request.target).unwrap();
+        state.onward.entry(uri.to_owned()).or_default().insert(id);
+        state.log.push(format!("{} {uri}", if forced { "force" } else { "forward" }));
+        match state.outcomes.pop_front().unwrap_or(StatusCode::Ok) {
+            StatusCode::NotAcceptable => Forwarded::Wait(Duration::from_secs(3600)),
+            failed @ (StatusCode::GatewayTimeout | StatusCode::BadGateway) => {
+                Forwarded::Failed(ResponsePrimitive::status(failed))
+            }
+            answer => Forwarded::Answer(ResponsePrimitive::status(answer)),
+        }
+    }
+
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {
         let mut state = self.state.lock();
         match operation {
@@ -196,6 +233,7 @@ impl Source for List {
                 state.log.push(format!("answered {} {status:?}", short(&place)));
                 let deferred = state.deferred.get_mut(&place).unwrap();
                 deferred.answer = Some(answer);
+                let lane = deferred.forwarding.as_ref().map(|forwarding| forwarding.target.clone());
                 if deferred.contact.is_some() {
                     let queue = deferred::answers(&place).unwrap();
                     let entry = OutboxEntry {
@@ -206,6 +244,15 @@ impl Source for List {
                     };
                     state.queues.insert(queue.clone(), vec![entry]);
                     state.told.push((queue, SOON));
+                    self.ring.send_modify(|rung| *rung += 1);
+                } else if let Some(lane) = lane {
+                    let waits = |known: &Deferred| {
+                        let forwarding = known.forwarding.as_ref();
+                        known.answer.is_none() && forwarding.is_some_and(|waits| waits.target == lane)
+                    };
+                    let waiting = state.deferred.iter().filter(|(_, known)| waits(known));
+                    let waiting: Vec<_> = waiting.map(|(place, _)| (place.clone(), SOON)).collect();
+                    state.told.extend(waiting);
                     self.ring.send_modify(|rung| *rung += 1);
                 }
             }
@@ -317,7 +364,8 @@ impl Scene {
     }
 
     async fn deliver(self, mut queues: BTreeMap<Path, Vec<OutboxEntry>>, answers: &str) -> Arc<Mutex<State>> {
-        queues.extend(self.deferred.keys().map(|place| (place.clone(), vec![accepted(place)])));
+        queues
+            .extend(self.deferred.iter().map(|(place, known)| (place.clone(), vec![accepted(place, known)])));
         let told = queues.keys().map(|queue| (queue.clone(), SOON)).collect();
         let state = Arc::new(Mutex::new(State {
             queues,
@@ -609,8 +657,11 @@ async fn without_a_creator_nothing_is_written_inside_this_scl() {
 }
 
 /// A request that waits to be carried out.
-fn accepted(place: &Path) -> OutboxEntry {
-    let target = Path::parse("/containers/c").unwrap();
+fn accepted(place: &Path, known: &Deferred) -> OutboxEntry {
+    let target = match &known.forwarding {
+        Some(Forwarding { target, .. }) => saf::outward(&format!("{target}/{}", place.name().unwrap())),
+        None => Path::parse("/containers/c").unwrap(),
+    };
     let request = RequestPrimitive::new(Method::Delete, target, Entity("/m2m/applications/na".to_owned()));
     let request = convert::request_to_bytes(&request);
     OutboxEntry {
@@ -632,6 +683,8 @@ fn later(contact: Option<&str>, outcomes: &[StatusCode]) -> Scene {
         contact: contact.map(str::to_owned),
         media: NotifyMedia::Xml,
         lifetime_ms: 1_000,
+        keep_until: None,
+        forwarding: None,
         octets: 10,
         answer: None,
         expires: None,
@@ -669,6 +722,66 @@ async fn an_answer_goes_to_its_contact_until_that_takes_or_refuses_it() {
 async fn what_the_reply_table_may_have_forgotten_is_not_carried_out() {
     let scene = Scene { age: Duration::from_secs(600), ..later(None, &[]) };
     assert_eq!(scene.play("", "").await, ["answered 9001 RequestTimeout"]);
+}
+
+/// Requests stored for other SCLs: correlationID, SCL, category, and the deadline, milliseconds after the test began.
+fn stored(requests: &[(&str, &str, usize, i64)], outcomes: &[StatusCode]) -> Scene {
+    let mut scene = later(None, outcomes);
+    let (place, known) = scene.deferred.pop_first().unwrap();
+    for (number, (id, target, rcat, deadline)) in (1..).zip(requests) {
+        let deadline = Timestamp(*deadline);
+        let forwarding = Forwarding { target: (*target).to_owned(), rcat: Rcat::ALL[*rcat], deadline };
+        let known = Deferred { number, forwarding: Some(forwarding), ..known.clone() };
+        scene.deferred.insert(deferred::neighbour(&place, id), known);
+    }
+    Scene { slots: 0, ..scene }
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[tokio::test]
+async fn what_is_stored_for_an_scl_goes_one_after_the_other_the_highest_category_first() {
+    let requests =
+        [("a", "http://gw", 3, HOUR_MS), ("b", "http://gw", 3, HOUR_MS), ("c", "http://gw", 7, HOUR_MS)];
+    let failing = [StatusCode::BadGateway, StatusCode::GatewayTimeout];
+    let log = stored(&requests, &failing).play("", "").await;
+    let done = |id: &str| [format!("forward http://gw/{id}"), format!("answered {id} Ok")];
+    let tried = vec!["forward http://gw/c".to_owned(); 2];
+    assert_eq!(log, [tried, done("c").to_vec(), done("a").to_vec(), done("b").to_vec()].concat());
+}
+
+#[tokio::test]
+async fn another_scl_does_not_wait_for_the_one_that_is_away() {
+    let requests = [("a", "http://away", 3, 400), ("b", "http://here", 3, HOUR_MS)];
+    let log = stored(&requests, &[StatusCode::NotAcceptable]).play("", "").await;
+    let expected = ["forward http://away/a", "forward http://here/b", "answered b Ok", "force http://away/a"];
+    assert_eq!(log[..4], expected);
+    assert_eq!(log[4], "answered a Ok", "at the deadline it goes whatever the policies say");
+}
+
+#[tokio::test]
+async fn at_the_deadline_there_is_one_attempt_and_then_gateway_timeout() {
+    let failing = [StatusCode::BadGateway; 2];
+    let log = stored(&[("a", "http://gw", 0, 0)], &failing).play("", "").await;
+    assert_eq!(log, ["force http://gw/a", "answered a GatewayTimeout"]);
+
+    let state = stored(&[("a", "http://gw", 0, 700)], &[StatusCode::BadGateway; 1_000])
+        .deliver(BTreeMap::new(), "")
+        .await;
+    let mut log = std::mem::take(&mut state.lock().log);
+    assert_eq!(log.split_off(log.len() - 2), ["force http://gw/a", "answered a GatewayTimeout"]);
+    assert!(!log.is_empty() && log.iter().all(|tried| tried == "forward http://gw/a"), "{log:?}");
+    let onward = std::mem::take(&mut state.lock().onward);
+    assert_eq!(onward["http://gw/a"].len(), 1, "all attempts are the same request");
+}
+
+#[tokio::test]
+async fn what_is_overdue_does_not_wait_for_its_turn() {
+    let requests = [("a", "http://gw", 7, 600), ("b", "http://gw", 0, 200)];
+    let log = stored(&requests, &[StatusCode::NotAcceptable]).play("", "").await;
+    let expected =
+        ["forward http://gw/a", "force http://gw/b", "answered b Ok", "forward http://gw/a", "answered a Ok"];
+    assert_eq!(log, expected);
 }
 
 #[tokio::test]

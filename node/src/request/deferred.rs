@@ -5,11 +5,12 @@
 //! accepted once that is committed. What is asked for is neither looked at nor authorised before it is carried out.
 
 use super::{Desk, Kind, Place, pending, response_of};
-use crate::subtree::ShardHandle;
+use crate::{clock, subtree::ShardHandle};
 use banyan_model::{
-    Body, Operation, RequestId, RequestPrimitive, ResponsePrimitive, Value,
+    Body, Operation, RequestId, RequestPrimitive, ResponsePrimitive, Timestamp, Value,
     deferred::{self, Deferral},
     primitive::Correlation,
+    saf::{self, REMEMBERED_MS},
 };
 use banyan_proto::{convert, v1::answer::What};
 use std::time::Instant;
@@ -42,20 +43,49 @@ impl Desk {
         }
         let Some(ticket) = self.enter(deadline, Kind::Write, answer) else { return };
         name_child(&mut request);
-        let config = &self.inner.config;
-        let deferral = Deferral {
+        let now = clock::now();
+        let (lifetime_ms, keep_until) = self.remembers(&request, &correlation, now);
+        let mut deferral = Deferral {
             place: at,
             digest,
             contact: correlation.contact,
             media: request.notify_media,
-            lifetime_ms: u64::try_from(config.async_lifetime.as_millis()).unwrap_or(u64::MAX),
-            limits: config.async_limits,
+            lifetime_ms,
+            keep_until,
+            storing: None,
+            limits: self.inner.config.async_limits,
             request: convert::request_to_bytes(&request),
         };
+        let desk = self.clone();
         tokio::spawn(async move {
+            if let Some(uri) = saf::outward_uri(&request.target) {
+                match desk.storing(uri, &request, now, deadline).await {
+                    Ok(storing) => deferral.storing = Some(storing),
+                    Err(why) => return ticket.answer(response_of(&why)),
+                }
+            }
             let outcome = shard.operate_for(entity, Operation::Defer(deferral)).await;
             ticket.answer(place.what(outcome.map(|response| convert::response_to_bytes(&response))));
         });
+    }
+
+    /// How long an answer is kept once nobody waits for it to be sent, and until when at least. The SCL that passed a
+    /// request on fetches the answer itself, and asks no more after the delay that it named.
+    fn remembers(
+        &self,
+        request: &RequestPrimitive,
+        correlation: &Correlation,
+        now: Timestamp,
+    ) -> (u64, Option<Timestamp>) {
+        let lifetime = self.inner.config.async_lifetime.as_millis();
+        let lifetime_ms = u64::try_from(lifetime).unwrap_or(u64::MAX);
+        let after = |at: Timestamp| Timestamp(at.0.saturating_add(REMEMBERED_MS));
+        let keep_until = request.trpdt.map(|trpdt| after(trpdt.deadline(now)));
+        let passed_on = !request.via.is_empty() && correlation.contact.is_none();
+        match keep_until {
+            Some(_) if passed_on => (REMEMBERED_MS.unsigned_abs().min(lifetime_ms), keep_until),
+            keep_until => (lifetime_ms, keep_until),
+        }
     }
 
     /// What may be kept.

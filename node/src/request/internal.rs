@@ -62,6 +62,12 @@ impl Desk {
                     self.at(None, claimed, |shard| Ok(scls(shard.overlapping(&link, MEMBERS_MAX as usize)?))),
                 );
             }
+            Some(internal::Kind::Policies(path)) => {
+                let path = Path::from(path);
+                answer(self.at(Some(&path.subtree()), claimed, |shard| {
+                    Ok(What::Policies(convert::policies_to_wire(&shard.policies(&path)?)))
+                }));
+            }
             Some(internal::Kind::Discover(question)) => {
                 self.answer_discover(question, claimed, deadline, answer)
             }

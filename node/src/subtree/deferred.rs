@@ -2,9 +2,10 @@
 
 use super::{ShardError, ShardHandle};
 use banyan_model::{
-    Path,
+    Path, Representation,
     deferred::{self, Deferred, Kept},
     key::Key,
+    saf::{Rcat, policy},
 };
 
 impl ShardHandle {
@@ -14,6 +15,30 @@ impl ShardHandle {
     /// [`ShardError`]; only the leader answers.
     pub fn deferred(&self, place: &Path) -> Result<Option<Deferred>, ShardError> {
         self.inner.read(|view| deferred::find(view, place))
+    }
+
+    /// Which request goes first of those that wait in the same lane.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn first_in_lane(&self, place: &Path, target: &str) -> Result<Option<Path>, ShardError> {
+        self.inner.read(|view| deferred::first_in_lane(view, place, target))
+    }
+
+    /// What waits for other SCLs, by category.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn stored(&self) -> Result<Vec<(Rcat, Kept)>, ShardError> {
+        self.inner.read(|view| deferred::stored(view))
+    }
+
+    /// The resources that hold the store-and-forward policies below a collection of management objects.
+    ///
+    /// # Errors
+    /// [`ShardError`]; only the leader answers.
+    pub fn policies(&self, mgmt_objs: &Path) -> Result<Vec<(Path, Representation)>, ShardError> {
+        self.inner.read(|view| policy::resources(view, &self.inner.scl, mgmt_objs))
     }
 
     /// How much is kept of the entity to which a place belongs.

@@ -1,6 +1,6 @@
 //! Requests and answers.
 
-use super::{Malformed, names, number, outbox, required, status};
+use super::{Malformed, deferred, names, number, outbox, required, status};
 use crate::v1;
 use banyan_model::{
     Body, Entity, Method, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Timestamp, Value,
@@ -39,6 +39,8 @@ impl From<&RequestPrimitive> for v1::RequestPrimitive {
                 contact: correlation.contact.clone(),
             }),
             group_request: request.group_request.clone(),
+            rcat: request.rcat.map(|rcat| rcat.number().into()),
+            trpdt: request.trpdt.map(deferred::trpdt_to_wire),
             listing: match &request.listing {
                 Listing::Whole => None,
                 Listing::First => Some(v1::Listing { from: None }),
@@ -84,6 +86,8 @@ impl TryFrom<v1::RequestPrimitive> for RequestPrimitive {
             via: request.via,
             correlation: request.correlation.map(|c| Correlation { id: c.id, contact: c.contact }),
             group_request: request.group_request,
+            rcat: request.rcat.map(deferred::rcat).transpose()?,
+            trpdt: request.trpdt.map(deferred::trpdt).transpose()?,
             listing: match request.listing {
                 None => Listing::Whole,
                 Some(v1::Listing { from: None }) => Listing::First,

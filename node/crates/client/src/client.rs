@@ -333,6 +333,22 @@ impl Client {
         }
     }
 
+    /// The resources that hold store-and-forward policies below a collection of management objects.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn policies(
+        &self,
+        mgmt_objs: &Path,
+        deadline: Instant,
+    ) -> Result<Vec<(Path, Representation)>, RequestError> {
+        let place = Place::Slot(mgmt_objs.slot());
+        match self.internal(place, v1::internal::Kind::Policies(mgmt_objs.into()), deadline).await? {
+            answer::What::Policies(policies) => convert::policies(policies).map_err(RequestError::Answer),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// Has an operation applied in the subtree `at`. It must be idempotent by its own content: it has no request id,
     /// and may be sent more than once.
     ///
@@ -516,6 +532,7 @@ pub(crate) fn unexpected(answer: &answer::What) -> RequestError {
         answer::What::Routed(_) => "routed",
         answer::What::Discovered(_) => "discovered",
         answer::What::Keys(_) => "keys",
+        answer::What::Policies(_) => "policies",
         _ => "answer",
     };
     RequestError::Answer(Malformed::Unknown { what: kind, value: "not asked for".to_owned() })

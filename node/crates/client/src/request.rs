@@ -183,6 +183,7 @@ impl Asking<'_> {
                 answer @ (answer::What::Response(_)
                 | answer::What::Members(_)
                 | answer::What::Discovered(_)
+                | answer::What::Policies(_)
                 | answer::What::Polled(_)
                 | answer::What::Routed(_)
                 | answer::What::Keys(_)),

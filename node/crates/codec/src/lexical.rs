@@ -5,8 +5,9 @@ mod uri;
 use crate::{Edition, collect::Why};
 use banyan_model::{
     Timestamp, Value,
+    saf::Trpdt,
     tables::{self, FieldDef, Shape, V1Def},
-    time::XsdDuration,
+    time::{XsdDuration, time_of_day},
 };
 use base64::{
     Engine, alphabet,
@@ -214,10 +215,33 @@ fn facets(field: &FieldDef, value: &Value) -> Result<(), Why> {
     Ok(())
 }
 
-/// Whether this is a TRPDT: tolerableDelay (xsd:duration, or a number of seconds as V1 has them) or tolerableTime
-/// (xsd:time).
-pub fn is_tolerated_delay(text: &str) -> bool {
-    duration(text).is_some_and(|delay| !delay.negative) || is_time(text)
+/// Reads a TRPDT: tolerableDelay (xsd:duration, or a number of seconds as V1 has them), tolerableTime (xsd:time), or a
+/// point in time (xsd:dateTime).
+pub fn tolerated_delay(text: &str) -> Option<Trpdt> {
+    if let Some(delay) = duration(text) {
+        return (!delay.negative).then_some(Trpdt::After(delay));
+    }
+    match is_time(text) {
+        true => time_of_day(text).map(Trpdt::TimeOfDay),
+        false => Timestamp::parse(text).map(Trpdt::At),
+    }
+}
+
+/// The same as text.
+pub fn write_tolerated_delay(trpdt: Trpdt) -> String {
+    match trpdt {
+        Trpdt::At(at) => at.to_string(),
+        Trpdt::TimeOfDay(ms) => {
+            let seconds = ms / 1_000;
+            format!("{:02}:{:02}:{:02}.{:03}Z", seconds / 3_600, seconds / 60 % 60, seconds % 60, ms % 1_000)
+        }
+        Trpdt::After(delay) => {
+            let mut text = String::new();
+            // A String takes all.
+            let _ = write_duration(&mut text, delay);
+            text
+        }
+    }
 }
 
 /// `hh:mm:ss(.s+)?(Z|+hh:mm|-hh:mm)?` by form.

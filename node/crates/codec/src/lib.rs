@@ -25,7 +25,7 @@ pub use face::{
     Edition, Expect, Format, Limits, Style, decode, decode_content, encode_attribute, encode_body,
     encode_message, encode_representation, entity_tag, is_of_other_format,
 };
-pub use lexical::is_tolerated_delay;
+pub use lexical::{tolerated_delay, write_tolerated_delay};
 pub use listing::OpenDocument;
 pub use message::{
     Carried, ResponseNotify, error_info, notify, notify_body, response_notify, response_notify_body,

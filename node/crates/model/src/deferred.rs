@@ -9,15 +9,23 @@
 //! ([`request_id`]), so that the reply table of the shard that it goes to makes a second carrying out the first one's.
 //! Its answer takes its place, and one that is to be sent stands in the queue [`answers`] until its contact has it.
 //!
-//! Invariants: an entry is carried out only while the reply table would still know it ([`WINDOW_MS`]); numbers grow within
-//! a shard and are never reused; the totals are what is kept.
+//! What is another SCL's to answer waits in a lane: see [`crate::saf`].
+//!
+//! Invariants: an entry is carried out here only while the reply table would still know it ([`WINDOW_MS`]); numbers grow
+//! within a shard and are never reused; the totals are what is kept.
 
 use crate::{
     Entity, Path, Refusal, RequestId, RequestPrimitive, ResponsePrimitive, StatusCode, SubtreeRoot,
-    Timestamp, TreeView, command::QueueLimits, key::Key, placement::ShardId, primitive::NotifyMedia,
+    Timestamp, TreeView,
+    command::QueueLimits,
+    key::{Key, Range},
+    placement::ShardId,
+    primitive::NotifyMedia,
     record::Record,
+    saf::{Forwarding, Rcat, Storing},
 };
 use bytes::Bytes;
+use std::ops::ControlFlow;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
 /// For this long after its acceptance a request may be carried out, or carried out again by the next leader. The reply
@@ -54,6 +62,10 @@ pub struct Deferral {
     pub media: NotifyMedia,
     /// How long the answer is kept.
     pub lifetime_ms: u64,
+    /// Until when it is kept at least: whoever passed the request on may send it again until then.
+    pub keep_until: Option<Timestamp>,
+    /// It is another SCL's to answer: stored until that can be asked.
+    pub storing: Option<Storing>,
     /// How much may be kept.
     pub limits: Limits,
 }
@@ -75,6 +87,10 @@ pub struct Deferred {
     pub media: NotifyMedia,
     /// How long the answer is kept once nobody waits for it to be sent.
     pub lifetime_ms: u64,
+    /// See [`Deferral::keep_until`].
+    pub keep_until: Option<Timestamp>,
+    /// It is another SCL's to answer.
+    pub forwarding: Option<Forwarding>,
     /// What it takes: the request until it is answered, then the answer.
     pub octets: u64,
     /// The encoded `ResponsePrimitive`, opaque here. `None`: it is being carried out.
@@ -112,6 +128,11 @@ pub fn answers(place: &Path) -> Option<Path> {
     beside(place, ACCEPTED, ANSWERED)
 }
 
+/// Where a request of the same entity waits.
+pub fn neighbour(place: &Path, correlation_id: &str) -> Path {
+    place.subtree().path().child(ACCEPTED).child(correlation_id)
+}
+
 /// The place to which such a queue belongs.
 pub fn answered(queue: &Path) -> Option<Path> {
     beside(queue, ANSWERED, ACCEPTED)
@@ -147,6 +168,20 @@ pub fn request_id(shard: ShardId, deferred: &Deferred) -> RequestId {
     RequestId { session: session.digest().max(1), sequence: deferred.number, acked_below: 0 }
 }
 
+/// The correlationID under which a stored request goes on, the same whoever leads its shard and another one for each
+/// acceptance: the next SCL knows a second attempt for the first one's by it.
+pub fn onward_id(scl: &str, shard: ShardId, place: &Path, deferred: &Deferred) -> String {
+    let mut id = Xxh3::new();
+    for part in [scl, &deferred.entity, correlation_id(place)] {
+        id.update(&(part.len() as u64).to_be_bytes());
+        id.update(part.as_bytes());
+    }
+    for number in [shard.0, deferred.number, deferred.at.0.cast_unsigned()] {
+        id.update(&number.to_be_bytes());
+    }
+    format!("{:032x}", id.digest128())
+}
+
 /// What is said of a request that is known already.
 ///
 /// # Errors
@@ -175,6 +210,31 @@ pub fn find<V: TreeView>(view: &V, place: &Path) -> Result<Option<Deferred>, V::
         Some(_) => Err(view.corrupt(&key.bytes)),
         None => Ok(None),
     }
+}
+
+/// Which request goes first of those that wait in the same lane; `None`: none waits.
+///
+/// # Errors
+/// This replica cannot read its own state and must stop.
+pub fn first_in_lane<V: TreeView>(view: &V, place: &Path, target: &str) -> Result<Option<Path>, V::Error> {
+    let (mut first, mut corrupt) = (None, None);
+    view.scan(&Range::lane(place, target), false, &mut |key, _| {
+        match Key::waiting_place(key, place) {
+            Some(found) => first = Some(found),
+            None => corrupt = Some(view.corrupt(key)),
+        }
+        ControlFlow::Break(())
+    })?;
+    corrupt.map_or(Ok(first), Err)
+}
+
+/// What waits of each category in this shard.
+///
+/// # Errors
+/// This replica cannot read its own state and must stop.
+pub fn stored<V: TreeView>(view: &V) -> Result<Vec<(Rcat, Kept)>, V::Error> {
+    let each = Rcat::ALL.map(|rcat| Ok((rcat, kept(view, &Key::stored_of_shard(rcat))?.unwrap_or_default())));
+    each.into_iter().collect()
 }
 
 /// What is kept under a key of totals.

@@ -10,10 +10,11 @@
 //! Numbers are big endian. Nothing here changes once it was released.
 
 use crate::{
-    Path, Timestamp,
+    Path, Timestamp, deferred,
     index::Term,
     path::{Slot, SubtreeRoot},
     placement::ShardId,
+    saf::Rcat,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -63,6 +64,8 @@ const CHANGED: u8 = b'c';
 const RESOURCES: u8 = b'k';
 const INDEX: u8 = b'x';
 const KEPT_OF_SHARD: u8 = b'e';
+const LANE: u8 = b'f';
+const STORED: u8 = b'g';
 
 /// Between a parent and its child's name; below every byte that a segment may begin with.
 const CHILD: u8 = 1;
@@ -133,6 +136,35 @@ impl Key {
     /// `Record::Kept`: what is kept of all entities in this shard.
     pub fn kept_of_shard() -> Key {
         Key { space: Space::Shard, bytes: vec![KEPT_OF_SHARD] }
+    }
+
+    /// `Record::Kept`: what an entity has stored for other SCLs in a category.
+    pub fn stored_of_entity(place: &Path, rcat: Rcat) -> Key {
+        let mut bytes = path_bytes(STORED, &place.subtree().path());
+        bytes.push(rcat.number());
+        of_subtree(place, bytes)
+    }
+
+    /// `Record::Kept`: what is stored for other SCLs in a category, of all entities in this shard.
+    pub fn stored_of_shard(rcat: Rcat) -> Key {
+        Key { space: Space::Shard, bytes: vec![STORED, rcat.number()] }
+    }
+
+    /// An entry of the lane of requests that an entity has stored for the same SCL, in the order in which they go: the
+    /// highest category first, then by number.
+    pub fn lane(place: &Path, target: &str, rcat: Rcat, number: u64) -> Key {
+        let mut bytes = lane_bytes(place, target);
+        bytes.push(u8::MAX - rcat.number());
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes.extend_from_slice(place.name().unwrap_or_default().as_bytes());
+        of_subtree(place, bytes)
+    }
+
+    /// The place whose entry in a lane this is. `beside`: a place of the same entity.
+    pub fn waiting_place(bytes: &[u8], beside: &Path) -> Option<Path> {
+        let at = lane_bytes(beside, "").len() + 1 + size_of::<u64>();
+        let id = bytes.get(at..).filter(|_| bytes.first() == Some(&LANE))?;
+        std::str::from_utf8(id).ok().map(|id| deferred::neighbour(beside, id))
     }
 
     /// `Record::Due`: `path` falls due at `at`.
@@ -283,6 +315,11 @@ impl Range {
         Range::prefix(space(channel), from)
     }
 
+    /// A lane.
+    pub fn lane(place: &Path, target: &str) -> Range {
+        Range::prefix(space(place), lane_bytes(place, target))
+    }
+
     /// What falls due at or before `at`.
     pub fn due_until(at: Timestamp) -> Range {
         Range { space: Space::Shard, from: vec![DUE], to: due_prefix(Timestamp(at.0.saturating_add(1))) }
@@ -412,6 +449,14 @@ fn queue_bytes(kind: u8, queue: &Path) -> Vec<u8> {
     bytes.extend_from_slice(&queue.slot().0.to_be_bytes());
     push_segments(&mut bytes, queue.segments());
     bytes.push(CHILD);
+    bytes
+}
+
+/// An SCL is hashed: two that share a lane wait for each other, nothing worse.
+fn lane_bytes(place: &Path, target: &str) -> Vec<u8> {
+    let mut bytes = path_bytes(LANE, &place.subtree().path());
+    bytes.push(CHILD);
+    bytes.extend_from_slice(&xxh3_64(target.as_bytes()).to_be_bytes());
     bytes
 }
 

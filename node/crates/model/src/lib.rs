@@ -39,6 +39,7 @@ pub mod partial;
 pub mod query;
 pub mod represent;
 pub mod route;
+pub mod saf;
 pub mod validate;
 
 pub mod placement;

@@ -2,7 +2,10 @@
 
 use crate::{
     Entity, Path, Refusal, Representation, StatusCode, SubtreeRoot, Timestamp, deferred,
-    filter::FilterCriteria, tables::Mode, value::Struct,
+    filter::FilterCriteria,
+    saf::{Rcat, Trpdt},
+    tables::Mode,
+    value::Struct,
 };
 use bytes::Bytes;
 
@@ -41,6 +44,10 @@ pub struct RequestPrimitive {
     pub via: Vec<String>,
     /// Asks for an asynchronous answer.
     pub correlation: Option<Correlation>,
+    /// RCAT: its category for store and forward.
+    pub rcat: Option<Rcat>,
+    /// TRPDT: how long it may take on its way.
+    pub trpdt: Option<Trpdt>,
     /// Scheme and authority at which the issuer reached this SCL, `http://nscl.example.com:8080`; `None`: it came from
     /// within.
     pub reached_at: Option<String>,
@@ -108,6 +115,8 @@ impl RequestPrimitive {
             reference_point: ReferencePoint::default(),
             via: Vec::new(),
             correlation: None,
+            rcat: None,
+            trpdt: None,
             reached_at: None,
             group_request: None,
             listing: Listing::default(),

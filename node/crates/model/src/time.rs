@@ -58,6 +58,12 @@ impl Timestamp {
     }
 }
 
+/// Reads an xsd:time as milliseconds after midnight, UTC; 24:00:00 is midnight.
+pub fn time_of_day(text: &str) -> Option<u32> {
+    let (clock, zone) = text.split_at(text.find(['Z', '+', '-']).unwrap_or(text.len()));
+    u32::try_from((clock_millis(clock)? - zone_millis(zone)?).rem_euclid(DAY)).ok()
+}
+
 impl fmt::Display for Timestamp {
     /// UTC with `Z`, milliseconds only where they are not zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -181,7 +187,7 @@ fn days_of(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The year, month and day of days since 1970-01-01: the way back.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

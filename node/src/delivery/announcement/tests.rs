@@ -8,7 +8,7 @@ use super::super::{
     revocation::Page,
     source::{Leading, Patience, Source, SourceError},
 };
-use crate::subtree::Due;
+use crate::{request::Forwarded, subtree::Due};
 use banyan_model::{
     Command, Entity, Method, Operation, Path, Representation, RequestId, RequestPrimitive, ResourceType,
     ResponsePrimitive, Scl, StatusCode, Timestamp, TreeView, Value,
@@ -21,6 +21,7 @@ use banyan_model::{
     placement::ShardId,
     primitive::{Conditions, NotifyMedia},
     record::Record,
+    saf::Forwarding,
     tree::Tree,
     value::Struct,
 };
@@ -190,6 +191,21 @@ impl Source for Shard {
             Method::Retrieve => StatusCode::NotFound,
             _ => StatusCode::Ok,
         }))
+    }
+
+    fn is_first(&self, place: &Path, _target: &str) -> Result<bool, SourceError> {
+        panic!("nothing is stored here: {place}");
+    }
+
+    async fn forward(
+        &self,
+        id: String,
+        _request: RequestPrimitive,
+        _forwarding: &Forwarding,
+        _forced: bool,
+        _deadline: Instant,
+    ) -> Forwarded {
+        panic!("nothing is stored here: {id}");
     }
 
     async fn operate(&self, operation: Operation) -> Result<(), SourceError> {

@@ -12,7 +12,7 @@ use banyan_proto::v1;
 use banyan_raft::{Group, GroupStatus, Groups};
 use banyan_storage::{Stats, Store};
 use futures_util::{FutureExt, future::BoxFuture};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// A replica that is further behind than this is catching up.
@@ -115,6 +115,7 @@ impl Probe for Condition {
                 groups: groups.iter().map(report).collect(),
                 values: values(&stats, *self.edges.borrow()),
                 deliveries: self.deliveries.all().to_vec(),
+                stored: self.stored(),
             }
         }
         .boxed()
@@ -135,6 +136,22 @@ fn values(stats: &Stats, edges: usize) -> Vec<Metric> {
         metric("disk_bytes", "Bytes of everything in the node's folder.", stats.disk_bytes),
         metric("edges", "Edges that take deliveries.", edges as u64),
     ]
+}
+
+impl Condition {
+    /// What the shards that this node leads have stored for other SCLs, by category.
+    fn stored(&self) -> Vec<(u8, u64, u64)> {
+        let mut sums = BTreeMap::new();
+        for shard in self.shards.all() {
+            // Whoever leads it says it.
+            let Ok(stored) = shard.stored() else { continue };
+            for (category, kept) in stored {
+                let sum: &mut (u64, u64) = sums.entry(category.number()).or_default();
+                *sum = (sum.0 + kept.entries, sum.1 + kept.octets);
+            }
+        }
+        sums.into_iter().map(|(category, (requests, octets))| (category, requests, octets)).collect()
+    }
 }
 
 impl Operator for Condition {

@@ -18,6 +18,7 @@ use banyan_model::{
     placement::{NodeId, ShardId, ShardMap},
     primitive::{Conditions, NotifyMedia},
     record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
+    saf::{Forwarding, Rcat, Storing},
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
 };
@@ -216,6 +217,7 @@ fn operations() -> Vec<(&'static str, Operation)> {
         ),
         ("taken", Operation::Taken { channel: channel(), sequence: 300 }),
         ("defer", Operation::Defer(deferral())),
+        ("defer_to_another_scl", Operation::Defer(storing())),
         (
             "answered",
             Operation::Answered { place: place(), sequence: 300, answer: Bytes::from_static(b"answer") },
@@ -478,6 +480,7 @@ fn records() -> Vec<(&'static str, Record)> {
             Record::Outbox(OutboxEntry { queue: place(), sequence: 1, at: AT, message: Promise::Answer }),
         ),
         ("deferred", Record::Deferred(deferred())),
+        ("stored_for_another_scl", Record::Deferred(stored())),
         ("kept", Record::Kept(Kept { entries: 2, octets: 1_000, next: 300 })),
     ]
 }
@@ -494,6 +497,8 @@ fn deferral() -> Deferral {
         contact: Some("http://dash.example.org/async".to_owned()),
         media: NotifyMedia::Json,
         lifetime_ms: 300_000,
+        keep_until: None,
+        storing: None,
         limits: Limits {
             entity: QueueLimits { entries_max: 10, octets_max: 20 },
             shard: QueueLimits { entries_max: 30, octets_max: 40 },
@@ -510,9 +515,34 @@ fn deferred() -> Deferred {
         contact: Some("http://dash.example.org/async".to_owned()),
         media: NotifyMedia::Json,
         lifetime_ms: 300_000,
+        keep_until: None,
+        forwarding: None,
         octets: 6,
         answer: Some(Bytes::from_static(b"answer")),
         expires: Some(AT),
+    }
+}
+
+fn forwarding() -> Forwarding {
+    Forwarding { target: "http://gw1.example.org".to_owned(), rcat: Rcat::ALL[3], deadline: AT }
+}
+
+fn storing() -> Deferral {
+    let limits = QueueLimits { entries_max: 50, octets_max: 60 };
+    Deferral {
+        keep_until: Some(AT),
+        storing: Some(Storing { forwarding: forwarding(), limits }),
+        ..deferral()
+    }
+}
+
+fn stored() -> Deferred {
+    Deferred {
+        keep_until: Some(AT),
+        forwarding: Some(forwarding()),
+        answer: None,
+        expires: None,
+        ..deferred()
     }
 }
 

@@ -15,6 +15,7 @@ use banyan_model::{
     primitive::{Conditions, Correlation, ListPlace, Listing, NotifyMedia, ReferencePoint},
     query::{Cursor, Search},
     record::{ChannelState, Instance, InstancesState, QueuedMessage, Record, Resource},
+    saf::{Forwarding, Rcat, Storing, Trpdt},
     tables,
     time::XsdDuration,
     value::{ContentForm, Element, NamedReference, Struct},
@@ -240,33 +241,63 @@ fn deferral() -> impl Strategy<Value = Deferral> {
         entity: QueueLimits { entries_max: a, octets_max: b },
         shard: QueueLimits { entries_max: c, octets_max: d },
     });
-    (path(), octets(), any::<[u64; 2]>(), option::of(text()), media(), limits).prop_map(
-        |(place, request, [digest, lifetime_ms], contact, media, limits)| Deferral {
+    let storing = (forwarding(), any::<[u64; 2]>()).prop_map(|(forwarding, [a, b])| Storing {
+        forwarding,
+        limits: QueueLimits { entries_max: a, octets_max: b },
+    });
+    let saf = (option::of(time()), option::of(storing));
+    (path(), octets(), any::<[u64; 2]>(), option::of(text()), media(), limits, saf).prop_map(
+        |(place, request, [digest, lifetime_ms], contact, media, limits, (keep_until, storing))| Deferral {
             place,
             request,
             digest,
             contact,
             media,
             lifetime_ms,
+            keep_until,
+            storing,
             limits,
         },
     )
 }
 
+fn forwarding() -> impl Strategy<Value = Forwarding> {
+    (text(), rcat(), time()).prop_map(|(target, rcat, deadline)| Forwarding { target, rcat, deadline })
+}
+
+fn rcat() -> impl Strategy<Value = Rcat> {
+    (0_usize..8).prop_map(|number| Rcat::ALL[number])
+}
+
+fn trpdt() -> impl Strategy<Value = Trpdt> {
+    prop_oneof![
+        any::<(bool, u32, u64)>().prop_map(|(negative, months, millis)| {
+            Trpdt::After(XsdDuration { negative, months, millis })
+        }),
+        any::<u32>().prop_map(Trpdt::TimeOfDay),
+        time().prop_map(Trpdt::At),
+    ]
+}
+
 fn deferred() -> impl Strategy<Value = Deferred> {
     let first = (text(), time(), any::<[u64; 4]>(), option::of(text()), media());
-    (first, option::of(octets()), option::of(time())).prop_map(
-        |((entity, at, [number, digest, lifetime_ms, octets], contact, media), answer, expires)| Deferred {
-            entity,
-            at,
-            number,
-            digest,
-            contact,
-            media,
-            lifetime_ms,
-            octets,
-            answer,
-            expires,
+    let saf = (option::of(time()), option::of(forwarding()));
+    (first, option::of(octets()), option::of(time()), saf).prop_map(
+        |((entity, at, [number, digest, lifetime_ms, octets], contact, media), answer, expires, saf)| {
+            Deferred {
+                entity,
+                at,
+                number,
+                digest,
+                contact,
+                media,
+                lifetime_ms,
+                octets,
+                answer,
+                expires,
+                keep_until: saf.0,
+                forwarding: saf.1,
+            }
         },
     )
 }
@@ -477,8 +508,9 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
     let reached_at = option::of(text());
     let passed_on =
         (point, vec(text(), 0..3), correlation, option::of(text()), listing, any::<u32>(), reached_at);
-    (method(), path(), text(), body(), filter, conditions(), media(), passed_on).prop_map(
-        |(method, target, entity, body, filter, conditions, notify_media, passed_on)| RequestPrimitive {
+    let saf = (option::of(rcat()), option::of(trpdt()));
+    (method(), path(), text(), body(), filter, conditions(), media(), passed_on, saf).prop_map(
+        |(method, target, entity, body, filter, conditions, notify_media, passed_on, saf)| RequestPrimitive {
             method,
             target,
             requesting_entity: Entity(entity),
@@ -493,6 +525,8 @@ pub(super) fn request() -> impl Strategy<Value = RequestPrimitive> {
             listing: passed_on.4,
             hops: passed_on.5,
             reached_at: passed_on.6,
+            rcat: saf.0,
+            trpdt: saf.1,
         },
     )
 }

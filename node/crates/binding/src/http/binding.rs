@@ -18,10 +18,10 @@ use crate::{
 };
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
-    Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
-    channel, group, partial, primitive::NotifyMedia, tables,
+    Body, Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
+    channel, group, partial, primitive::NotifyMedia, saf, tables,
 };
-use http::{HeaderMap, Request, request::Parts};
+use http::{HeaderMap, Request, header, request::Parts};
 use hyper::body::Incoming;
 use std::time::Duration;
 
@@ -209,7 +209,13 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         let has_body = matches!(method, Method::Create | Method::Update);
         let Some(target) = target.path else {
             let uri = target.elsewhere.ok_or_else(|| refused(Refusal::not_found()))?;
+            let later = correlation::read(scl, &head.headers).map_err(refused)?;
             let taken = if has_body { Some(self.take(body).await?) } else { None };
+            if later.correlation.is_some() {
+                let request =
+                    self.stored(head, method, &uri, requesting_entity, via, later, taken.as_ref(), dress)?;
+                return Ok(Read::Ours { request, taken });
+            }
             return Ok(Read::Elsewhere { uri, entity: requesting_entity, via, taken });
         };
         dress.content = is_content(&target);
@@ -218,10 +224,12 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             return Err(refused(Refusal::new(StatusCode::NotAcceptable, info)));
         }
 
-        let correlation = correlation::read(scl, &head.headers).map_err(refused)?;
+        let later = correlation::read(scl, &head.headers).map_err(refused)?;
         let mut primitive = RequestPrimitive {
             conditions: conditions::read(&head.headers),
-            correlation,
+            correlation: later.correlation,
+            rcat: later.rcat,
+            trpdt: later.trpdt,
             via,
             group_request: group_request(&head.headers)?,
             reached_at,
@@ -255,6 +263,52 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             primitive.method = intake::post(&primitive.body);
         }
         Ok(Read::Ours { request: primitive, taken: Some(taken) })
+    }
+
+    /// A request for another SCL that may wait here until that can be asked (procedures.md 16). Its body goes on as it came.
+    #[allow(clippy::too_many_arguments, reason = "what was read so far")]
+    fn stored(
+        &self,
+        head: &Parts,
+        method: Method,
+        uri: &str,
+        requesting_entity: Entity,
+        via: Vec<String>,
+        later: correlation::Later,
+        taken: Option<&Taken>,
+        dress: &Dress,
+    ) -> Result<RequestPrimitive, Box<ResponsePrimitive>> {
+        let mut primitive = RequestPrimitive {
+            conditions: conditions::read(&head.headers),
+            correlation: later.correlation,
+            rcat: later.rcat,
+            trpdt: later.trpdt,
+            via,
+            group_request: group_request(&head.headers)?,
+            ..RequestPrimitive::new(method, saf::outward(uri), requesting_entity)
+        };
+        if dress.format == Format::Json {
+            primitive.notify_media = NotifyMedia::Json;
+        }
+        let query = target::without_target_id(head.uri.query().unwrap_or_default());
+        let (criteria, if_match) = criteria::read(&query).map_err(refused)?;
+        primitive.filter = Ok(criteria);
+        primitive.conditions.if_match.extend(if_match);
+        let Some(taken) = taken else { return Ok(primitive) };
+        if method == Method::Create {
+            // What a POST is, its body says, and the end of its target.
+            let target = uri.rsplit('/').next().and_then(Path::parse).unwrap_or_default();
+            let limits = &self.config.limits;
+            primitive.method =
+                intake::post(&intake::decode(&head.method, &target, &head.headers, &taken.bytes, limits));
+        }
+        let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        if let Some(content_type) = content_type {
+            primitive.body = Body::Raw { content_type: content_type.to_owned(), bytes: taken.bytes.clone() };
+        } else if !taken.bytes.is_empty() {
+            return Err(refused(Refusal::new(StatusCode::BadRequest, "Content-Type: missing")));
+        }
+        Ok(primitive)
     }
 
     /// Where the client reached this SCL, as others may be told. An authority that the SCL does not know is only the

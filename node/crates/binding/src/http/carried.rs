@@ -4,9 +4,13 @@
 //! What filterCriteria of a requestNotify cannot hold (its schema knows no criteria of contentInstances) stays in the query
 //! of targetID. The answer came from a peer: what cannot stand in an HTTP message is left out of it.
 
-use super::{criteria, names::GROUP_REQUEST, response::http_status};
-use banyan_codec::status_of;
-use banyan_model::{Method, Refusal, StatusCode, Value, filter::FilterCriteria, value::Struct};
+use super::{
+    criteria,
+    names::{GROUP_REQUEST, RCAT, TRPDT},
+    response::http_status,
+};
+use banyan_codec::{status_of, tolerated_delay, write_tolerated_delay};
+use banyan_model::{Method, Refusal, StatusCode, Value, filter::FilterCriteria, saf::Trpdt, value::Struct};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
@@ -58,6 +62,8 @@ pub fn request_notify(carried: Carried<'_>) -> Result<Struct, Refusal> {
             .and_then(hex)
             .map(|bytes| ("groupRequestIdentifier", Value::Binary { content_type: None, bytes })),
     );
+    fields.extend(header(&TRPDT).and_then(tolerated_delay).and_then(trpdt).map(|trpdt| ("TRPDT", trpdt)));
+    fields.extend(header(&RCAT).map(|rcat| ("RCAT", Value::Text(format!("RCAT_{rcat}")))));
     for (field, name) in [
         ("contentTypeHeader", header::CONTENT_TYPE),
         ("acceptHeader", header::ACCEPT),
@@ -75,6 +81,16 @@ pub fn request_notify(carried: Carried<'_>) -> Result<Struct, Refusal> {
         fields.push(("representation", Value::Binary { content_type, bytes: carried.bytes }));
     }
     Ok(Struct { name: "RequestNotify", fields })
+}
+
+/// A `TrpdtType`; it has no form for a point in time.
+fn trpdt(trpdt: Trpdt) -> Option<Value> {
+    let field = match trpdt {
+        Trpdt::After(delay) => ("tolerableDelay", Value::Duration(delay)),
+        Trpdt::TimeOfDay(_) => ("tolerableTime", Value::Text(write_tolerated_delay(trpdt))),
+        Trpdt::At(_) => return None,
+    };
+    Some(Value::Struct(Struct { name: "TrpdtType", fields: vec![field] }))
 }
 
 /// The answer in a responseNotify.

@@ -1,29 +1,49 @@
 //! What a request says of an answer that may come later: X-etsi-correlationID and X-etsi-contactURI, and the category
 //! and delay of store and forward.
 //!
-//! X-etsi-rcat and X-etsi-trpdt are read only to refuse what is none: this SCL passes every request on at once, which
-//! keeps any delay that the issuer tolerates.
+//! A request that is for another SCL and may be answered later becomes a primitive of ours, whose body stays as it came.
 
 use super::names::{CONTACT_URI, CORRELATION_ID, RCAT, TRPDT, spelled};
-use banyan_codec::is_tolerated_delay;
-use banyan_model::{Refusal, Scl, StatusCode, primitive::Correlation};
+use banyan_codec::tolerated_delay;
+use banyan_model::{
+    Refusal, Scl, StatusCode,
+    primitive::Correlation,
+    saf::{Rcat, Trpdt},
+};
 use http::{HeaderMap, HeaderName, Uri};
 
 /// A correlationID may have this many octets: it is kept as long as its answer is.
 const CORRELATION_ID_OCTETS_MAX: usize = 128;
-/// The highest request category.
-const RCAT_MAX: u8 = 7;
 
-/// Reads the headers. `None`: the answer is wanted at once.
-pub(super) fn read(scl: &Scl, headers: &HeaderMap) -> Result<Option<Correlation>, Refusal> {
-    let is_category =
-        |text: &str| matches!(text.as_bytes(), [digit] if (b'0'..=b'0' + RCAT_MAX).contains(digit));
-    if one(headers, &RCAT)?.is_some_and(|rcat| !is_category(rcat)) {
-        return Err(bad(&RCAT, "not a category from 0 to 7"));
-    }
-    if one(headers, &TRPDT)?.is_some_and(|trpdt| !is_tolerated_delay(trpdt)) {
-        return Err(bad(&TRPDT, "neither a duration nor a time"));
-    }
+/// What the headers say.
+#[derive(Default)]
+pub(super) struct Later {
+    /// `None`: the answer is wanted at once.
+    pub(super) correlation: Option<Correlation>,
+    pub(super) rcat: Option<Rcat>,
+    pub(super) trpdt: Option<Trpdt>,
+}
+
+/// Reads the headers.
+pub(super) fn read(scl: &Scl, headers: &HeaderMap) -> Result<Later, Refusal> {
+    let category = |text: &str| match text.as_bytes() {
+        [digit @ b'0'..=b'7'] => Rcat::new(digit - b'0'),
+        _ => None,
+    };
+    let rcat = match one(headers, &RCAT)? {
+        Some(text) => Some(category(text).ok_or_else(|| bad(&RCAT, "not a category from 0 to 7"))?),
+        None => None,
+    };
+    let trpdt = match one(headers, &TRPDT)? {
+        Some(text) => {
+            Some(tolerated_delay(text).ok_or_else(|| bad(&TRPDT, "neither a duration nor a time"))?)
+        }
+        None => None,
+    };
+    Ok(Later { correlation: correlation(scl, headers)?, rcat, trpdt })
+}
+
+fn correlation(scl: &Scl, headers: &HeaderMap) -> Result<Option<Correlation>, Refusal> {
     let contact = one(headers, &CONTACT_URI)?;
     if contact.is_some_and(|contact| !is_http(contact) && !is_local(scl, contact)) {
         return Err(bad(&CONTACT_URI, "neither an absolute http or https URI nor a path of this SCL"));

@@ -7,10 +7,10 @@
 use super::{
     conditions::{http_date, read_date, read_tags},
     criteria,
-    names::{CONTACT_URI, CORRELATION_ID, GROUP_REQUEST, spelled},
+    names::{CONTACT_URI, CORRELATION_ID, GROUP_REQUEST, RCAT, TRPDT, spelled},
     via,
 };
-use banyan_codec::{Expect, Format, Limits, decode_content, encode_body};
+use banyan_codec::{Expect, Format, Limits, decode_content, encode_body, write_tolerated_delay};
 use banyan_model::{
     Body, Method, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, primitive::Conditions,
 };
@@ -52,6 +52,12 @@ impl Caller {
             if let Some(contact) = &correlation.contact {
                 set(headers, CONTACT_URI, &self.absolute(contact))?;
             }
+        }
+        if let Some(rcat) = primitive.rcat {
+            set(headers, RCAT, &rcat.number().to_string())?;
+        }
+        if let Some(trpdt) = primitive.trpdt {
+            set(headers, TRPDT, &write_tolerated_delay(trpdt))?;
         }
         if let Some(group_request) = &primitive.group_request {
             set(headers, GROUP_REQUEST, group_request)?;

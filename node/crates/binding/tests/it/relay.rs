@@ -169,7 +169,7 @@ async fn another_scl_is_named_in_four_ways() {
 async fn the_other_side_is_told_who_asks_and_through_whom_and_nothing_of_the_hop() {
     let world = World::start(8).await;
     let said = "From: /m2m/applications/a\nVia: 1.1 gscl-2\nContent-Type: application/json\nAccept: application/json\n\
-                If-Match: \"e0\"\nX-etsi-rcat: 3\nX-etsi-correlationID: 7\nX-etsi-groupRequestIdentifier: 0A\n\
+                If-Match: \"e0\"\nX-etsi-rcat: 3\nX-etsi-trpdt: PT10M\nX-etsi-groupRequestIdentifier: 0A\n\
                 Authorization: Bearer secret\nCookie: a=b\nX-own: 1";
     for (verb, target, line) in [
         ("POST", "/m2m/containers", "POST /m2m/containers"),
@@ -186,7 +186,7 @@ async fn the_other_side_is_told_who_asks_and_through_whom_and_nothing_of_the_hop
             ("accept", Some("application/json")),
             ("if-match", Some("\"e0\"")),
             ("x-etsi-rcat", Some("3")),
-            ("x-etsi-correlationid", Some("7")),
+            ("x-etsi-trpdt", Some("PT10M")),
             ("x-etsi-grouprequestidentifier", Some("0A")),
             ("authorization", None),
             ("cookie", None),

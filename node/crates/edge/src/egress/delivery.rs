@@ -201,7 +201,9 @@ impl Courier {
         limit: Duration,
     ) -> Result<http::Response<Bytes>, Refusal> {
         let written = self.caller.request(request, &hop.uri, format)?;
-        let id = through::correlation_id();
+        // Of a stored request a second attempt is told from a second request by it.
+        let id = request.correlation.as_ref().map(|correlation| correlation.id.clone());
+        let id = id.unwrap_or_else(through::correlation_id);
         let message = binding::request_notify(binding::Carried {
             method: request.method,
             target: &hop.uri,

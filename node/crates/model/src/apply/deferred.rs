@@ -1,6 +1,6 @@
 //! Requests that are answered later: accepted, answered, forgotten (procedures.md 17).
 
-use super::{Answer, queue, writer::Writer};
+use super::{Answer, Effect, queue, writer::Writer};
 use crate::{
     Entity, Path, ResponsePrimitive, StatusCode, Timestamp, TreeView,
     command::QueueLimits,
@@ -8,6 +8,7 @@ use crate::{
     key::Key,
     outbox::Message,
     record::Record,
+    saf::{Rcat, Storing},
 };
 use bytes::Bytes;
 
@@ -20,7 +21,8 @@ pub(super) fn defer<V: TreeView>(
     entity: &Entity,
     deferral: &Deferral,
 ) -> Answer<V> {
-    let Deferral { place, request, digest, contact, media, lifetime_ms, limits } = deferral;
+    let Deferral { place, request, digest, contact, media, lifetime_ms, keep_until, storing, limits } =
+        deferral;
     if let Some(known) = deferred::find(&writer.staged, place)? {
         // Its answer, if there is one by now, comes with the next repetition: here it would be another encoding.
         return Ok(deferred::known(&known, entity, *digest).map(|_| deferred::accepted()));
@@ -36,6 +38,14 @@ pub(super) fn defer<V: TreeView>(
             return Ok(Ok(full));
         }
     }
+    if let Some(Storing { forwarding, limits }) = storing {
+        let key = Key::stored_of_entity(place, forwarding.rcat);
+        let stored = deferred::kept(&writer.staged, &key)?.unwrap_or_default();
+        let whose = format!("of this entity in category {}", forwarding.rcat.number());
+        if let Some(full) = full(&stored, octets, *limits, &whose) {
+            return Ok(Ok(full));
+        }
+    }
     let number = totals.of_shard.next;
     let accepted = Deferred {
         entity: entity.0.clone(),
@@ -45,11 +55,18 @@ pub(super) fn defer<V: TreeView>(
         contact: contact.clone(),
         media: *media,
         lifetime_ms: *lifetime_ms,
+        keep_until: *keep_until,
+        forwarding: storing.as_ref().map(|storing| storing.forwarding.clone()),
         octets,
         answer: None,
         expires: None,
     };
-    writer.staged.put(Key::deferred(place), Record::Deferred(accepted));
+    if let Some(forwarding) = &accepted.forwarding {
+        let lane = Key::lane(place, &forwarding.target, forwarding.rcat, number);
+        writer.staged.put_new(lane, Record::Pointer(octets));
+        stored(writer, place, forwarding.rcat, (1, 0), (octets, 0))?;
+    }
+    writer.staged.put_new(Key::deferred(place), Record::Deferred(accepted));
     totals.moved(writer, place, (1, 0), (octets, 0), number + 1);
     queue::enqueue(writer, place, Message::CarryOut { request: request.clone() }, None)?;
     Ok(Ok(deferred::accepted()))
@@ -69,6 +86,13 @@ pub(super) fn answered<V: TreeView>(
     queue::drop_queue(writer, place)?;
     let Some(mut record) = deferred::find(&writer.staged, place)? else { return done };
     let (before, after) = (record.octets, answer.len() as u64);
+    if let Some(forwarding) = &record.forwarding {
+        writer.staged.delete(Key::lane(place, &forwarding.target, forwarding.rcat, record.number));
+        stored(writer, place, forwarding.rcat, (0, 1), (0, before))?;
+        if let Some(next) = deferred::first_in_lane(&writer.staged, place, &forwarding.target)? {
+            writer.effect(Effect::Deliver { queue: next, by: None });
+        }
+    }
     let totals = Totals::read(writer, place)?;
     let next = totals.of_shard.next;
     totals.moved(writer, place, (0, 0), (after, before), next);
@@ -95,6 +119,7 @@ pub(super) fn sent<V: TreeView>(writer: &mut Writer<'_, V>, place: &Path) -> Res
 fn keep<V: TreeView>(writer: &mut Writer<'_, V>, place: &Path, mut record: Deferred) {
     let lifetime = i64::try_from(record.lifetime_ms).unwrap_or(i64::MAX);
     let expires = Timestamp(writer.at.0.saturating_add(lifetime));
+    let expires = expires.max(record.keep_until.unwrap_or(expires));
     record.expires = Some(expires);
     writer.staged.put(Key::deferred(place), Record::Deferred(record));
     writer.rearm(place, None, Some(expires));
@@ -139,6 +164,33 @@ fn full(kept: &Kept, octets: u64, limits: QueueLimits, whose: &str) -> Option<Re
     })
 }
 
+/// Counts what came into a category (the first of each pair) and what left it.
+fn stored<V: TreeView>(
+    writer: &mut Writer<'_, V>,
+    place: &Path,
+    rcat: Rcat,
+    entries: (u64, u64),
+    octets: (u64, u64),
+) -> Result<(), V::Error> {
+    for key in [Key::stored_of_entity(place, rcat), Key::stored_of_shard(rcat)] {
+        let kept = deferred::kept(&writer.staged, &key)?.unwrap_or_default();
+        let kept = moved(kept, entries, octets);
+        match kept.entries {
+            0 => writer.staged.delete(key),
+            _ => writer.staged.put(key, Record::Kept(kept)),
+        }
+    }
+    Ok(())
+}
+
+fn moved(kept: Kept, entries: (u64, u64), octets: (u64, u64)) -> Kept {
+    Kept {
+        entries: (kept.entries + entries.0).saturating_sub(entries.1),
+        octets: (kept.octets + octets.0).saturating_sub(octets.1),
+        next: kept.next,
+    }
+}
+
 struct Totals {
     of_entity: Kept,
     of_shard: Kept,
@@ -162,11 +214,7 @@ impl Totals {
         octets: (u64, u64),
         next: u64,
     ) {
-        let moved = |kept: Kept, next| Kept {
-            entries: (kept.entries + entries.0).saturating_sub(entries.1),
-            octets: (kept.octets + octets.0).saturating_sub(octets.1),
-            next,
-        };
+        let moved = |kept, next| Kept { next, ..moved(kept, entries, octets) };
         let of_entity = moved(self.of_entity, 0);
         match of_entity.entries {
             0 => writer.staged.delete(Key::kept_of_entity(place)),

@@ -10,6 +10,7 @@ use banyan_model::{
     outbox::Message,
     placement::ShardId,
     primitive::NotifyMedia,
+    saf::{Forwarding, Rcat, Storing},
 };
 use bytes::Bytes;
 
@@ -31,6 +32,8 @@ fn deferral(id: &str, contact: Option<&str>) -> Deferral {
         contact: contact.map(str::to_owned),
         media: NotifyMedia::Xml,
         lifetime_ms: LIFETIME_MS,
+        keep_until: None,
+        storing: None,
         limits: Limits { entity: limits(3, 100), shard: limits(5, 1_000) },
     }
 }
@@ -187,4 +190,72 @@ fn every_request_is_carried_out_under_an_id_of_its_own_that_its_leader_does_not_
     assert_ne!(ids[0].session, 0);
     let elsewhere = deferred::request_id(ShardId(4), &stored(&shard, "1").unwrap());
     assert_ne!(elsewhere.session, ids[0].session);
+}
+
+fn store(shard: &mut Shard, id: &str, target: &str, rcat: usize, most: u64) -> Outcome {
+    let forwarding =
+        Forwarding { target: target.to_owned(), rcat: Rcat::ALL[rcat], deadline: Timestamp(90_000) };
+    let storing = Some(Storing { forwarding, limits: limits(most, 1_000) });
+    let keep_until = Some(Timestamp(50_000));
+    let limits = Limits { entity: limits(10, 1_000), shard: limits(10, 1_000) };
+    shard.apply(Operation::Defer(Deferral { storing, keep_until, limits, ..deferral(id, None) }))
+}
+
+fn first(shard: &Shard, target: &str) -> Option<String> {
+    let first = deferred::first_in_lane(&shard.memory, &place("any"), target).unwrap();
+    first.map(|place| deferred::correlation_id(&place).to_owned())
+}
+
+#[test]
+fn what_is_stored_for_an_scl_goes_by_category_and_then_in_the_order_of_acceptance() {
+    let mut shard = Shard::default();
+    for (id, target, rcat) in
+        [("low", "gw", 0), ("one", "gw", 3), ("two", "gw", 3), ("other", "gw2", 0), ("urgent", "gw", 7)]
+    {
+        assert_eq!(status(&store(&mut shard, id, target, rcat, 10)), StatusCode::Accepted);
+    }
+    assert_eq!(first(&shard, "gw2").as_deref(), Some("other"));
+    assert_eq!(first(&shard, "gw3"), None);
+    for (id, next) in [("urgent", Some("one")), ("one", Some("two")), ("two", Some("low")), ("low", None)] {
+        assert_eq!(first(&shard, "gw").as_deref(), Some(id));
+        let sequence = waiting(&shard, id);
+        let done = answer(&mut shard, id, sequence, b"done");
+        let woken = next.map(|next| Effect::Deliver { queue: place(next), by: None });
+        let delivers = |effect: &&Effect| matches!(effect, Effect::Deliver { .. });
+        assert_eq!(done.effects.iter().find(delivers), woken.as_ref(), "{id} wakes the next one");
+        assert_eq!(
+            stored(&shard, id).unwrap().expires,
+            Some(Timestamp(50_000)),
+            "kept while it may be asked for"
+        );
+    }
+    let sequence = waiting(&shard, "other");
+    answer(&mut shard, "other", sequence, b"done");
+    shard.at = Timestamp(50_000);
+    shard.apply(Operation::Expire);
+    let left: Vec<_> = shard.memory.records.keys().collect();
+    assert_eq!(left, [&Key::kept_of_shard()], "nothing else is left behind");
+}
+
+#[test]
+fn a_category_that_is_full_refuses_and_keeps_what_it_has() {
+    let mut shard = Shard::default();
+    for id in ["1", "2"] {
+        assert_eq!(status(&store(&mut shard, id, "gw", 3, 2)), StatusCode::Accepted);
+    }
+    let full = store(&mut shard, "3", "gw", 3, 2);
+    assert_eq!(status(&full), StatusCode::ServiceUnavailable);
+    assert!(full.response.info.contains("2 asynchronous requests of this entity in category 3"));
+    assert!(full.changes.is_empty() && full.response.retry_after_ms.is_some());
+    assert_eq!(
+        status(&store(&mut shard, "4", "gw", 4, 2)),
+        StatusCode::Accepted,
+        "another category has room"
+    );
+    let counted = |shard: &Shard, rcat: usize| deferred::stored(&shard.memory).unwrap()[rcat].1.entries;
+    assert_eq!((counted(&shard, 3), counted(&shard, 4)), (2, 1));
+    let sequence = waiting(&shard, "1");
+    answer(&mut shard, "1", sequence, b"done");
+    assert_eq!(status(&store(&mut shard, "3", "gw", 3, 2)), StatusCode::Accepted);
+    assert_eq!(counted(&shard, 3), 2);
 }
