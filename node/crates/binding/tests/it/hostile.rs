@@ -324,6 +324,49 @@ async fn slow_headers_hold_neither_the_listener_nor_their_places() {
     assert!(keeps(&bench, SOUND).await.is_some(), "the places were not given back");
 }
 
+/// The slowest but one in a hundred of 2,000 requests one after the other on one connection.
+async fn p99(socket: &mut TcpStream) -> Duration {
+    let mut took = Vec::new();
+    let mut answer = [0; 4_096];
+    for _ in 0..2_000 {
+        let began = Instant::now();
+        socket.write_all(SOUND.as_bytes()).await.unwrap();
+        assert!(socket.read(&mut answer).await.unwrap() > 0);
+        took.push(began.elapsed());
+    }
+    took.sort();
+    took[took.len() * 99 / 100]
+}
+
+#[tokio::test]
+#[ignore = "a measurement, of 2,000 sockets: docs/testing.md"]
+async fn two_thousand_slow_sockets_and_an_honest_client() {
+    let bench = guarded(ServerConfig::default()).await;
+    let mut honest = TcpStream::connect(bench.address).await.unwrap();
+    let before = p99(&mut honest).await;
+    let address = bench.address;
+    let slow: Vec<_> = (0..2_000)
+        .map(|_| {
+            tokio::spawn(async move {
+                // Comes again as soon as it is sent away.
+                loop {
+                    if let Ok(mut socket) = TcpStream::connect(address).await {
+                        while socket.write_all(b"G").await.is_ok() {
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                        }
+                    }
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let during = p99(&mut honest).await;
+    println!("p99 before {before:?}, during {during:?}: {:.2}", during.as_secs_f64() / before.as_secs_f64());
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+    assert!(during < before * 20, "{before:?} became {during:?}");
+}
+
 #[tokio::test]
 async fn a_source_has_so_many_connections_and_no_more() {
     let bench = guarded(ServerConfig { source_connections_max: 2, ..ServerConfig::default() }).await;
