@@ -42,7 +42,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let program = Program::parse();
-    telemetry::start(program.log_json);
+    telemetry::start(program.log_json, banyan_edge::lines::stderr);
     match run(program.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

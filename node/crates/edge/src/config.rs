@@ -189,6 +189,26 @@ pub struct Limits {
     pub connections_max: usize,
     /// How long a connection may be without a request. Default 60,000.
     pub idle_timeout_ms: u64,
+    /// From a request's first octet (on a new connection: from its handshake) to the end of its header. Default 10,000.
+    pub header_timeout_ms: u64,
+    /// Octets a second that a body must bring after its first 5 s; past it 408. Default 100; 0: any.
+    pub body_rate_min: u64,
+    /// Octets a second that a peer must take of answers once one waits for 60 s. Default 100; 0: any.
+    pub answer_rate_min: u64,
+    /// Connections of one source (IPv4 address, IPv6 /64) to one listener at once; more are reset. Default 5,000; 0: any.
+    pub source_connections_max: usize,
+    /// Those of them whose handshake or first header is not complete; more are reset. Default 1,024; 0: any.
+    pub source_half_open_max: usize,
+    /// TLS handshakes a second of one network (IPv4 /24, IPv6 /64), twice as many at once; more are reset. Default
+    /// 1,000; 0: any.
+    pub handshakes_per_second: u32,
+    /// Requests a second of one source, twice as many at once; more are answered 429. Default 0: any.
+    pub source_requests_per_second: u32,
+    /// The same of one requestingEntity. Default 0: any.
+    pub identity_requests_per_second: u32,
+    /// The same of one tenant: the SCL or application registered here that a requestingEntity is or stands below, else
+    /// the authority of its URI. Default 0: any.
+    pub tenant_requests_per_second: u32,
 }
 
 /// Outgoing notifications.
@@ -253,6 +273,15 @@ impl Default for Limits {
             header_bytes_max: 16 << 10,
             connections_max: 10_000,
             idle_timeout_ms: 60_000,
+            header_timeout_ms: 10_000,
+            body_rate_min: 100,
+            answer_rate_min: 100,
+            source_connections_max: 5_000,
+            source_half_open_max: 1_024,
+            handshakes_per_second: 1_000,
+            source_requests_per_second: 0,
+            identity_requests_per_second: 0,
+            tenant_requests_per_second: 0,
         }
     }
 }
@@ -403,6 +432,7 @@ impl Config {
             ("limits.body_timeout_ms", limits.body_timeout_ms),
             ("limits.connections_max", limits.connections_max as u64),
             ("limits.idle_timeout_ms", limits.idle_timeout_ms),
+            ("limits.header_timeout_ms", limits.header_timeout_ms),
             ("egress.timeout_max_ms", self.egress.timeout_max_ms),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {

@@ -160,6 +160,11 @@ fn server_config(config: &Config) -> ServerConfig {
         connections_max: config.limits.connections_max,
         header_bytes_max: config.limits.header_bytes_max,
         idle_timeout: millis(config.limits.idle_timeout_ms),
+        header_timeout: millis(config.limits.header_timeout_ms),
+        answer_rate_min: config.limits.answer_rate_min,
+        source_connections_max: config.limits.source_connections_max,
+        source_half_open_max: config.limits.source_half_open_max,
+        handshakes_per_second: config.limits.handshakes_per_second,
         drain_timeout: millis(config.drain_timeout_ms),
         ..ServerConfig::default()
     }
@@ -221,6 +226,12 @@ fn binding_config(config: &Config, scl: Scl) -> binding::Config {
     made.body_timeout = millis(config.limits.body_timeout_ms);
     made.edition = config.edition.into();
     made.bodies_bytes_max = config.limits.bodies_bytes_max;
+    made.body_rate_min = config.limits.body_rate_min;
+    made.rates = binding::PerSecond {
+        source: config.limits.source_requests_per_second,
+        identity: config.limits.identity_requests_per_second,
+        tenant: config.limits.tenant_requests_per_second,
+    };
     made
 }
 

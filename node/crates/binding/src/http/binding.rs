@@ -7,8 +7,10 @@ use super::{
     conditions, correlation, criteria,
     intake::{self, Budget, Taken},
     names,
+    rate::Rates,
     relay::{Held, Hop, Relay, passed_back},
     response::{self, Dress},
+    source::Source,
     target, via,
 };
 use crate::{
@@ -38,8 +40,25 @@ pub struct Config {
     pub limits: Limits,
     /// From the header to the end of the body. Default 30 s.
     pub body_timeout: Duration,
+    /// Octets a second that a body must bring once it has taken 5 s; past it 408. Default 100; 0: any.
+    pub body_rate_min: u64,
     /// Octets of all request bodies in memory at once; beyond it 503. Default 256 MiB.
     pub bodies_bytes_max: usize,
+    /// Requests a second; beyond it 429.
+    pub rates: PerSecond,
+}
+
+/// How many requests a second, twice as many at once, anybody may make before it is asked to come later. 0: any number,
+/// the default, for what is honest only the operator knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PerSecond {
+    /// A source: an IPv4 address or an IPv6 /64.
+    pub source: u32,
+    /// A requestingEntity.
+    pub identity: u32,
+    /// A tenant: the SCL or application registered here that a requestingEntity is or stands below, or else what is
+    /// known under its authority.
+    pub tenant: u32,
 }
 
 impl Config {
@@ -51,7 +70,9 @@ impl Config {
             edition: Edition::default(),
             limits: Limits::default(),
             body_timeout: Duration::from_secs(30),
+            body_rate_min: 100,
             bodies_bytes_max: 256 << 20,
+            rates: PerSecond::default(),
         }
     }
 }
@@ -63,7 +84,57 @@ pub struct Binding<H, I> {
     identity: I,
     config: Config,
     budget: Budget,
+    limits: Asked,
     relay: Option<Relay>,
+}
+
+/// Who asked how often.
+#[derive(Debug)]
+struct Asked {
+    source: Option<Rates>,
+    identity: Option<Rates>,
+    tenant: Option<Rates>,
+}
+
+impl Asked {
+    fn new(most: PerSecond) -> Asked {
+        let PerSecond { source, identity, tenant } = most;
+        Asked { source: Rates::new(source), identity: Rates::new(identity), tenant: Rates::new(tenant) }
+    }
+
+    fn by_source(&self, peer: &Peer) -> Result<(), Box<ResponsePrimitive>> {
+        let Some(rates) = &self.source else { return Ok(()) };
+        rates.take(Source::of(peer.address)).map_err(|wait| too_many("source", wait))
+    }
+
+    fn by_entity(&self, scl: &Scl, entity: &Entity) -> Result<(), Box<ResponsePrimitive>> {
+        if let Some(rates) = &self.identity {
+            rates.take(&entity.0).map_err(|wait| too_many("requestingEntity", wait))?;
+        }
+        if let Some(rates) = &self.tenant {
+            rates.take(tenant(scl, entity)).map_err(|wait| too_many("tenant", wait))?;
+        }
+        Ok(())
+    }
+}
+
+/// The SCL or application registered here that an entity is or stands below; the authority of any other.
+fn tenant<'a>(scl: &Scl, entity: &'a Entity) -> &'a str {
+    let entity = entity.0.as_str();
+    let (below, segments) = match entity.strip_prefix(scl.base.as_str()) {
+        Some(below) => (below.strip_prefix('/').unwrap_or(below), 2),
+        None => (entity.split_once("://").map_or(entity, |(_, rest)| rest), 1),
+    };
+    let end = below.match_indices('/').nth(segments - 1).map_or(below.len(), |(at, _)| at);
+    &below[..end]
+}
+
+fn too_many(who: &str, wait: Duration) -> Box<ResponsePrimitive> {
+    Box::new(ResponsePrimitive {
+        info: format!("{who}: more requests a second than it may make"),
+        retry_after_ms: Some(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1)),
+        ..ResponsePrimitive::status(StatusCode::ServiceUnavailable)
+    })
 }
 
 /// What a request turned out to be. The body's share of the budget is held as long as it may be in memory.
@@ -94,7 +165,8 @@ impl<H: Handler, I: Identity> Binding<H, I> {
     /// Puts the mapping in front of `handler`.
     pub fn new(config: Config, identity: I, handler: H) -> Binding<H, I> {
         let budget = Budget::new(config.bodies_bytes_max);
-        Binding { handler, identity, config, budget, relay: None }
+        let limits = Asked::new(config.rates);
+        Binding { handler, identity, config, budget, limits, relay: None }
     }
 
     /// Has requests that are another's to answer passed on; without it they are NOT_FOUND.
@@ -191,12 +263,14 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         dress: &mut Dress,
     ) -> Result<Read, Box<ResponsePrimitive>> {
         let scl = &self.config.scl;
+        self.limits.by_source(peer).inspect_err(|_| dress.too_many = true)?;
         let target =
             target::read(scl, head.version, peer.secure, &head.uri, &head.headers).map_err(refused)?;
         let reached_at = self.reached_at(&target, peer);
         dress.authority = target.authority;
         intake::framing(&head.headers).map_err(refused)?;
         let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
+        self.limits.by_entity(scl, &requesting_entity).inspect_err(|_| dress.too_many = true)?;
         let method = self.method(&head.method)?;
         if method == Method::Delete
             && head.uri.path().ends_with('/')
@@ -328,7 +402,12 @@ impl<H: Handler, I: Identity> Binding<H, I> {
     }
 
     async fn take(&self, body: Incoming) -> Result<Taken, Box<ResponsePrimitive>> {
-        intake::read(body, self.config.limits.bytes_max, self.config.body_timeout, &self.budget).await
+        let bounds = intake::Bounds {
+            bytes_max: self.config.limits.bytes_max,
+            timeout: self.config.body_timeout,
+            rate_min: self.config.body_rate_min,
+        };
+        intake::read(body, bounds, &self.budget).await
     }
 
     /// The method a verb begins as; a POST is looked at again once its body is known.
@@ -362,6 +441,7 @@ impl<H: Handler, I: Identity> Service for Binding<H, I> {
             secure: peer.secure,
             authority: None,
             challenge: self.identity.challenge(),
+            too_many: false,
             content: false,
             retrieve: head.method == http::Method::GET,
         };
@@ -430,4 +510,30 @@ fn group_request(headers: &HeaderMap) -> Result<Option<String>, Box<ResponsePrim
 
 fn refused(refusal: Refusal) -> Box<ResponsePrimitive> {
     Box::new(refusal.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_what_is_registered_here_or_an_authority() {
+        let scl = Scl {
+            id: "nscl".to_owned(),
+            base: "/m2m".to_owned(),
+            authorities: Vec::new(),
+            founded_at: banyan_model::Timestamp(0),
+        };
+        for (entity, expected) in [
+            ("/m2m/scls/gw-1", "scls/gw-1"),
+            ("/m2m/scls/gw-1/applications/meter", "scls/gw-1"),
+            ("/m2m/applications/meter", "applications/meter"),
+            ("/m2m", ""),
+            ("http://acme.example.com/app/1", "acme.example.com"),
+            ("urn:dev:1", "urn:dev:1"),
+            ("", ""),
+        ] {
+            assert_eq!(tenant(&scl, &Entity(entity.to_owned())), expected, "{entity}");
+        }
+    }
 }

@@ -22,6 +22,11 @@ pub trait Channel: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The handshake failed; the peer gets nothing more than the alert that was sent.
     fn accept(&self, socket: TcpStream, address: SocketAddr) -> Accepting<'_>;
+
+    /// Whether that is a handshake, of which a source may have only so many.
+    fn shakes_hands(&self) -> bool {
+        true
+    }
 }
 
 /// Plain TCP: nothing is proved.
@@ -32,6 +37,10 @@ impl Channel for Plain {
     fn accept(&self, socket: TcpStream, address: SocketAddr) -> Accepting<'_> {
         let peer = Peer { address, certificates: Vec::new(), secure: false, session: None };
         Box::pin(async { Ok((Box::new(socket) as Box<dyn Stream>, peer)) })
+    }
+
+    fn shakes_hands(&self) -> bool {
+        false
     }
 }
 

@@ -22,6 +22,19 @@ pub(super) struct Taken {
     pub(super) _share: Option<OwnedSemaphorePermit>,
 }
 
+/// What a body may cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) bytes_max: usize,
+    /// From the header to its end.
+    pub(super) timeout: Duration,
+    /// Octets a second, after [`GRACE`]; 0: any.
+    pub(super) rate_min: u64,
+}
+
+/// How long a body may be slow.
+const GRACE: Duration = Duration::from_secs(5);
+
 const KIB: usize = 1024;
 
 impl Budget {
@@ -52,8 +65,8 @@ impl Budget {
 }
 
 /// Whether the headers leave no doubt about where a body ends and what it is: two answers to that, and somebody between
-/// us and the client may have read another request than we do. A Content-Length beside Transfer-Encoding cannot be seen
-/// here: hyper drops it, as RFC 9112 6.3 has it.
+/// us and the client may have read another request than we do. What hyper repairs
+/// before it gets here, the [`super::guard`] has refused.
 pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     let bad = |info: &str| Err(Refusal::new(StatusCode::BadRequest, info));
     // What is no text is nothing that is understood either.
@@ -81,22 +94,32 @@ pub(super) fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
 /// `BadRequest` for one that broke off (nobody may be there to read that).
 pub(super) async fn read(
     mut body: Incoming,
-    bytes_max: usize,
-    timeout: Duration,
+    bounds: Bounds,
     budget: &Budget,
 ) -> Result<Taken, Box<ResponsePrimitive>> {
+    let Bounds { bytes_max, timeout, rate_min } = bounds;
     let too_large = || refuse(StatusCode::PayloadTooLarge, format!("body: more than {bytes_max} octets"));
     if body.size_hint().lower() > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
-    let deadline = Instant::now() + timeout;
+    let began = Instant::now();
+    let deadline = began + timeout;
     // Most bodies are one frame, which is taken as it is; only further ones are gathered.
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut share = None;
     loop {
-        let frame = timeout_at(deadline, body.frame()).await;
-        let frame = frame.map_err(|_| refuse(StatusCode::RequestTimeout, "body: took too long"))?;
+        let taken = (first.len() + rest.len()) as u64;
+        // No deadline of its own where any rate will do.
+        let millis = taken.saturating_mul(1_000).checked_div(rate_min).unwrap_or(u64::MAX);
+        let due = (began + GRACE).checked_add(Duration::from_millis(millis)).unwrap_or(deadline);
+        let frame = timeout_at(deadline.min(due), body.frame()).await;
+        let frame = frame.map_err(|_| match due < deadline {
+            true => {
+                refuse(StatusCode::RequestTimeout, format!("body: slower than {rate_min} octets a second"))
+            }
+            false => refuse(StatusCode::RequestTimeout, "body: took too long"),
+        })?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| refuse(StatusCode::BadRequest, "body: broke off"))?;
         // Trailers are of no use here.

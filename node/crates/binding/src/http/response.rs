@@ -23,6 +23,8 @@ pub(super) struct Dress {
     pub(super) authority: Option<String>,
     /// WWW-Authenticate of a 401.
     pub(super) challenge: Option<&'static str>,
+    /// Whether the client is told to ask more slowly: 429, for which the standard has no status of its own.
+    pub(super) too_many: bool,
     /// Whether the path leads to raw content, of which there is one representation.
     pub(super) content: bool,
     /// A GET, whose answer a cache might keep.
@@ -77,6 +79,7 @@ pub(super) fn write(answer: ResponsePrimitive, rest: Option<Pages>, dress: &Dres
     };
     let status = match (answer.status, &body) {
         (StatusCode::Ok, None) => http::StatusCode::NO_CONTENT,
+        (StatusCode::ServiceUnavailable, _) if dress.too_many => http::StatusCode::TOO_MANY_REQUESTS,
         (status, _) => http_status(status),
     };
     let mut response = Response::default();

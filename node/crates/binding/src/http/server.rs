@@ -1,11 +1,15 @@
 //! The listening side: connections, their limits and their end. What a request means is the [`Service`]'s business.
 //!
-//! One watch a connection bounds every way of holding it without asking anything: saying nothing, a slow header, half
-//! a preface, an answer that is not read. Bodies have a deadline of their own ([`super::Config::body_timeout`]).
+//! Who is over a limit of its source finds its connection reset before anything was computed for it. One watch a
+//! connection bounds every way of holding it without asking anything; the [`Guard`] bounds slow headers and answers
+//! that are not read. Bodies have a deadline and a rate of their own ([`super::Config::body_timeout`]).
 
 use super::{
     Response,
     channel::{Channel, Plain, Stream},
+    guard::{Guard, Pace},
+    rate::Rates,
+    source::{Held, One, Source},
 };
 use crate::{identity::Peer, session::Session};
 use http::Request;
@@ -56,8 +60,17 @@ pub struct ServerConfig {
     pub streams_max: u32,
     /// The TLS handshake. Default 10 s.
     pub handshake_timeout: Duration,
-    /// From the start or the last answer to the whole header of the next request. It ends idle keep-alive
-    /// connections, slow headers and readers that do not read. Default 60 s.
+    /// From the first octet of a request (of the first one: from the handshake) to the end of its header. Default 10 s.
+    pub header_timeout: Duration,
+    /// Connections of one source (IPv4 address, IPv6 /64) at once; further ones are reset. Default 5,000; 0: any.
+    pub source_connections_max: usize,
+    /// Connections of one source whose handshake or first header is not complete. Default 1,024; 0: any.
+    pub source_half_open_max: usize,
+    /// Handshakes a second of one network (IPv4 /24, IPv6 /64), twice as many at once. Default 1,000; 0: any.
+    pub handshakes_per_second: u32,
+    /// Octets of answers a second that a peer must take once one has waited for 60 s. Default 100; 0: any.
+    pub answer_rate_min: u64,
+    /// From the start or the last answer to the next request. It ends idle keep-alive connections. Default 60 s.
     pub idle_timeout: Duration,
     /// How long requests in flight may take once the server stops. Default 10 s.
     pub drain_timeout: Duration,
@@ -70,6 +83,11 @@ impl Default for ServerConfig {
             header_bytes_max: 16 << 10,
             streams_max: 128,
             handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            source_connections_max: 5_000,
+            source_half_open_max: 1_024,
+            handshakes_per_second: 1_000,
+            answer_rate_min: 100,
             idle_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),
         }
@@ -91,6 +109,14 @@ impl Default for Server {
     }
 }
 
+/// How long an answer may wait before it must be taken at a rate.
+const ANSWER_GRACE: Duration = Duration::from_secs(60);
+
+/// Streams that an HTTP/2 client may open and reset before anybody looked at them, and errors of its own that it may
+/// make us answer with a reset; beyond either the connection ends (CVE-2023-44487, CVE-2025-8671).
+const PENDING_RESETS_MAX: usize = 20;
+const ERROR_RESETS_MAX: usize = 256;
+
 /// How long a connection that was told to end may still linger when nothing is in flight on it.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -100,6 +126,7 @@ impl Server {
         let drain_timeout = self.config.drain_timeout;
         let slots = Arc::new(Semaphore::new(self.config.connections_max.min(Semaphore::MAX_PERMITS)));
         let (stopping, stopped) = watch::channel(false);
+        let sources = Sources::new(&self);
         let shared = Arc::new(Shared { builder: self.builder(), server: self, service, stopped });
         let mut connections = JoinSet::new();
         let mut stop = pin!(stop);
@@ -115,9 +142,22 @@ impl Server {
                 accepted = accept(&listener, &slots) => accepted,
             };
             match accepted {
-                Ok((socket, address, slot)) => {
-                    connections.spawn(connection(Arc::clone(&shared), socket, address, slot));
-                }
+                Ok((socket, address, slot)) => match sources.admit(address) {
+                    Ok(place) => {
+                        let shared = Arc::clone(&shared);
+                        connections.spawn(async move {
+                            let _slot = slot;
+                            connection(&shared, socket, address, place).await;
+                        });
+                    }
+                    Err(over) => {
+                        debug!(%address, over, "connection reset");
+                        // Without it the peer's socket lingers on ours; nothing was written that could be lost.
+                        if let Err(failure) = socket.set_zero_linger() {
+                            debug!(%address, %failure, "failed to reset a connection");
+                        }
+                    }
+                },
                 // Out of file descriptors, or a peer that was gone before it was accepted: not the listener's end.
                 Err(failure) => {
                     warn!(%failure, "failed to accept a connection");
@@ -150,6 +190,8 @@ impl Server {
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.streams_max)
             .max_header_list_size(header_list_max)
+            .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+            .max_local_error_reset_streams(ERROR_RESETS_MAX)
             .keep_alive_interval(config.idle_timeout)
             .keep_alive_timeout(config.handshake_timeout);
         builder
@@ -173,22 +215,67 @@ async fn accept(
     Ok((socket, address, slot))
 }
 
+/// What sources may hold of a listener.
+struct Sources {
+    connections: Held,
+    half_open: Held,
+    handshakes: Option<Rates>,
+}
+
+/// A connection's share of that.
+struct Place {
+    _connection: One,
+    half_open: One,
+}
+
+impl Sources {
+    fn new(server: &Server) -> Sources {
+        let config = &server.config;
+        Sources {
+            connections: Held::new(config.source_connections_max),
+            half_open: Held::new(config.source_half_open_max),
+            handshakes: Rates::new(config.handshakes_per_second).filter(|_| server.channel.shakes_hands()),
+        }
+    }
+
+    /// `Err`: the limit that it is over.
+    fn admit(&self, address: SocketAddr) -> Result<Place, &'static str> {
+        let source = Source::of(address);
+        let connection = self.connections.take(source).ok_or("connections of one source")?;
+        let half_open = self.half_open.take(source).ok_or("half-open connections of one source")?;
+        if let Some(handshakes) = &self.handshakes
+            && handshakes.take(source.network()).is_err()
+        {
+            return Err("handshakes a second of one network");
+        }
+        Ok(Place { _connection: connection, half_open })
+    }
+}
+
 async fn connection<S: Service>(
-    shared: Arc<Shared<S>>,
+    shared: &Arc<Shared<S>>,
     socket: TcpStream,
     address: SocketAddr,
-    _slot: OwnedSemaphorePermit,
+    place: Place,
 ) {
     let handshake = shared.server.channel.accept(socket, address);
     match timeout(shared.server.config.handshake_timeout, handshake).await {
-        Ok(Ok((stream, peer))) => exchange(&shared, stream, peer).await,
+        Ok(Ok((stream, peer))) => {
+            let config = &shared.server.config;
+            let pace = Pace {
+                header_timeout: config.header_timeout,
+                answer_grace: ANSWER_GRACE,
+                answer_rate_min: config.answer_rate_min,
+            };
+            exchange(shared, Guard::new(stream, pace, place.half_open), peer).await;
+        }
         Ok(Err(failure)) => debug!(%address, %failure, "handshake failed"),
         Err(_) => debug!(%address, "handshake took too long"),
     }
 }
 
 /// Runs one connection to its end: the peer's, an idle one's, or the server's.
-async fn exchange<S: Service>(shared: &Arc<Shared<S>>, stream: Box<dyn Stream>, peer: Peer) {
+async fn exchange<S: Service>(shared: &Arc<Shared<S>>, stream: Guard<Box<dyn Stream>, One>, peer: Peer) {
     let activity = Arc::new(Activity::new());
     let peer = Arc::new(peer);
     let service = hyper::service::service_fn({

@@ -30,6 +30,9 @@ pub(super) fn read(
     if !matches!(scheme, "http" | "https") {
         return Err(bad("targetID: its scheme is neither http nor https"));
     }
+    if uri.path().contains('\\') {
+        return Err(bad("targetID: a backslash"));
+    }
     let authority = uri.authority().cloned().or(host);
     if authority.is_none() && version >= Version::HTTP_11 {
         return Err(bad("Host: missing"));
@@ -141,6 +144,7 @@ mod tests {
         check(&[], "ftp://h/m2m/scls", Some("h"), Err("targetID"));
         check(&[], "/m2m/scls", Some("a b"), Err("Host"));
         check(&[], "/m2m/scls", Some("user@h"), Err("Host"));
+        check(&[], "/m2m/a\\..\\b", Some("h"), Err("targetID"));
         for path in ["/m2m/a/../b", "/m2m/./a", "/m2m//a", "/m2m/a%00", "/m2m/a%4", "/m2m/%ff", "/m2m/%zz"] {
             check(&[], path, Some("h"), Err("targetID"));
         }
