@@ -15,7 +15,7 @@
 //! key = "node.key"
 //! ```
 
-use crate::{delivery, directory, request, subtree};
+use crate::{delivery, directory, request, security, subtree};
 use banyan_binding::tls::{ClientFiles, KeyFiles, TlsError};
 use banyan_model::validate::Policy;
 use clap::Args;
@@ -79,6 +79,8 @@ pub struct Config {
     pub request: Request,
     /// Outgoing notifications.
     pub delivery: Delivery,
+    /// Keys of M2M nodes.
+    pub keys: KeySettings,
 }
 
 /// Files of mutual TLS, PEM.
@@ -89,6 +91,78 @@ pub struct Tls {
     pub ca: PathBuf,
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+/// Keys of M2M nodes; the same at every node, `audit` apart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeySettings {
+    /// File of the key-encryption key: 32 octets, as hexadecimal digits or Base64. Without it the cluster keeps no keys.
+    pub kek: Option<PathBuf>,
+    /// Files of older ones, which may have wrapped the data key. Default: none.
+    pub kek_old: Vec<PathBuf>,
+    /// The audit log. Default: `audit.jsonl` in the node's folder.
+    pub audit: Option<PathBuf>,
+    /// FQDN of the MAS, in PSK identities with Kmr. Default `mas.example.com`.
+    pub mas_fqdn: String,
+    /// FQDN of the NSCL, in PSK identities with Kmc. Default `nscl.example.com`.
+    pub nscl_fqdn: String,
+    /// securityLifetime of a Kmr that names none, in days. Default 3,650.
+    pub kmr_lifetime_days: u64,
+    /// securityLifetime of a Kmc, in seconds. Default 86,400.
+    pub connection_lifetime_s: u64,
+}
+
+impl Default for KeySettings {
+    fn default() -> KeySettings {
+        KeySettings {
+            kek: None,
+            kek_old: Vec::new(),
+            audit: None,
+            mas_fqdn: "mas.example.com".to_owned(),
+            nscl_fqdn: "nscl.example.com".to_owned(),
+            kmr_lifetime_days: 3_650,
+            connection_lifetime_s: 86_400,
+        }
+    }
+}
+
+impl KeySettings {
+    fn checked(&self, data: &Path) -> Result<security::Config, ConfigError> {
+        let fqdns = [("keys.mas_fqdn", &self.mas_fqdn), ("keys.nscl_fqdn", &self.nscl_fqdn)];
+        // Beside it an identity has up to 48 octets of its 128.
+        let is_fqdn = |name: &str| {
+            let of_names = |octet: u8| octet.is_ascii_alphanumeric() || b"-.".contains(&octet);
+            (1..=64).contains(&name.len()) && name.bytes().all(of_names)
+        };
+        if let Some((setting, _)) = fqdns.into_iter().find(|(_, name)| !is_fqdn(name)) {
+            return Err(setting_error(setting, "must be a host name of at most 64 octets"));
+        }
+        if !(1..=36_500).contains(&self.kmr_lifetime_days) {
+            return Err(setting_error("keys.kmr_lifetime_days", "must be between 1 and 36500"));
+        }
+        if !(60..=31_536_000).contains(&self.connection_lifetime_s) {
+            return Err(setting_error("keys.connection_lifetime_s", "must be between 60 and 31536000"));
+        }
+        if self.kek.is_none() && !self.kek_old.is_empty() {
+            return Err(setting_error("keys.kek_old", "keys.kek must be set, too"));
+        }
+        let kek = match &self.kek {
+            Some(file) => {
+                let keys = security::FileKeys::read(file, &self.kek_old)?;
+                Some(Arc::new(keys) as Arc<dyn security::KeyEncryption>)
+            }
+            None => None,
+        };
+        Ok(security::Config {
+            kek,
+            audit: self.audit.clone().unwrap_or_else(|| data.join("audit.jsonl")),
+            mas_fqdn: self.mas_fqdn.clone(),
+            nscl_fqdn: self.nscl_fqdn.clone(),
+            kmr_lifetime: Duration::from_secs(self.kmr_lifetime_days * 86_400),
+            connection_lifetime: Duration::from_secs(self.connection_lifetime_s),
+        })
+    }
 }
 
 /// A section of the file: each key with its default, and how the room it belongs to takes it.
@@ -368,6 +442,7 @@ impl Default for Config {
             policy: PolicySettings::default(),
             request: Request::default(),
             delivery: Delivery::default(),
+            keys: KeySettings::default(),
         }
     }
 }
@@ -392,6 +467,8 @@ pub enum ConfigError {
     Setting { setting: String, why: String },
     #[error("tls")]
     Tls(#[from] TlsError),
+    #[error("keys.kek")]
+    Kek(#[from] security::KekError),
     #[error("addresses of nodes")]
     Client(#[from] banyan_client::ConfigError),
     #[error(transparent)]
@@ -413,6 +490,7 @@ pub struct Checked {
     pub subtree: subtree::Config,
     pub request: request::Config,
     pub delivery: delivery::Config,
+    pub keys: security::Config,
     pub client: banyan_client::Config,
 }
 
@@ -495,6 +573,7 @@ impl Config {
         if self.public_uri.as_deref().is_some_and(|uri| !is_origin(uri)) {
             return Err(setting_error("public_uri", "must be http(s)://host[:port] with no path"));
         }
+        let keys = self.keys.checked(&data)?;
         check_counts(&subtree, &request)?;
         check_delivery(&delivery)?;
         let client = self.client(&directory, tls.clone());
@@ -511,6 +590,7 @@ impl Config {
             subtree,
             request,
             delivery,
+            keys,
             client,
         })
     }

@@ -38,6 +38,8 @@ use tokio::sync::watch;
 
 /// The directory's Raft group; shards count from 1.
 pub const GROUP: u64 = 0;
+/// The Raft group that keeps keys; it owns no slot.
+pub const KEYS_GROUP: u64 = 1 << 32;
 
 /// Settings of the directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +123,12 @@ pub trait Shards: Send + Sync + 'static {
         &self,
         shard: &Shard,
         view: &View,
+    ) -> impl Future<Output = Result<Group, Box<dyn Error + Send + Sync>>> + Send;
+
+    /// Starts this node's replica of the keys' group, likewise.
+    fn start_keys(
+        &self,
+        keys: &Shard,
     ) -> impl Future<Output = Result<Group, Box<dyn Error + Send + Sync>>> + Send;
 }
 
@@ -247,6 +255,7 @@ impl Directory {
             end = self.propose_founding(&group, founders) => end,
             end = self.keep_registered(&group, &neighbours) => end,
             end = self.start_shards(&shards) => end,
+            end = self.found_keys(&group) => end,
             end = self.follow_peers() => end,
             end = stopped(&group) => end,
         }

@@ -34,6 +34,7 @@ pub use saf::Forwarded;
 
 use crate::{
     directory::View,
+    security::Keys,
     subtree::{ShardError, ShardHandle, Shards, Write},
 };
 use banyan_client::Client;
@@ -51,7 +52,7 @@ use bytes::Bytes;
 use handled::Fanned;
 use pending::{Kind, Pending, Ticket};
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, watch};
@@ -77,6 +78,8 @@ struct Inner {
     targets: saf::Targets,
     /// Set once the edges' door is there.
     outside: rights::WayOut,
+    /// Set once this node takes part in keeping keys.
+    keys: OnceLock<Keys>,
 }
 
 /// Where a request is decided, by this node's map.
@@ -99,9 +102,27 @@ impl Desk {
         let polls = Arc::new(Semaphore::new(config.polls_max.min(Semaphore::MAX_PERMITS)));
         let outside = rights::WayOut::default();
         let targets = saf::Targets::default();
-        let inner =
-            Inner { config, shards, views, client, pending, handled, fan_out_room, polls, targets, outside };
+        let inner = Inner {
+            config,
+            shards,
+            views,
+            client,
+            pending,
+            handled,
+            fan_out_room,
+            polls,
+            targets,
+            outside,
+            keys: OnceLock::new(),
+        };
         Desk { inner: Arc::new(inner) }
+    }
+
+    /// Questions for the keys' group go there from now on.
+    pub fn keep_keys(&self, keys: Keys) {
+        if self.inner.keys.set(keys).is_err() {
+            tracing::warn!("the keys' group was told of twice");
+        }
     }
 
     /// Takes a submission. Never blocks. `answer` is called exactly once, perhaps before this returns, and must not

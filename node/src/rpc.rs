@@ -32,7 +32,7 @@ pub use neighbours::Remote;
 pub use peers::keep_linked;
 
 use crate::{delivery::Edges, directory::Directory, request::Desk};
-use banyan_client::Tls;
+use banyan_client::{Client, Tls};
 use banyan_proto::v1::{
     admin_server::AdminServer, directory_server::DirectoryServer, egress_server::EgressServer,
     raft_peer_server::RaftPeerServer, submit_server::SubmitServer,
@@ -64,6 +64,8 @@ pub struct Services {
     pub edges: Edges,
     /// Answers the operator.
     pub operator: Arc<dyn Operator>,
+    /// Carries the operator's questions about keys to whom they concern.
+    pub client: Client,
 }
 
 /// Why the port is not served.
@@ -90,7 +92,7 @@ pub async fn serve(
     services: Services,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
-    let Services { desk, directory, links, edges, operator } = services;
+    let Services { desk, directory, links, edges, operator, client } = services;
     let secure = tls.is_some();
     let guard = role::Guard { secure };
     let submit = submit::Service { desk, guard, stopping: stopping.clone() };
@@ -98,7 +100,7 @@ pub async fn serve(
         raft_peer::Service { directory: directory.clone(), links, guard, stopping: stopping.clone() };
     let watched = directory::Service { directory, guard, stopping: stopping.clone() };
     let egress = egress::Service { edges, guard, stopping: stopping.clone() };
-    let admin = admin::Service { operator, guard };
+    let admin = admin::Service { operator, client, guard };
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

@@ -312,7 +312,7 @@ impl Directory {
             epoch: map.epoch,
             members: founders.values().cloned().collect(),
             shards: map.shards.iter().map(Into::into).collect(),
-            keys: None,
+            keys: Some(super::shards::keys_group(nodes.iter().take(factor))),
             settings: Some(settings(config, i64::try_from(now.as_millis()).unwrap_or(i64::MAX))),
         }
     }

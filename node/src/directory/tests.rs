@@ -67,6 +67,10 @@ impl Shards for Starter {
     async fn start(&self, shard: &Shard, _view: &View) -> Result<Group, Box<dyn Error + Send + Sync>> {
         Ok(self.0.start(shard.id.0, Arc::new(Nothing)).await?)
     }
+
+    async fn start_keys(&self, keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {
+        Ok(self.0.start(keys.id.0, Arc::new(Nothing)).await?)
+    }
 }
 
 struct Node {
@@ -158,8 +162,13 @@ impl Cluster {
             let same = views.iter().all(|view| view.state == first.state);
             let known = self.nodes.keys().all(|node| first.map.members.contains_key(&NodeId(*node)));
             let running = self.nodes.iter().all(|(id, node)| {
-                let here =
-                    first.map.shards.shards.iter().filter(|shard| shard.replicas.contains(&NodeId(*id)));
+                let here = first
+                    .map
+                    .shards
+                    .shards
+                    .iter()
+                    .chain(&first.map.keys)
+                    .filter(|shard| shard.replicas.contains(&NodeId(*id)));
                 here.map(|shard| shard.id.0)
                     .all(|shard| node.groups.get(shard).is_some_and(|group| group.leader().is_some()))
             });
@@ -198,6 +207,7 @@ async fn founders_found_one_cluster() {
     assert_ne!(view.state.cluster, 0);
     assert_eq!(view.map.members.len(), 3);
     assert_eq!(view.map.shards.shards.len(), 2);
+    assert_eq!(view.map.keys.as_ref().map(|keys| keys.replicas.len()), Some(3), "and its keys' group");
     assert_eq!(view.map.scl.base, "/m2m");
     for node in cluster.nodes.values() {
         assert_eq!(node.directory.cluster(), view.state.cluster);

@@ -1,10 +1,14 @@
 //! What nodes ask of each other on behalf of the tree.
 
-use super::{Desk, Kind, pending, response_of};
-use crate::subtree::{ShardError, ShardHandle};
+use super::{Desk, Kind, busy, pending, response_of};
+use crate::{
+    directory::KEYS_GROUP,
+    security::{Keys, KeysError},
+    subtree::{ShardError, ShardHandle},
+};
 use banyan_model::{
     Body, Operation, Path, RequestId, ResourceType, ResponsePrimitive, StatusCode, SubtreeRoot,
-    placement::ShardId,
+    placement::{NodeId, ShardId},
     route::{Claim, Next, Route},
     value::NamedReference,
 };
@@ -22,10 +26,10 @@ const DISCOVERED_MAX: u32 = 1_000;
 /// Whether an edge may ask this, too.
 pub(super) fn is_for_edges(question: &v1::Internal) -> bool {
     use internal::Kind;
-    matches!(
-        question.kind,
-        Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Through(_) | Kind::Route(_) | Kind::Keys(_))
-    )
+    match &question.kind {
+        Some(Kind::Keys(question)) => Keys::is_for_edges(question),
+        kind => matches!(kind, Some(Kind::Poll(_) | Kind::Taken(_) | Kind::Through(_) | Kind::Route(_))),
+    }
 }
 
 impl Desk {
@@ -75,7 +79,7 @@ impl Desk {
             Some(internal::Kind::Poll(poll)) => self.poll(poll, claimed, answer),
             Some(internal::Kind::Taken(taken)) => self.taken(taken, claimed, deadline, answer),
             Some(internal::Kind::Through(through)) => self.through(through, claimed, id, deadline, answer),
-            Some(internal::Kind::Keys(_)) => answer(What::Refused("this node keeps no keys".to_owned())),
+            Some(internal::Kind::Keys(question)) => self.keys(question, deadline, answer),
             None => answer(What::Refused("unknown question".to_owned())),
         }
     }
@@ -127,6 +131,25 @@ impl Desk {
         });
     }
 
+    fn keys(&self, question: v1::KeysQuestion, deadline: Instant, answer: pending::Answer) {
+        let not_leader = |leader: Option<NodeId>| {
+            let leader = leader.map_or(0, |leader| leader.0);
+            What::NotLeader(v1::NotLeader { shard: KEYS_GROUP, leader, map_epoch: 0 })
+        };
+        let Some(keys) = self.inner.keys.get().cloned() else { return answer(not_leader(None)) };
+        let Some(ticket) = self.enter(deadline, Kind::Read, answer) else { return };
+        let retry_after = self.inner.config.retry_after;
+        tokio::spawn(async move {
+            ticket.answer(match keys.answer(question, deadline).await {
+                Ok(answer) => What::Keys(answer),
+                Err(KeysError::NotLeader { leader }) => not_leader(leader),
+                Err(KeysError::Busy(why)) => busy(retry_after, why),
+                Err(KeysError::Unknown) => What::OutcomeUnknown("a change of keys".to_owned()),
+                Err(KeysError::Refused(why)) => refused_keys(why),
+            });
+        });
+    }
+
     fn command(&self, command: v1::Command, deadline: Instant, answer: pending::Answer) {
         let operation = match command.operation.map(Operation::try_from) {
             Some(Ok(operation @ Operation::CollectionChanged { .. })) => operation,
@@ -148,6 +171,11 @@ impl Desk {
             });
         });
     }
+}
+
+fn refused_keys(why: String) -> What {
+    let refused = v1::keys_answer::Kind::Refused(v1::KeysRefused { why });
+    What::Keys(v1::KeysAnswer { kind: Some(refused) })
 }
 
 fn routed(route: Option<Route>) -> v1::Routed {

@@ -12,6 +12,7 @@ use crate::{
     directory::{self, Directory, DirectoryError, View},
     request::{Desk, RightsCache},
     rpc,
+    security::Keys,
     subtree::Shards,
 };
 use banyan_client::Client;
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The client towards the other nodes.
     #[error("the way to the other nodes")]
     Client(#[from] banyan_client::ConfigError),
+    /// The thread that writes the audit log.
+    #[error("the audit log's thread cannot be started")]
+    Audit(#[source] io::Error),
     /// The runtime is ending.
     #[error("interrupted")]
     Interrupted,
@@ -188,6 +192,9 @@ impl Node {
         rights.connect(&shards, client.clone());
         let desk = Desk::new(config.request, shards.clone(), directory.views(), client.clone());
         rights.reach_out(&desk);
+        let keys = Keys::new(config.keys, &store, groups.clone()).map_err(StartError::Audit)?;
+        desk.keep_keys(keys.clone());
+        let operated = client.clone();
         let delivery = Delivery::new(config.delivery, shards.clone(), desk.clone(), client);
 
         let [draining, stopping, ending] = [(); 3].map(|()| watch::Sender::new(false));
@@ -206,6 +213,7 @@ impl Node {
             links: links.clone(),
             edges: delivery.edges(),
             operator: condition.clone(),
+            client: operated,
         };
         let mut parts = JoinSet::new();
         parts.spawn({
@@ -214,7 +222,7 @@ impl Node {
         });
         parts.spawn({
             let (directory, neighbours) = (directory.clone(), rpc::Remote { tls: tls.clone() });
-            let starter = Starter { shards: shards.clone() };
+            let starter = Starter { shards: shards.clone(), keys };
             async move {
                 match directory.run(neighbours, starter).await {
                     Err(error) => Err(error.into()),
@@ -369,10 +377,15 @@ async fn trusted(store: Store) -> Result<(), RunError> {
 /// Starts the shards' replicas for the directory.
 struct Starter {
     shards: Shards,
+    keys: Keys,
 }
 
 impl directory::Shards for Starter {
     async fn start(&self, shard: &Shard, view: &View) -> Result<Group, Box<dyn Error + Send + Sync>> {
         Ok(self.shards.start(shard, Arc::new(view.map.scl.clone())).await?)
+    }
+
+    async fn start_keys(&self, _keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {
+        Ok(self.keys.start().await?)
     }
 }

@@ -1,6 +1,7 @@
 //! What `banyan ctl` asks.
 
 use super::role::Guard;
+use banyan_client::{Client, RequestError};
 use banyan_proto::v1::{self, admin_server::Admin};
 use futures_util::future::BoxFuture;
 use std::{sync::Arc, time::Duration};
@@ -18,8 +19,12 @@ pub trait Operator: Send + Sync + 'static {
     fn step_down(&self, deadline: Duration) -> BoxFuture<'_, v1::NodeStatus>;
 }
 
+/// An import of many keys takes its time.
+const KEYS_WITHIN: Duration = Duration::from_secs(60);
+
 pub(super) struct Service {
     pub(super) operator: Arc<dyn Operator>,
+    pub(super) client: Client,
     pub(super) guard: Guard,
 }
 
@@ -37,5 +42,15 @@ impl Admin for Service {
         self.guard.node(&request)?;
         let deadline = Duration::from_millis(request.into_inner().deadline_ms.into()).min(STEP_DOWN_MAX);
         Ok(Response::new(self.operator.step_down(deadline).await))
+    }
+
+    async fn keys(&self, request: Request<v1::KeysQuestion>) -> Result<Response<v1::KeysAnswer>, Status> {
+        self.guard.node(&request)?;
+        let kind = request.into_inner().kind.ok_or_else(|| Status::invalid_argument("nothing is asked"))?;
+        match self.client.operate_keys(kind, tokio::time::Instant::now() + KEYS_WITHIN).await {
+            Ok(answer) => Ok(Response::new(answer)),
+            Err(RequestError::Refused(why)) => Err(Status::failed_precondition(why)),
+            Err(error) => Err(Status::unavailable(error.to_string())),
+        }
     }
 }

@@ -43,6 +43,19 @@ impl fmt::Debug for v1::OpenConnection {
     }
 }
 
+impl fmt::Debug for v1::ProvisionedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let v1::ProvisionedKey { node, index, .. } = self;
+        f.debug_struct("ProvisionedKey").field("node", node).field("index", index).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for v1::RotatedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RotatedKey").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
 /// The name of a key.
 ///
 /// # Errors
@@ -92,7 +105,12 @@ mod tests {
             "{:?} {:?} {:?}",
             v1::ResolvedKey { secret: secret.clone(), ..Default::default() },
             v1::Bootstrap { kmr: secret.clone(), ..Default::default() },
-            v1::OpenConnection { kmc: secret, ..Default::default() },
+            v1::OpenConnection { kmc: secret.clone(), ..Default::default() },
+        );
+        let shown = format!(
+            "{shown} {:?} {:?}",
+            v1::ProvisionedKey { kmr: secret.clone(), ..Default::default() },
+            v1::RotatedKey { kmr: secret, ..Default::default() },
         );
         assert!(!shown.contains("171") && !shown.to_lowercase().contains("ab, ") && !shown.contains("xab"));
     }

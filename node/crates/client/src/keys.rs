@@ -233,6 +233,18 @@ impl Client {
         }
     }
 
+    /// Carries a question of an operator to whom it concerns; an edge is refused.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn operate_keys(
+        &self,
+        kind: keys_question::Kind,
+        deadline: Instant,
+    ) -> Result<v1::KeysAnswer, RequestError> {
+        Ok(v1::KeysAnswer { kind: self.ask_keys(kind, deadline).await? })
+    }
+
     async fn ask_keys(
         &self,
         kind: keys_question::Kind,
@@ -294,6 +306,9 @@ fn not_asked_for(answer: &keys_answer::Kind) -> RequestError {
         keys_answer::Kind::Opened(_) => "opened",
         keys_answer::Kind::Closures(_) => "closures",
         keys_answer::Kind::Token(_) => "token",
+        keys_answer::Kind::Imported(_) => "imported",
+        keys_answer::Kind::Listed(_) => "listed",
+        keys_answer::Kind::Rotated(_) => "rotated",
         keys_answer::Kind::Refused(_) => "refused",
     };
     RequestError::Answer(Malformed::Unknown { what, value: "not asked for".to_owned() })
