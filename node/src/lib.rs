@@ -2,7 +2,7 @@
 //!
 //! In reading order: what an operator writes (`config`) and reads (`telemetry`, `admin`); the way of a request from the
 //! port (`rpc`) over the desk (`request`) to its shard and subtree (`subtree`), which is the only room that changes the
-//! tree, by way of the log; the way out of it (`delivery`); who owns what (`directory`). `roles` puts them together.
+//! tree, by way of the log; the way out of it (`delivery`); who owns what (`directory`); what a GSCL adds (`gateway`). `roles` puts them together.
 //!
 //! The rules of the tree are not here: they are the crate `model`, which knows nothing of any of this.
 
@@ -17,6 +17,8 @@ pub mod directory;
 pub mod request;
 
 pub mod delivery;
+
+pub mod gateway;
 
 pub mod rpc;
 

@@ -112,6 +112,7 @@ pub struct Node {
     store: Store,
     groups: Arc<Groups>,
     shards: Shards,
+    desk: Desk,
     condition: Arc<Condition>,
     /// Not ready any more.
     draining: watch::Sender<bool>,
@@ -201,7 +202,7 @@ impl Node {
             draining: draining.subscribe(),
         });
         let services = rpc::Services {
-            desk,
+            desk: desk.clone(),
             directory: directory.clone(),
             links: links.clone(),
             edges: delivery.edges(),
@@ -236,6 +237,7 @@ impl Node {
             store,
             groups,
             shards,
+            desk,
             condition,
             draining,
             stopping,
@@ -250,6 +252,16 @@ impl Node {
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Takes requests of this process.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
+    /// What an operator may ask; outlives the node.
+    pub fn probe(&self) -> Arc<dyn admin::Probe> {
+        self.condition.clone()
     }
 
     /// Tells why this node cannot do its part now, if so; outlives the node.
