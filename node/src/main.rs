@@ -67,7 +67,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             Command::Node(arguments) => node::run(*arguments).await?,
             Command::Gateway(arguments) => gateway::run(arguments).await?,
             Command::Dev(arguments) => dev::run(arguments).await?,
-            Command::Demo { url } => demo::play(&url).await?,
+            Command::Demo { url } => demo::play(&url, None).await?,
             Command::Ctl(arguments) => banyan_ctl::run(arguments).await?,
         }
         Ok(())
