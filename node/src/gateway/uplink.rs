@@ -8,13 +8,13 @@ use parking_lot::Mutex;
 use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 
-/// What [`Secure::secure`] returns.
+/// What [`Secure::connect`] returns.
 pub type Securing<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Stream>>> + Send + 'a>>;
 
-/// Makes a connection to an edge as secure as mId is to be.
+/// Makes connections to an edge as secure as mId is to be.
 pub trait Secure: fmt::Debug + Send + Sync + 'static {
-    /// Sets the channel up.
-    fn secure(&self, socket: TcpStream) -> Securing<'_>;
+    /// Sets a channel up with the edge at `host:port`.
+    fn connect<'a>(&'a self, edge: &'a str) -> Securing<'a>;
 }
 
 /// Access network security: the operator's network is trusted (security.md 5).
@@ -22,9 +22,18 @@ pub trait Secure: fmt::Debug + Send + Sync + 'static {
 pub struct Trusted;
 
 impl Secure for Trusted {
-    fn secure(&self, socket: TcpStream) -> Securing<'_> {
-        Box::pin(async { Ok(Box::new(socket) as Box<dyn Stream>) })
+    fn connect<'a>(&'a self, edge: &'a str) -> Securing<'a> {
+        Box::pin(async { Ok(Box::new(tcp(edge).await?) as Box<dyn Stream>) })
     }
+}
+
+/// TCP to an edge.
+pub(super) async fn tcp(edge: &str) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(edge).await?;
+    if let Err(failure) = socket.set_nodelay(true) {
+        tracing::debug!(%failure, "TCP_NODELAY could not be set");
+    }
+    Ok(socket)
 }
 
 /// How long one edge gets for TCP and the handshake: less than a client waits for its connection in all, so that there
@@ -57,7 +66,7 @@ impl NsclUplink {
         let order = self.edges.lock().order(clock::now());
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "no edge is configured");
         for edge in order {
-            let attempt = timeout(EDGE_TIMEOUT, self.attempt(&edge)).await;
+            let attempt = timeout(EDGE_TIMEOUT, self.secure.connect(&edge)).await;
             let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             self.edges.lock().tried(&edge, attempt.is_ok(), clock::now(), rand::random());
             match attempt {
@@ -69,14 +78,6 @@ impl NsclUplink {
             }
         }
         Err(failure)
-    }
-
-    async fn attempt(&self, edge: &str) -> io::Result<Box<dyn Stream>> {
-        let socket = TcpStream::connect(edge).await?;
-        if let Err(failure) = socket.set_nodelay(true) {
-            tracing::debug!(%failure, "TCP_NODELAY could not be set");
-        }
-        self.secure.secure(socket).await
     }
 }
 
