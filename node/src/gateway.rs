@@ -2,15 +2,18 @@
 //!
 //! In reading order: [`registration`] decides what is to be done next, `nscl` does it, `poller` brings in what comes by
 //! the communicationChannel where nobody can call this SCL; [`uplink`] is the way of all requests to the NSCL, by the
-//! first of its [`edges`] that takes it; [`connection`] makes that way secure with the keys of TS 102 690 clause 8.
+//! first of its [`edges`] that takes it; [`connection`] makes that way secure with the keys of TS 102 690 clause 8, of which [`bootstrap`]
+//! gets the first and [`root_key`] keeps it.
 //!
 //! Invariants: nothing of the registration is kept on disk, for every step can be repeated; the local scl of the NSCL ends
 //! when the registration does.
 
 pub mod backoff;
+pub mod bootstrap;
 pub mod connection;
 pub mod edges;
 pub mod registration;
+pub mod root_key;
 pub mod uplink;
 
 mod nscl;

@@ -48,6 +48,8 @@ pub struct RootKey {
     pub index: u32,
     /// FQDN of the MAS that knows it.
     pub mas: String,
+    /// securityLifetime: when its life ends; `None`: the operator did not say.
+    pub expires: Option<Timestamp>,
     /// Kmr.
     pub key: Key,
 }
@@ -155,12 +157,12 @@ impl<H: Handshake> Connected<H> {
     }
 
     async fn set_up(&self, edge: &str) -> io::Result<ConnectionKey> {
-        let RootKey { node, index, mas, key } = &self.root;
+        let RootKey { node, index, mas, key, .. } = &self.root;
         let identity =
             PskIdentity { key: KeyRef::Kmr { node: *node, index: *index }, authority: mas.clone() };
         let socket = tcp(edge).await?;
         let (stream, exporter) = self.handshake.shake(socket, identity, key.clone()).await?;
-        let answer = response(post(stream, mas).await?, &Limits::default());
+        let answer = response(post(stream, "/m2m/connection", mas).await?, &Limits::default());
         let Body::Message(params) = answer.body else {
             let (status, info) = (answer.status, answer.info);
             return Err(io::Error::other(ConnectionError::Refused { status, info }));
@@ -184,10 +186,14 @@ impl<H: fmt::Debug> fmt::Debug for Connected<H> {
     }
 }
 
-/// The one request of a channel made with Kmr, which ends with it.
-async fn post(stream: Box<dyn Stream>, mas: &str) -> io::Result<http::Response<Bytes>> {
-    let request = Request::post("/m2m/connection")
-        .header(header::HOST, mas)
+/// The one request of a channel, which ends with it.
+pub(super) async fn post(
+    stream: Box<dyn Stream>,
+    path: &str,
+    host: &str,
+) -> io::Result<http::Response<Bytes>> {
+    let request = Request::post(path)
+        .header(header::HOST, host)
         .header(header::ACCEPT, "application/xml")
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
@@ -235,12 +241,12 @@ fn confirmed(
     Ok(ConnectionKey { name: KeyRef::Kmc { connection, index }, key: exporter.clone(), expires: *expires })
 }
 
-/// RFC 3394, with Kmr as the key that wraps.
-fn unwrapped(kmr: &Key, wrapped: &[u8]) -> Option<Key> {
+/// RFC 3394: a key under the key that wraps it.
+pub(super) fn unwrapped(wrapping: &Key, wrapped: &[u8]) -> Option<Key> {
     if wrapped.len() != WRAPPED_OCTETS {
         return None;
     }
-    let kek = AesKek::new(&AES_256, kmr.expose()).ok()?;
+    let kek = AesKek::new(&AES_256, wrapping.expose()).ok()?;
     let mut secret = Zeroizing::new([0; KEY_OCTETS]);
     Key::from_slice(kek.unwrap(wrapped, secret.as_mut_slice()).ok()?)
 }

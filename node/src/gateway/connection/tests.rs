@@ -19,7 +19,13 @@ const SCL: &str = "gw-42";
 
 fn root() -> RootKey {
     let node = M2mNodeId::parse("000102030405060708090a0b0c0d0e0f").expect("32 digits");
-    RootKey { node, index: 7, mas: "mas.example.com".to_owned(), key: Key::new([1; KEY_OCTETS]) }
+    RootKey {
+        node,
+        index: 7,
+        mas: "mas.example.com".to_owned(),
+        expires: None,
+        key: Key::new([1; KEY_OCTETS]),
+    }
 }
 
 fn wrapped(kmc: u8) -> Bytes {
