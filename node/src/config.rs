@@ -15,6 +15,8 @@
 //! key = "node.key"
 //! ```
 
+pub mod gateway;
+
 use crate::{delivery, directory, request, security, subtree};
 use banyan_binding::tls::{ClientFiles, KeyFiles, TlsError};
 use banyan_model::validate::Policy;

@@ -2,8 +2,8 @@
 //!
 //! In reading order: what an operator writes (`config`) and reads (`telemetry`, `admin`); the way of a request from the
 //! port (`rpc`) over the desk (`request`) to its shard and subtree (`subtree`), which is the only room that changes the
-//! tree, by way of the log; the way out of it (`delivery`); who owns what (`directory`), keys of
-//! M2M nodes (`security`). `roles` puts them together.
+//! tree, by way of the log; the way out of it (`delivery`); who owns what (`directory`); keys of M2M nodes (`security`);
+//! what a GSCL adds (`gateway`). `roles` puts them together.
 //!
 //! The rules of the tree are not here: they are the crate `model`, which knows nothing of any of this.
 
@@ -20,6 +20,8 @@ pub mod security;
 pub mod request;
 
 pub mod delivery;
+
+pub mod gateway;
 
 pub mod rpc;
 

@@ -1,9 +1,9 @@
-//! `banyan`: the cluster member, the try-out, the demo and the operator's questions as commands of one program. Ends
+//! `banyan`: the cluster member, the gateway, the try-out, the demo and the operator's questions as commands of one program. Ends
 //! with 0 when all went well, else says why and ends with 1.
 
 use banyan::{
     config,
-    roles::{demo, dev, node},
+    roles::{demo, dev, gateway, node},
     telemetry,
 };
 use clap::{Parser, Subcommand};
@@ -28,6 +28,8 @@ struct Program {
 enum Command {
     /// A member of a cluster.
     Node(Box<config::Arguments>),
+    /// A GSCL: a tree of its own for device applications, registered at an NSCL.
+    Gateway(gateway::Arguments),
     /// Three nodes and an edge in this process on loopback, for a first try.
     Dev(dev::Arguments),
     /// Plays a story against an SCL in open mode, shows every answer and checks it.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Box<dyn Error>> {
     let workers = match &command {
         Command::Node(arguments) => arguments.workers()?,
+        Command::Gateway(arguments) => arguments.workers()?,
         Command::Dev(_) => std::thread::available_parallelism().map_or(1, usize::from),
         Command::Demo { .. } | Command::Ctl(_) => 1,
     };
@@ -62,8 +65,9 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
     let outcome: Result<(), Box<dyn Error>> = runtime.block_on(async {
         match command {
             Command::Node(arguments) => node::run(*arguments).await?,
+            Command::Gateway(arguments) => gateway::run(arguments).await?,
             Command::Dev(arguments) => dev::run(arguments).await?,
-            Command::Demo { url } => demo::play(&url).await?,
+            Command::Demo { url } => demo::play(&url, None).await?,
             Command::Ctl(arguments) => banyan_ctl::run(arguments).await?,
         }
         Ok(())

@@ -2,4 +2,5 @@
 
 pub mod demo;
 pub mod dev;
+pub mod gateway;
 pub mod node;

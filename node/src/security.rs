@@ -174,6 +174,13 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// This node's replica, once it runs.
+    pub fn group(&self) -> Option<&Group> {
+        self.inner.group.get()
+    }
+}
+
 impl Inner {
     /// The group, if this node leads it and may read its state now.
     fn leading(&self) -> Result<&Group, KeysError> {

@@ -49,7 +49,10 @@ const FOREIGN: &[(&str, &[&str])] = &[
 
 /// Room of the node, and the rooms it may use. `config`, `clock` and `telemetry` are open to all.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("config", &["subtree", "directory", "security", "request", "delivery", "rpc", "admin", "roles"]),
+    (
+        "config",
+        &["subtree", "directory", "security", "request", "delivery", "gateway", "rpc", "admin", "roles"],
+    ),
     ("clock", &[]),
     ("telemetry", &[]),
     ("subtree", &[]),
@@ -57,9 +60,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("security", &["directory"]),
     ("request", &["subtree", "directory", "security"]),
     ("delivery", &["subtree", "request"]),
+    ("gateway", &["request"]),
     ("rpc", &["request", "directory", "delivery"]),
     ("admin", &[]),
-    ("roles", &["subtree", "directory", "security", "request", "delivery", "rpc", "admin"]),
+    ("roles", &["subtree", "directory", "security", "request", "delivery", "gateway", "rpc", "admin"]),
 ];
 
 /// Names that belong to one room of the node: a path prefix in its sources, and the rooms that may write it.

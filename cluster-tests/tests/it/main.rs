@@ -15,6 +15,7 @@ mod bad_input;
 mod catch_up;
 mod conformance;
 mod flow;
+mod gateway;
 mod group_of_thousand;
 mod kill_all;
 mod kill_leader;

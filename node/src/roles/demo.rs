@@ -10,16 +10,19 @@
 //! Names carry a random suffix, so the demo can be played again and by several people at once. A play that reaches its
 //! end deletes what it made; one that fails leaves it for inspection until it expires.
 //!
-//! In reading order: the story below, `body` what is sent, `step` one request with what is expected of its answer,
+//! In reading order: the story below, `gateway` its second half where a gateway takes part, `body` what is sent, `step` one request with what is expected of its answer,
 //! `listener` the application's side of a notify, `print` how it looks.
 
 mod body;
+mod gateway;
 mod listener;
 mod print;
 mod step;
 
 #[cfg(test)]
 mod tests;
+
+pub use gateway::Taking;
 
 use banyan_binding::http::SendError;
 use listener::Listener;
@@ -94,12 +97,12 @@ impl Default for Patience {
 
 /// Plays the flow against the SCL whose sclBase is `base_url` (`http://127.0.0.1:8080/m2m`), which must be in open mode
 /// and able to reach this machine's loopback. Prints to the standard output, in colour on a terminal unless `NO_COLOR`
-/// is set.
+/// is set. Where a gateway takes part, its half of the flow follows.
 ///
 /// # Errors
 /// [`DemoError`]: the first step that did not go as the standard says.
-pub async fn play(base_url: &str) -> Result<(), DemoError> {
-    perform(base_url, Printer::stdout(), Patience::default()).await
+pub async fn play(base_url: &str, gateway: Option<&Taking>) -> Result<(), DemoError> {
+    perform(base_url, gateway, Printer::stdout(), Patience::default()).await
 }
 
 /// Who plays, under names of this play: paths of their resources.
@@ -130,7 +133,12 @@ fn id(path: &str) -> &str {
 /// The smart meter's measurements, in the order in which they are sent.
 const MEASUREMENTS: [&str; 3] = ["12.1 kWh", "12.4 kWh", "12.9 kWh"];
 
-async fn perform(base_url: &str, printer: Printer, patience: Patience) -> Result<(), DemoError> {
+async fn perform(
+    base_url: &str,
+    gateway: Option<&Taking>,
+    printer: Printer,
+    patience: Patience,
+) -> Result<(), DemoError> {
     let mut player = Player::new(base_url, printer)?;
     let suffix = rand::rng().sample_iter(Alphanumeric).take(5).map(char::from).collect::<String>();
     let cast = Cast { base: player.base().to_owned(), suffix: suffix.to_lowercase() };
@@ -141,6 +149,9 @@ async fn perform(base_url: &str, printer: Printer, patience: Patience) -> Result
     notify(&mut player, &cast, &mut listener, patience).await?;
     refuse_and_grant(&mut player, &cast, patience).await?;
     clean_up(&mut player, &cast).await?;
+    if let Some(gateway) = gateway {
+        gateway::play(&mut player, &cast, gateway, patience).await?;
+    }
     player.say("The flow is complete: every answer was the expected one.")?;
     Ok(())
 }

@@ -1,12 +1,14 @@
-//! `banyan dev`: three nodes and an edge in this process on loopback, for a first try and for tests.
+//! `banyan dev`: three nodes, an edge and a gateway in this process on loopback, for a first try and for tests.
 //!
 //! The same parts as in a cluster, with throw-away data. Everybody who can reach the port may say who they are: this is
 //! no way to run anything that matters.
 
 use crate::{
+    config::gateway,
     config::{Config, ConfigError},
     directory::Founding,
-    roles::demo,
+    roles::demo::{self, Taking},
+    roles::gateway::{self as gateway_role, GatewayError, Started},
     roles::node::{self, Node, RunError, StartError},
 };
 use banyan_binding::http::{Client, ClientConfig};
@@ -21,7 +23,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -31,6 +33,9 @@ const SHARDS: u64 = 4;
 /// A debug build that replays a long log takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// SCL-ID of the gateway, and what others call it; nobody resolves the name, for the gateway polls.
+const GATEWAY: &str = "gateway";
+const GATEWAY_URI: &str = "http://gateway.example.net";
 /// Where the nodes of a kept folder listen: members know each other by these ports.
 const PORTS: &str = "ports";
 
@@ -45,6 +50,9 @@ pub struct Arguments {
     /// this one. Counts when the data is new.
     #[arg(long = "authority")]
     authorities: Vec<String>,
+    /// Where the gateway takes device applications (dIa).
+    #[arg(long, default_value = "127.0.0.1:0")]
+    gateway: SocketAddr,
     /// SCL-ID; another one for each SCL that is to know this one. Counts when the data is new.
     #[arg(long, default_value = "nscl")]
     scl_id: String,
@@ -104,6 +112,9 @@ pub enum DevError {
     /// The edge did not start.
     #[error("the edge does not start")]
     Edge(#[source] Box<banyan_edge::StartError>),
+    /// The gateway.
+    #[error("the gateway failed")]
+    Gateway(#[source] Box<GatewayError>),
     /// It takes too long.
     #[error("not ready in time: {0}")]
     NotReady(String),
@@ -182,24 +193,53 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
         edge.serve(ended).await
     });
 
+    let mut gateways: JoinSet<Result<(), GatewayError>> = JoinSet::new();
+    let (end_gateway, gateway_ended) = watch::channel(false);
+    let (tell_started, started) = oneshot::channel();
+    // Where every name means the SCL, the gateway's does, too: neither could be told from the other.
+    let has_gateway = !arguments.authorities(listens).is_empty();
+    if has_gateway {
+        let config = gateway_config(arguments, folder, listens);
+        let mut ended = gateway_ended;
+        let ended = async move {
+            // As above.
+            let _ = ended.wait_for(|ended| *ended).await;
+        };
+        gateways.spawn(gateway_role::serve(config, ended, tell_started));
+    }
+
     let play = async {
         wait_ready(&readiness, &url).await?;
+        let gateway = match has_gateway {
+            true => Some(wait_registered(started, arguments).await?),
+            false => None,
+        };
         if arguments.demo {
-            return Ok(demo::play(&base(&url)).await?);
+            return Ok(demo::play(&base(&url), gateway.as_ref()).await?);
         }
-        announce(&url, folder, arguments);
+        announce(&url, gateway.as_ref(), folder, arguments);
         std::future::pending().await
     };
     let outcome = tokio::select! {
         () = stop => Ok(()),
         played = play => played,
+        Some(ended) = gateways.join_next() => Err(match ended {
+            Ok(Ok(())) => DevError::Part("the gateway ended by itself".to_owned()),
+            Ok(Err(error)) => DevError::Gateway(error.into()),
+            Err(panic) => DevError::Part(panic.to_string()),
+        }),
         Some(ended) = nodes.join_next() => Err(match ended {
             Ok(Ok(())) => DevError::Part("a node ended by itself".to_owned()),
             Ok(Err(error)) => error,
             Err(panic) => DevError::Part(panic.to_string()),
         }),
     };
-    // The edge first: it still can hand in what it has.
+    // The gateway first, for it says goodbye; then the edge, which still can hand in what it has.
+    end_gateway.send_replace(true);
+    while let Some(ended) = gateways.join_next().await {
+        let ended = ended.map_err(|panic| DevError::Part(panic.to_string()))?;
+        ended.map_err(|error| DevError::Gateway(error.into()))?;
+    }
     end_edge.send_replace(true);
     while let Some(ended) = edges.join_next().await {
         ended.map_err(|panic| DevError::Part(panic.to_string()))??;
@@ -232,6 +272,48 @@ fn edge_config(listen: SocketAddr, nodes: &[SocketAddr]) -> banyan_edge::Config 
         open: true,
         ..banyan_edge::Config::default()
     }
+}
+
+/// A gateway behind NAT, as it were: it polls.
+fn gateway_config(arguments: &Arguments, folder: &Path, nscl: SocketAddr) -> gateway::Config {
+    gateway::Config {
+        data: Some(folder.join(GATEWAY)),
+        listen: Some(arguments.gateway),
+        scl_id: GATEWAY.to_owned(),
+        public_uri: GATEWAY_URI.to_owned(),
+        open: true,
+        nscl: gateway::Nscl {
+            base: base(&format!("http://{nscl}")),
+            scl_id: arguments.scl_id.clone(),
+            edges: vec![nscl.to_string()],
+            plaintext: true,
+        },
+        reach: gateway::ReachSettings { poc: None, polling: true },
+        ..gateway::Config::default()
+    }
+}
+
+/// Waits until the gateway is registered.
+async fn wait_registered(
+    started: oneshot::Receiver<Started>,
+    arguments: &Arguments,
+) -> Result<Taking, DevError> {
+    let not_ready = || DevError::NotReady("the gateway has not registered".to_owned());
+    let Started { dia, status } = started.await.map_err(|_| not_ready())?;
+    let until = Instant::now() + READY_WITHIN;
+    while !status.is_registered() {
+        if Instant::now() > until {
+            return Err(not_ready());
+        }
+        sleep(POLL).await;
+    }
+    Ok(Taking {
+        origin: format!("http://{dia}"),
+        base: gateway::Config::default().scl_base,
+        id: GATEWAY.to_owned(),
+        nscl_id: arguments.scl_id.clone(),
+        public_uri: GATEWAY_URI.to_owned(),
+    })
 }
 
 /// The nodes' ports, bound. A kept folder has them written down.
@@ -294,17 +376,24 @@ fn base(url: &str) -> String {
     format!("{url}{}", Founding::default().scl_base)
 }
 
-fn announce(url: &str, folder: &Path, arguments: &Arguments) {
+fn announce(url: &str, gateway: Option<&Taking>, folder: &Path, arguments: &Arguments) {
     let base = base(url);
     let kept = match &arguments.data {
         Some(_) => format!("Data is kept in {}.", folder.display()),
         None => "Data is thrown away at the end.".to_owned(),
     };
+    let gateway = match gateway {
+        Some(gateway) => format!(
+            "\n    gateway  {}{}  (its resources are read at {url}/{}/...)",
+            gateway.origin, gateway.base, gateway.id
+        ),
+        None => String::new(),
+    };
     println!(
         "
-Banyan is ready: three nodes and an edge in this process.
+Banyan is ready: three nodes, an edge and a gateway in this process.
 
-    sclBase  {base}
+    sclBase  {base}{gateway}
 
 !!! OPEN MODE: every client is believed to be whoever it says it is. Never let this port be reached from outside.
 
@@ -365,6 +454,7 @@ mod tests {
             scl_id: "nscl".to_owned(),
             data: data.map(PathBuf::from),
             demo: false,
+            gateway: ([127, 0, 0, 1], 0).into(),
         };
         let own = |text: &str| arguments(None, &[]).authorities(text.parse().expect("an address"));
         assert_eq!(own("127.0.0.1:8080"), ["127.0.0.1:8080", "localhost:8080"]);

@@ -116,6 +116,7 @@ pub struct Node {
     store: Store,
     groups: Arc<Groups>,
     shards: Shards,
+    desk: Desk,
     condition: Arc<Condition>,
     /// Not ready any more.
     draining: watch::Sender<bool>,
@@ -203,12 +204,13 @@ impl Node {
             groups: groups.clone(),
             directory: directory.clone(),
             shards: shards.clone(),
+            keys: keys.clone(),
             deliveries: delivery.counters(),
             edges: delivery.edges().count(),
             draining: draining.subscribe(),
         });
         let services = rpc::Services {
-            desk,
+            desk: desk.clone(),
             directory: directory.clone(),
             links: links.clone(),
             edges: delivery.edges(),
@@ -244,6 +246,7 @@ impl Node {
             store,
             groups,
             shards,
+            desk,
             condition,
             draining,
             stopping,
@@ -258,6 +261,16 @@ impl Node {
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Takes requests of this process.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
+    /// What an operator may ask; outlives the node.
+    pub fn probe(&self) -> Arc<dyn admin::Probe> {
+        self.condition.clone()
     }
 
     /// Tells why this node cannot do its part now, if so; outlives the node.

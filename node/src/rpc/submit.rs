@@ -5,7 +5,7 @@ use super::{
     stopped,
 };
 use crate::request::Desk;
-use banyan_proto::v1::{self, answer, internal, submission, submit_server::Submit};
+use banyan_proto::v1::{self, answer, internal, keys_question, submission, submit_server::Submit};
 use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
 use prost::Message;
 use std::sync::Arc;
@@ -88,7 +88,13 @@ async fn read(
 /// A poll stays long, and must not keep a request from getting in.
 fn is_poll(submission: &v1::Submission) -> bool {
     match &submission.what {
-        Some(submission::What::Internal(question)) => matches!(question.kind, Some(internal::Kind::Poll(_))),
+        Some(submission::What::Internal(question)) => match &question.kind {
+            Some(internal::Kind::Poll(_)) => true,
+            Some(internal::Kind::Keys(question)) => {
+                matches!(question.kind, Some(keys_question::Kind::AwaitClosures(_)))
+            }
+            _ => false,
+        },
         _ => false,
     }
 }

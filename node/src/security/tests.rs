@@ -41,7 +41,7 @@ impl Bench {
         keys.start().await.unwrap().found(BTreeSet::from([1])).await.unwrap();
         let bench = Bench { folder, store, groups, keys };
         let until = Instant::now() + Duration::from_secs(30);
-        while bench.keys.inner.data_key().is_err() {
+        while bench.keys.inner.leading().and_then(|_| bench.keys.inner.data_key()).is_err() {
             assert!(Instant::now() < until, "no data key: {:?}", bench.keys.inner.data_key().err());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

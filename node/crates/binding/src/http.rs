@@ -11,6 +11,7 @@
 //! that makes no sense travels on as a refusal.
 
 mod accept;
+mod asked;
 mod binding;
 mod body;
 mod carried;
@@ -31,10 +32,11 @@ mod source;
 mod target;
 mod via;
 
+pub use asked::{Asked, asked};
 pub use binding::{Binding, Config, PerSecond};
 pub use carried::{Carried, carried_answer, request_notify};
 pub use channel::{Accepting, Channel, Plain, Stream};
-pub use client::{Client, ClientConfig, Reach, SendError};
+pub use client::{Client, ClientConfig, Connecting, Reach, SendError, Uplink};
 pub use names::CORRELATION_ID;
 pub use outgoing::{Caller, response, status_code};
 pub use relay::{Hop, Relay};

@@ -11,7 +11,7 @@ use crate::{
     poll::Polls,
 };
 use banyan_binding::{
-    http::{self as binding, Binding, Channel, Plain, Response, Server, ServerConfig, Service},
+    http::{self as binding, Binding, Channel, Plain, Response, Server, ServerConfig, Service, Uplink},
     identity::{Identity, Peer},
 };
 use banyan_client::Client;
@@ -61,6 +61,7 @@ pub struct Edge {
     http: Option<TcpListener>,
     https: Option<TcpListener>,
     admin: Option<TcpListener>,
+    uplink: Option<Arc<dyn Uplink>>,
 }
 
 /// Checks the settings, binds the ports and serves until `shutdown` resolves and what was in flight has ended.
@@ -78,7 +79,13 @@ impl Edge {
         let address =
             |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
         let addresses = Addresses { http: address(&http), https: address(&https), admin: address(&admin) };
-        Ok(Edge { config, checked, addresses, http, https, admin })
+        Ok(Edge { config, checked, addresses, http, https, admin, uplink: None })
+    }
+
+    /// From now on requests to what the uplink covers go over it, whoever asks for them.
+    #[must_use]
+    pub fn with_uplink(self, uplink: Arc<dyn Uplink>) -> Edge {
+        Edge { uplink: Some(uplink), ..self }
     }
 
     /// Where it listens.
@@ -89,7 +96,7 @@ impl Edge {
     /// Serves until `shutdown` resolves. Then it accepts nothing more, lets requests and deliveries in flight end
     /// (for at most `drain_timeout_ms`), closes the egress streams and last the admin port.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Edge { config, checked, addresses, http, https, admin } = self;
+        let Edge { config, checked, addresses, http, https, admin, uplink } = self;
         if config.open {
             warn!("OPEN MODE: every client is believed to be whoever it says it is");
         }
@@ -111,6 +118,7 @@ impl Edge {
             client: client.clone(),
             config: Arc::clone(&config),
             contact_tls: checked.contact_tls,
+            uplink,
             addresses,
             door,
             metrics: Arc::clone(&metrics),
@@ -180,6 +188,7 @@ struct Found {
     client: Client,
     config: Arc<Config>,
     contact_tls: Option<Arc<banyan_binding::tls::ClientConfig>>,
+    uplink: Option<Arc<dyn Uplink>>,
     addresses: Addresses,
     door: Arc<Counted<Door>>,
     metrics: Arc<Metrics>,
@@ -188,7 +197,7 @@ struct Found {
 
 /// Waits for the first map, which says what the SCL calls itself; then opens the door and the egress streams.
 async fn found(parts: Found) {
-    let Found { client, config, contact_tls, addresses, door, metrics, stopping } = parts;
+    let Found { client, config, contact_tls, uplink, addresses, door, metrics, stopping } = parts;
     let mut maps = client.map();
     let scl = tokio::select! {
         () = stopped(stopping.clone()) => return,
@@ -207,7 +216,7 @@ async fn found(parts: Found) {
     let timeout = millis(config.request_timeout_ms);
     let forwarder = Forwarder { client: client.clone(), timeout, polls, listings };
     let public_uri = public_uri(&config, &scl, addresses);
-    let courier = Courier::new(&config, contact_tls, &public_uri, &scl).with_cluster(client.clone());
+    let courier = Courier::new(&config, contact_tls, uplink, &public_uri, &scl).with_cluster(client.clone());
     let relay = courier.relay(timeout);
     info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
     let binding = Binding::new(binding_config(&config, scl), identity, forwarder).with_relay(relay);

@@ -48,6 +48,25 @@ pub(super) fn access_right(id: Option<&str>, owner: &str, readers: &[&str]) -> S
     )
 }
 
+/// All rights for the owner; the sender may put something in.
+pub(super) fn inbox_right(id: &str, owner: &str, sender: &str) -> String {
+    let owns = permission("owner", &["CREATE", "READ", "WRITE", "DELETE", "DISCOVER"], &[owner]);
+    let sends = permission("sender", &["CREATE"], &[sender]);
+    let own = permission("owner", &["READ", "WRITE", "DELETE"], &[owner]);
+    format!(
+        r#"{HEAD}
+<m2m:accessRight {M2M} m2m:id="{id}">
+  <m2m:permissions>
+{owns}
+{sends}
+  </m2m:permissions>
+  <m2m:selfPermissions>
+{own}
+  </m2m:selfPermissions>
+</m2m:accessRight>"#
+    )
+}
+
 fn permission(id: &str, flags: &[&str], holders: &[&str]) -> String {
     let flags: String = flags.iter().map(|flag| format!("<m2m:flag>{flag}</m2m:flag>")).collect();
     let holders: String = holders.iter().map(|uri| format!("<m2m:holderRef>{uri}</m2m:holderRef>")).collect();

@@ -98,6 +98,16 @@ impl Player {
         &self.base
     }
 
+    /// `http://host:port` of the SCL that is asked.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// From now on another SCL is asked.
+    pub(super) fn visit(&mut self, origin: &str) {
+        origin.clone_into(&mut self.origin);
+    }
+
     /// Starts a step.
     pub(super) fn begin(&mut self, step: &str, why: &str) -> Result<(), DemoError> {
         step.clone_into(&mut self.step);

@@ -203,7 +203,7 @@ async fn play(fault: Fault, colour: bool) -> Play {
     let paper = Paper::default();
     let patience = Patience { notification: Duration::from_millis(500), right: Duration::from_millis(500) };
     let printer = Printer::new(Box::new(paper.clone()), colour);
-    let result = perform(&format!("http://{address}/m2m/"), printer, patience).await;
+    let result = perform(&format!("http://{address}/m2m/"), None, printer, patience).await;
     server.abort();
     let printed = String::from_utf8(paper.0.lock().clone()).expect("text");
     let deleted = pretender.state.lock().deleted.clone();
@@ -258,12 +258,12 @@ async fn without_an_scl_there_is_no_answer() {
     let address = unused.local_addr().expect("bound");
     drop(unused);
     let printer = || Printer::new(Box::new(io::sink()), false);
-    let played = perform(&format!("http://{address}/m2m"), printer(), Patience::default()).await;
+    let played = perform(&format!("http://{address}/m2m"), None, printer(), Patience::default()).await;
     assert!(matches!(played, Err(DemoError::NoAnswer { .. })), "{played:?}");
     for wrong in
         ["", "127.0.0.1:8080/m2m", "ftp://host/m2m", "https://host/m2m", "http://host/", "http://host/m2m?x"]
     {
-        let played = perform(wrong, printer(), Patience::default()).await;
+        let played = perform(wrong, None, printer(), Patience::default()).await;
         assert!(matches!(played, Err(DemoError::Address { .. })), "{wrong}: {played:?}");
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     delivery::Counters,
     directory::Directory,
     rpc::Operator,
+    security::Keys,
     subtree::Shards,
 };
 use banyan_model::placement::Shard;
@@ -23,6 +24,7 @@ pub(super) struct Condition {
     pub(super) groups: Arc<Groups>,
     pub(super) directory: Directory,
     pub(super) shards: Shards,
+    pub(super) keys: Keys,
     pub(super) deliveries: Arc<Counters>,
     pub(super) edges: watch::Receiver<usize>,
     pub(super) draining: watch::Receiver<bool>,
@@ -38,6 +40,7 @@ impl Condition {
         let directory = self.directory.group().cloned();
         let mut groups: Vec<Group> = directory.into_iter().collect();
         groups.extend(self.shards.all().iter().map(|shard| shard.group().clone()));
+        groups.extend(self.keys.group().cloned());
         groups.sort_by_key(Group::id);
         groups
     }

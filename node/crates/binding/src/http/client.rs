@@ -4,6 +4,9 @@
 //! made on the resolved address, where a name cannot lie. Redirects are not followed for the same reason.
 
 mod connector;
+mod uplink;
+
+pub use uplink::{Connecting, Uplink};
 
 use bytes::{Bytes, BytesMut};
 use connector::Connector;
@@ -36,6 +39,8 @@ pub struct ClientConfig {
     pub tls: Option<Arc<TlsConfig>>,
     /// Which addresses may be called.
     pub reach: Reach,
+    /// The way to the authorities that it covers; none of the above counts for them.
+    pub uplink: Option<Arc<dyn Uplink>>,
     /// TCP connect and TLS handshake. Default 5 s.
     pub connect_timeout: Duration,
     /// How long an idle connection is kept. Default 30 s.
@@ -51,6 +56,7 @@ impl Default for ClientConfig {
         ClientConfig {
             tls: None,
             reach: Reach::Any,
+            uplink: None,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
             idle_per_host_max: 16,
@@ -109,7 +115,7 @@ pub struct Client {
 impl Client {
     /// A client with no connections yet.
     pub fn new(config: ClientConfig) -> Client {
-        let connector = Connector::new(config.tls, config.reach, config.connect_timeout);
+        let connector = Connector::new(config.tls, config.reach, config.uplink, config.connect_timeout);
         let pool = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.idle_timeout)

@@ -6,7 +6,7 @@ use crate::{
     route, through,
 };
 use banyan_binding::{
-    http::{self as binding, Caller, Client, ClientConfig, Hop, Relay, SendError},
+    http::{self as binding, Caller, Client, ClientConfig, Hop, Relay, SendError, Uplink},
     tls,
 };
 use banyan_codec::{
@@ -62,12 +62,14 @@ impl Courier {
     pub(crate) fn new(
         config: &Config,
         contact_tls: Option<Arc<tls::ClientConfig>>,
+        uplink: Option<Arc<dyn Uplink>>,
         public_uri: &str,
         scl: &Scl,
     ) -> Courier {
         let client = |answer_bytes_max| {
             Client::new(ClientConfig {
                 tls: contact_tls.clone(),
+                uplink: uplink.clone(),
                 reach: config.egress.reach.into(),
                 answer_bytes_max,
                 ..ClientConfig::default()

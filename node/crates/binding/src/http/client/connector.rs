@@ -1,6 +1,6 @@
 //! TCP or TLS to the host of a URI, if that host may be reached.
 
-use super::Reach;
+use super::{super::Stream, Reach, Uplink};
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
@@ -58,12 +58,15 @@ pub(super) enum ConnectError {
         #[source]
         source: io::Error,
     },
+    #[error("the uplink failed")]
+    Uplink(#[source] io::Error),
 }
 
 #[derive(Clone)]
 pub(super) struct Connector {
     tls: Option<TlsConnector>,
     reach: Reach,
+    uplink: Option<Arc<dyn Uplink>>,
     limit: Duration,
 }
 
@@ -71,18 +74,31 @@ impl std::fmt::Debug for Connector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connector")
             .field("reach", &self.reach)
+            .field("uplink", &self.uplink)
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
 }
 
 impl Connector {
-    pub(super) fn new(tls: Option<Arc<ClientConfig>>, reach: Reach, limit: Duration) -> Connector {
-        Connector { tls: tls.map(TlsConnector::from), reach, limit }
+    pub(super) fn new(
+        tls: Option<Arc<ClientConfig>>,
+        reach: Reach,
+        uplink: Option<Arc<dyn Uplink>>,
+        limit: Duration,
+    ) -> Connector {
+        Connector { tls: tls.map(TlsConnector::from), reach, uplink, limit }
     }
 
     async fn connect(self, uri: Uri) -> Result<Link, ConnectError> {
-        let secure = uri.scheme_str() == Some("https");
+        let (scheme, authority) = (uri.scheme_str().unwrap_or_default(), uri.authority());
+        let covers =
+            |uplink: &&Arc<dyn Uplink>| authority.is_some_and(|one| uplink.covers(scheme, one.as_str()));
+        if let Some(uplink) = self.uplink.as_ref().filter(covers) {
+            let stream = uplink.connect().await.map_err(ConnectError::Uplink)?;
+            return Ok(Link::Uplink(TokioIo::new(stream)));
+        }
+        let secure = scheme == "https";
         // An IPv6 host stands in brackets, which neither the resolver nor TLS wants.
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -161,6 +177,7 @@ impl tower_service::Service<Uri> for Connector {
 pub(super) enum Link {
     Plain(TokioIo<TcpStream>),
     Tls(TokioIo<Box<TlsStream<TcpStream>>>),
+    Uplink(TokioIo<Box<dyn Stream>>),
 }
 
 impl Connection for Link {
@@ -178,6 +195,7 @@ impl Read for Link {
         match self.get_mut() {
             Link::Plain(io) => Pin::new(io).poll_read(cx, into),
             Link::Tls(io) => Pin::new(io).poll_read(cx, into),
+            Link::Uplink(io) => Pin::new(io).poll_read(cx, into),
         }
     }
 }
@@ -187,6 +205,7 @@ impl Write for Link {
         match self.get_mut() {
             Link::Plain(io) => Pin::new(io).poll_write(cx, from),
             Link::Tls(io) => Pin::new(io).poll_write(cx, from),
+            Link::Uplink(io) => Pin::new(io).poll_write(cx, from),
         }
     }
 
@@ -194,6 +213,7 @@ impl Write for Link {
         match self.get_mut() {
             Link::Plain(io) => Pin::new(io).poll_flush(cx),
             Link::Tls(io) => Pin::new(io).poll_flush(cx),
+            Link::Uplink(io) => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -201,6 +221,7 @@ impl Write for Link {
         match self.get_mut() {
             Link::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Link::Tls(io) => Pin::new(io).poll_shutdown(cx),
+            Link::Uplink(io) => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

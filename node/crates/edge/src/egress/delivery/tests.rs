@@ -50,7 +50,7 @@ fn courier() -> Courier {
         authorities: Vec::new(),
         founded_at: banyan_model::Timestamp(0),
     };
-    Courier::new(&Config::default(), None, "http://nscl.example.com:8080", &scl)
+    Courier::new(&Config::default(), None, None, "http://nscl.example.com:8080", &scl)
 }
 
 fn job(contact: String, what: What) -> DeliveryJob {

@@ -1,0 +1,237 @@
+//! A gateway and its NSCL, both real: it registers, is read through the NSCL and writes there through itself, outlives
+//! the NSCL's leaders and its own end, and says goodbye.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cluster_tests::binaries;
+use cluster_tests::body;
+use cluster_tests::cluster::{Cluster, Config, free_ports};
+use cluster_tests::device::{Device, Reply};
+use cluster_tests::fault::Signal;
+use cluster_tests::process::Process;
+
+use crate::support::{alone, cluster, expect};
+
+/// What a change may take on a busy machine, a failover included.
+const WITHIN: Duration = Duration::from_secs(45);
+/// Short, so that refreshes happen within the test, and long enough for a failover on a busy machine: a registration that
+/// ends meanwhile is made anew, and is not there for a moment.
+const LIFETIME_MS: u64 = 24_000;
+const ID: &str = "gw-42";
+const URI: &str = "http://gw-42.example.com";
+const METER: &str = "/m2m/applications/meter";
+const READER: &str = "/m2m/applications/reader";
+const OWN: &str = "/m2m/scls/gw-42";
+
+/// How the NSCL reaches it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Poc,
+    Polling,
+}
+
+struct Gateway {
+    dia: String,
+    process: Process,
+}
+
+impl Gateway {
+    /// `address`: where it listens. The same folder is the same gateway.
+    fn start(folder: &Path, address: &str, nscl: &Cluster, reach: Reach) -> Gateway {
+        let edges = nscl.edges();
+        let gone = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let reach = match reach {
+            Reach::Poc => format!("reach.poc = \"http://{address}\""),
+            Reach::Polling => "reach.polling = true".to_owned(),
+        };
+        let data = folder.join("gateway");
+        let text = format!(
+            "data = \"{}\"\nlisten = \"{address}\"\nscl_id = \"{ID}\"\npublic_uri = \"{URI}\"\nopen = true\n{reach}\n\
+             registration.lifetime_ms = {LIFETIME_MS}\n\
+             [nscl]\nbase = \"http://{}/m2m\"\nscl_id = \"nscl\"\nplaintext = true\n\
+             edges = [\"{gone}\", \"{}\", \"{}\"]\n",
+            data.display(),
+            edges[0],
+            edges[0],
+            edges[1],
+        );
+        let file = folder.join("gateway.toml");
+        std::fs::write(&file, text).expect("the folder can be written");
+        let mut command = Command::new(&binaries::build().node);
+        command.args(["gateway", "--config", &file.display().to_string()]);
+        command.env("RUST_LOG", "info,banyan::gateway=debug");
+        let process = Process::start("gateway", command, folder).expect("the program starts");
+        Gateway { dia: address.to_owned(), process }
+    }
+
+    fn device(&self, from: &str) -> Device {
+        Device::new([self.dia.clone()], from)
+    }
+}
+
+/// RETRIEVE of a resource or of raw content.
+async fn read(device: &mut Device, path: &str) -> Result<Reply, cluster_tests::http::Error> {
+    device.request("GET", path, &[("accept", "application/xml, */*;q=0.5")], b"").await
+}
+
+/// Reads until the answer is what is waited for.
+async fn until(
+    gateway: &Gateway,
+    mut device: Device,
+    path: &str,
+    what: &str,
+    is_so: impl Fn(&Reply) -> bool,
+) -> Reply {
+    let begun = Instant::now();
+    loop {
+        let reply = read(&mut device, path).await;
+        if let Ok(reply) = &reply
+            && is_so(reply)
+        {
+            return reply.clone();
+        }
+        let last = reply.map(|reply| format!("{} {}", reply.status, String::from_utf8_lossy(&reply.body)));
+        assert!(begun.elapsed() < WITHIN, "{path}: {what}, but {last:?}\n{}", gateway.process.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The gateway is registered and can be reached: its scl there and the NSCL's here.
+async fn registered(gateway: &Gateway, nscl: &Cluster) {
+    let online =
+        |reply: &Reply| reply.status == 200 && body::element(reply.text(), "onlineStatus") == Some("ONLINE");
+    let found = until(gateway, nscl.device(OWN), OWN, "it is registered", online).await;
+    assert_eq!(body::element(found.text(), "link"), Some(format!("{URI}/m2m").as_str()));
+    let is_there = |reply: &Reply| reply.status == 200;
+    let local =
+        until(gateway, gateway.device("/m2m"), "/m2m/scls/nscl", "the reverse resource is there", is_there)
+            .await;
+    assert_eq!(body::element(local.text(), "link"), Some(format!("http://{}/m2m", nscl.edges()[0]).as_str()));
+}
+
+/// The meter, a device application, with a container that the reader, a network application, may read.
+async fn prepare(gateway: &Gateway, nscl: &Cluster) {
+    let mut meter = gateway.device(METER);
+    expect(
+        "register the meter",
+        201,
+        meter.create("/m2m/applications", &body::application("meter", None)).await,
+    );
+    let reader = format!("http://{}{READER}", nscl.edges()[0]);
+    let own = body::permission("own", &["READ", "CREATE", "WRITE", "DELETE"], &[METER]);
+    let reads = body::permission("readers", &["READ"], &[&reader]);
+    let right = body::access_right(Some("metering"), &[own.clone(), reads], &[own]);
+    expect("right", 201, meter.create(&format!("{METER}/accessRights"), &right).await);
+    let container = body::container("data", Some(&format!("{METER}/accessRights/metering")), None);
+    expect("container", 201, meter.create(&format!("{METER}/containers"), &container).await);
+
+    let mut reader = nscl.device(READER);
+    expect(
+        "register the reader",
+        201,
+        reader.create("/m2m/applications", &body::application("reader", None)).await,
+    );
+    let meter = format!("{URI}{METER}");
+    let own = body::permission("own", &["READ", "CREATE", "WRITE", "DELETE"], &[READER]);
+    let right = body::access_right(
+        Some("inbox"),
+        &[own.clone(), body::permission("meter", &["CREATE"], &[&meter])],
+        &[own],
+    );
+    expect("right", 201, reader.create(&format!("{READER}/accessRights"), &right).await);
+    let container = body::container("inbox", Some(&format!("{READER}/accessRights/inbox")), None);
+    expect("container", 201, reader.create(&format!("{READER}/containers"), &container).await);
+}
+
+/// The meter measures; the reader reads it through the NSCL, and the meter writes to the reader through its gateway.
+async fn both_ways(gateway: &Gateway, nscl: &Cluster, value: &str) {
+    let mut meter = gateway.device(METER);
+    let instance = body::content_instance(None, value);
+    let measured = meter.create(&format!("{METER}/containers/data/contentInstances"), &instance).await;
+    expect("measure", 201, measured);
+    for path in [
+        format!("/{ID}{}/containers/data/contentInstances/latest/content", METER.trim_start_matches("/m2m")),
+        format!("{URI}{METER}/containers/data/contentInstances/latest/content"),
+    ] {
+        let is_read = |reply: &Reply| reply.status == 200 && reply.text() == value;
+        until(gateway, nscl.device(READER), &path, "it is read through the NSCL", is_read).await;
+    }
+    let mut stranger = nscl.device("/m2m/applications/stranger");
+    let path = format!("/{ID}{}/containers/data", METER.trim_start_matches("/m2m"));
+    let refused = stranger.retrieve(&path).await.expect("an answer");
+    assert_eq!(refused.status, 404, "a stranger: {}\n{}", refused.text(), gateway.process.log());
+
+    let inbox =
+        format!("{}{READER}/containers/inbox/contentInstances", format_args!("http://{}", nscl.edges()[0]));
+    expect("write through the gateway", 201, meter.create(&inbox, &instance).await);
+    let mut reader = nscl.device(READER);
+    let latest = format!("{READER}/containers/inbox/contentInstances/latest/content");
+    let read = expect("read what the meter wrote", 200, read(&mut reader, &latest).await);
+    assert_eq!(read.text(), value);
+}
+
+async fn life(reach: Reach) {
+    let mut nscl = cluster(Config::default()).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let mut gateway = Gateway::start(folder.path(), &address, &nscl, reach);
+    registered(&gateway, &nscl).await;
+    prepare(&gateway, &nscl).await;
+    both_ways(&gateway, &nscl, "one").await;
+
+    // What it announces goes over the same way.
+    let announced = format!(
+        "<m2m:container xmlns:m2m=\"http://uri.etsi.org/m2m\" m2m:id=\"public\"><m2m:announceTo>\
+         <m2m:activated>true</m2m:activated><m2m:sclList><reference>http://{}/m2m</reference></m2m:sclList>\
+         </m2m:announceTo></m2m:container>",
+        nscl.edges()[0]
+    );
+    let mut scl = gateway.device("/m2m");
+    expect("announce", 201, scl.create("/m2m/containers", &announced).await);
+    let is_there = |reply: &Reply| reply.status == 200;
+    until(&gateway, nscl.device(OWN), &format!("{OWN}/containers/publicAnnc"), "it is announced", is_there)
+        .await;
+
+    // The scl's leader goes, the registration stays and is refreshed.
+    let before = expect("read the scl", 200, nscl.device(OWN).retrieve(OWN).await);
+    let expires = |reply: &Reply| body::element(reply.text(), "expirationTime").map(str::to_owned);
+    let leader = nscl.leader(OWN).await;
+    nscl.kill_node(leader);
+    let refreshed = |reply: &Reply| reply.status == 200 && expires(reply) > expires(&before);
+    until(&gateway, nscl.device(OWN), OWN, "it is refreshed", refreshed).await;
+    both_ways(&gateway, &nscl, "two").await;
+    nscl.start_node(leader);
+    nscl.wait_node(leader).await;
+
+    // Killed and started again it finds its registration and its tree.
+    gateway.process.kill().expect("a child can be killed");
+    gateway = Gateway::start(folder.path(), &address, &nscl, reach);
+    registered(&gateway, &nscl).await;
+    until(&gateway, gateway.device(METER), METER, "its tree is there", |reply| reply.status == 200).await;
+    both_ways(&gateway, &nscl, "three").await;
+
+    // What the NSCL has lost is made anew.
+    let mut scl = nscl.device(OWN);
+    let deleted = scl.delete(OWN).await.expect("an answer").status;
+    assert!(matches!(deleted, 200 | 204), "{deleted}");
+    registered(&gateway, &nscl).await;
+    both_ways(&gateway, &nscl, "four").await;
+
+    gateway.process.signal(Signal::Terminate).expect("a running child takes a signal");
+    let ended = gateway.process.wait(WITHIN).expect("a gateway that is asked to leave ends");
+    assert!(ended.success(), "{}", gateway.process.log());
+    let mut scl = nscl.device(OWN);
+    expect("it has left", 404, scl.retrieve(OWN).await);
+}
+
+#[test]
+fn a_gateway_that_can_be_called_lives_with_its_nscl() {
+    alone(Duration::from_secs(300), || life(Reach::Poc));
+}
+
+#[test]
+fn a_gateway_behind_nat_lives_with_its_nscl() {
+    alone(Duration::from_secs(300), || life(Reach::Polling));
+}
