@@ -3,18 +3,21 @@
 //! The tree believes whatever this room says, so a header alone is believed only in the open mode.
 //! Standard: TS 102 921 C.2.3.
 
+mod certificates;
 mod credentials;
 mod open;
+mod token;
 
 pub use credentials::{Credential, CredentialError, Credentials, Secret};
 pub use open::Open;
+pub use token::{Digest, LookingUp, TokenLookup};
 
 use crate::{percent, session::Session};
 use banyan_model::{Entity, Refusal, StatusCode};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, header};
 use rustls::pki_types::CertificateDer;
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
 
 /// The other end of a connection, as far as the transport vouches for it.
 #[derive(Clone, Debug)]
@@ -29,12 +32,42 @@ pub struct Peer {
     pub session: Option<Arc<Session>>,
 }
 
-/// Tells the requestingEntity of a request.
+/// What a request says about who asks.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Said {
+    /// The requestingEntity, normalised.
+    Known(Entity),
+    /// A token that only the cluster knows: [`Identity::resolve`] tells.
+    Token(Claim),
+}
+
+/// A bearer token, and whatever else the request says about who asks; all of it must agree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// SHA-256 of the token.
+    pub digest: Digest,
+    /// Whom the client's certificate speaks for.
+    pub certified: Option<Entity>,
+    /// `From`.
+    pub from: Option<Entity>,
+}
+
+/// What [`Identity::resolve`] returns.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = Result<Entity, Refusal>> + Send + 'a>>;
+
+/// Tells the requestingEntity of a request: at once where it can, so that nothing is allocated for a future that has
+/// nothing to wait for.
 pub trait Identity: Send + Sync + 'static {
-    /// The normalised requestingEntity, or the refusal: `RequestingEntityMissing` (D-5), `BadRequest` for a header
+    /// The requestingEntity or what there is to find out, or the refusal: `RequestingEntityMissing` (D-5), `BadRequest` for a header
     /// that cannot be read, `PermissionDenied` for a credential that is not known, `Forbidden` for a `From` that the
     /// credential does not cover.
-    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal>;
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Said, Refusal>;
+
+    /// Whom a token speaks for; `ServiceUnavailable` if that cannot be told now.
+    fn resolve(&self, claim: Claim) -> Resolving<'_> {
+        let _ = claim;
+        Box::pin(async { Err(not_accepted()) })
+    }
 
     /// What WWW-Authenticate says beside a 401, if authenticating (again) could help.
     fn challenge(&self) -> Option<&'static str> {
@@ -43,13 +76,22 @@ pub trait Identity: Send + Sync + 'static {
 }
 
 impl<T: Identity + ?Sized> Identity for Arc<T> {
-    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal> {
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Said, Refusal> {
         T::identify(self, peer, headers)
+    }
+
+    fn resolve(&self, claim: Claim) -> Resolving<'_> {
+        T::resolve(self, claim)
     }
 
     fn challenge(&self) -> Option<&'static str> {
         T::challenge(self)
     }
+}
+
+/// The refusal of a credential that is not known.
+fn not_accepted() -> Refusal {
+    Refusal::new(StatusCode::PermissionDenied, "Authorization: not accepted")
 }
 
 /// The refusal of a request that names nobody.

@@ -1,5 +1,6 @@
 //! TLS from PEM files, by rustls. Every error names the file it is about.
 
+pub mod certificate;
 mod watched;
 
 pub use watched::Watched;

@@ -21,7 +21,7 @@
 //! key = "edge-role.key"
 //!
 //! [[credentials]]                    # `open = true` instead believes whatever From says
-//! user = "meter"
+//! user = "meter"                     # taken over TLS only, unless `plaintext_credentials = true`
 //! password = "..."
 //! entity = "/m2m/applications/meterReader"
 //!
@@ -30,11 +30,13 @@
 //! entity = "/m2m/scls/gw-42"
 //! ```
 
+use crate::tokens::Tokens;
 use banyan_binding::{
     http::Reach,
     identity::{Credential, CredentialError, Credentials, Identity, Open, Secret},
     tls::{self, KeyFiles, TlsError},
 };
+use banyan_client::{EDGE_NAME, NODE_NAME};
 use banyan_model::Scl;
 use serde::Deserialize;
 use std::{
@@ -59,8 +61,13 @@ pub struct Config {
     pub nodes: Vec<String>,
     /// Talks to nodes in plain text. Default false: `node_tls` is needed.
     pub plaintext: bool,
-    /// Believes `From` (or the user of HTTP Basic) without proof. Default false: `credentials` are needed.
+    /// Believes `From` (or the user of HTTP Basic) without proof. Default false: `credentials`, `tokens` or client
+    /// certificates are needed.
     pub open: bool,
+    /// Takes the bearer tokens that the cluster keeps. Default true; without meaning if `open`.
+    pub tokens: bool,
+    /// Takes passwords and tokens over `listen`, too, where anybody on the way reads them. Default false.
+    pub plaintext_credentials: bool,
     /// Scheme and authority under which subscribers reach this SCL; stands before addresses in notifications.
     /// Default: `http://` and the cluster's first authority, else the first listener's address.
     pub public_uri: Option<String>,
@@ -145,7 +152,7 @@ pub struct NodeTls {
     pub key: PathBuf,
 }
 
-/// One credential: `user` and `password`, or `token`.
+/// One credential: `user` and `password`, or `token`, or `certificate`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs)]
@@ -153,6 +160,8 @@ pub struct CredentialEntry {
     pub user: Option<String>,
     pub password: Option<String>,
     pub token: Option<String>,
+    /// SHA-256 of a client's certificate in hexadecimal digits, else the commonName of its subject.
+    pub certificate: Option<String>,
     /// Whom it speaks for: a URI or a local path.
     pub entity: String,
 }
@@ -246,6 +255,8 @@ impl Default for Config {
             nodes: Vec::new(),
             plaintext: false,
             open: false,
+            tokens: true,
+            plaintext_credentials: false,
             public_uri: None,
             edition: Edition::default(),
             worker_threads: 0,
@@ -368,8 +379,24 @@ impl Config {
         if self.plaintext == self.node_tls.is_some() {
             return wrong("node_tls", "either [node_tls] or plaintext = true, not both and not neither");
         }
-        if self.open != self.credentials.is_empty() {
-            return wrong("credentials", "either [[credentials]] or open = true, not both and not neither");
+        if self.open && !self.credentials.is_empty() {
+            return wrong("credentials", "either [[credentials]] or open = true, not both");
+        }
+        let certified = self.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if !self.open && !self.tokens && self.credentials.is_empty() && !certified {
+            return wrong(
+                "credentials",
+                "there are none, nor tokens, nor tls.client_ca, and open is not set",
+            );
+        }
+        if !certified && self.credentials.iter().any(|entry| entry.certificate.is_some()) {
+            return wrong("credentials", "a certificate needs tls.client_ca");
+        }
+        if !self.open && self.listen_tls.is_none() && !self.plaintext_credentials {
+            return wrong(
+                "plaintext_credentials",
+                "listen alone lets nobody prove who it is: set it, or listen_tls",
+            );
         }
         if let Some(uri) = &self.public_uri {
             let authority =
@@ -381,12 +408,13 @@ impl Config {
         self.check_limits()?;
 
         // Any SCL shows whether the list is sound; the one that counts comes with the map.
-        self.identity(Scl {
+        let scl = Scl {
             id: String::new(),
             base: "/m2m".to_owned(),
             authorities: Vec::new(),
             founded_at: banyan_model::Timestamp(0),
-        })?;
+        };
+        self.identity(scl, None)?;
         let server_tls = match &self.tls {
             None => None,
             Some(files) => {
@@ -412,10 +440,22 @@ impl Config {
     }
 
     /// Says who asks, for what the SCL calls itself.
-    pub(crate) fn identity(&self, scl: Scl) -> Result<Arc<dyn Identity>, ConfigError> {
+    pub(crate) fn identity(
+        &self,
+        scl: Scl,
+        tokens: Option<Arc<Tokens>>,
+    ) -> Result<Arc<dyn Identity>, ConfigError> {
         Ok(match self.open {
             true => Arc::new(Open { scl }),
-            false => Arc::new(Credentials::new(scl, self.credential_list()?)?),
+            false => {
+                let listed = Credentials::new(scl, self.credential_list()?)?
+                    .in_plaintext(self.plaintext_credentials)
+                    .without(&[NODE_NAME, EDGE_NAME]);
+                match tokens {
+                    Some(tokens) => Arc::new(listed.with_tokens(tokens)),
+                    None => Arc::new(listed),
+                }
+            }
         })
     }
 
@@ -454,14 +494,19 @@ impl Config {
     fn credential_list(&self) -> Result<Vec<Credential>, ConfigError> {
         let read = |entry: &CredentialEntry| {
             let entity = entry.entity.clone();
-            match (&entry.user, &entry.password, &entry.token) {
-                (Some(user), Some(password), None) => {
+            match (&entry.user, &entry.password, &entry.token, &entry.certificate) {
+                (Some(user), Some(password), None, None) => {
                     Ok(Credential::Basic { user: user.clone(), password: Secret(password.clone()), entity })
                 }
-                (None, None, Some(token)) => Ok(Credential::Bearer { token: Secret(token.clone()), entity }),
+                (None, None, Some(token), None) => {
+                    Ok(Credential::Bearer { token: Secret(token.clone()), entity })
+                }
+                (None, None, None, Some(subject)) => {
+                    Ok(Credential::Certificate { subject: subject.clone(), entity })
+                }
                 _ => Err(ConfigError::Setting {
                     setting: "credentials",
-                    why: "each has user and password, or token, and entity",
+                    why: "each has user and password, or token, or certificate, and entity",
                 }),
             }
         };

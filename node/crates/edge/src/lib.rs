@@ -19,6 +19,7 @@ mod poll;
 mod route;
 mod run;
 mod through;
+mod tokens;
 
 pub use config::{Config, ConfigError};
 pub use run::{Addresses, Edge, StartError, run};

@@ -9,6 +9,7 @@ use crate::{
     listing::Listings,
     metrics::Metrics,
     poll::Polls,
+    tokens::Tokens,
 };
 use banyan_binding::{
     http::{self as binding, Binding, Channel, Plain, Response, Server, ServerConfig, Service, Uplink},
@@ -206,7 +207,9 @@ async fn found(parts: Found) {
             None => return,
         },
     };
-    let identity = match config.identity(scl.clone()) {
+    let tokens = (config.tokens && !config.open)
+        .then(|| Arc::new(Tokens::new(client.clone(), scl.clone(), millis(config.request_timeout_ms))));
+    let identity = match config.identity(scl.clone(), tokens.clone()) {
         Ok(identity) => identity,
         // The list was found sound before anything was bound. Should it not be now, the edge is never ready.
         Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
@@ -223,9 +226,20 @@ async fn found(parts: Found) {
     if door.service.0.set(binding).is_err() {
         error!("the door was open already");
     }
-    if config.egress.slots > 0 {
-        egress::run(client, courier, metrics, &config, stopping).await;
-    }
+    let closures = async {
+        if let Some(tokens) = tokens {
+            tokio::select! {
+                () = tokens.follow_closures() => {}
+                () = stopped(stopping.clone()) => {}
+            }
+        }
+    };
+    let delivering = async {
+        if config.egress.slots > 0 {
+            egress::run(client, courier, metrics, &config, stopping.clone()).await;
+        }
+    };
+    tokio::join!(closures, delivering);
 }
 
 fn binding_config(config: &Config, scl: Scl) -> binding::Config {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Handler,
     handler::Exchange,
-    identity::{Identity, Peer},
+    identity::{Identity, Peer, Said},
 };
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
@@ -193,13 +193,20 @@ impl<H: Handler, I: Identity> Binding<H, I> {
                     false => Hop { uri: uri.clone(), host: None, channel: None },
                 };
                 // Said again rather than kept: nearly no request goes on.
-                let said = self.identity.identify(peer, &head.headers).map_err(refused);
+                let said = self.who(peer, &head.headers).await.map_err(refused);
                 let said = said.and_then(|entity| Ok((entity, passed_on(&self.config.scl, &head.headers)?)));
                 match said {
                     Ok((entity, via)) => self.pass_on(&hop, head, taken.as_ref(), &entity, &via).await,
                     Err(refused) => Answer::Ours((*refused).into()),
                 }
             }
+        }
+    }
+
+    async fn who(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal> {
+        match self.identity.identify(peer, headers)? {
+            Said::Known(entity) => Ok(entity),
+            Said::Token(claim) => self.identity.resolve(claim).await,
         }
     }
 
@@ -269,7 +276,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         let reached_at = self.reached_at(&target, peer);
         dress.authority = target.authority;
         intake::framing(&head.headers).map_err(refused)?;
-        let requesting_entity = self.identity.identify(peer, &head.headers).map_err(refused)?;
+        let requesting_entity = self.who(peer, &head.headers).await.map_err(refused)?;
         self.limits.by_entity(scl, &requesting_entity).inspect_err(|_| dress.too_many = true)?;
         let method = self.method(&head.method)?;
         if method == Method::Delete

@@ -1,7 +1,7 @@
 //! The open mode of `dev` and of a closed test network: whoever one says one is.
 
-use super::{Authorization, Identity, Peer, authorization, decode_user, from_header, missing};
-use banyan_model::{Entity, Refusal, Scl};
+use super::{Authorization, Identity, Peer, Said, authorization, decode_user, from_header, missing};
+use banyan_model::{Refusal, Scl};
 use http::HeaderMap;
 
 /// Believes `From` (V2), else the user part of HTTP Basic (V1).
@@ -12,13 +12,13 @@ pub struct Open {
 }
 
 impl Identity for Open {
-    fn identify(&self, _peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal> {
+    fn identify(&self, _peer: &Peer, headers: &HeaderMap) -> Result<Said, Refusal> {
         if let Some(from) = from_header(headers)? {
-            return Ok(self.scl.normalise(from));
+            return Ok(Said::Known(self.scl.normalise(from)));
         }
         match authorization(headers)? {
             Some(Authorization::Basic { user, .. }) if !user.is_empty() => {
-                Ok(self.scl.normalise(&decode_user(&user)?))
+                Ok(Said::Known(self.scl.normalise(&decode_user(&user)?)))
             }
             _ => Err(missing("requestingEntity: neither From nor HTTP Basic names one")),
         }

@@ -3,7 +3,7 @@
 use crate::bench::{Bench, scl};
 use banyan_binding::{
     http::{Client, ClientConfig, Config, SendError, Server},
-    identity::{Identity, Open, Peer},
+    identity::{Credential, Credentials, Identity, Open, Peer, Said},
     tls::{self, ClientFiles, KeyFiles, TlsError, Watched},
 };
 use banyan_model::{Entity, Refusal, StatusCode};
@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, RevokedCertParams, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
+    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, date_time_ymd,
 };
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
@@ -52,6 +52,24 @@ impl Keys {
         let certificate = certificate.signed_by(&key, &self.ca).unwrap();
         self.write(&format!("{name}.pem"), &certificate.pem());
         self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// A certificate with this commonName and these names: URIs, or DNS names after `dns:`.
+    fn certify(&self, file: &str, common_name: &str, names: &[&str]) {
+        let key = KeyPair::generate().unwrap();
+        let mut certificate = CertificateParams::default();
+        certificate.distinguished_name = DistinguishedName::new();
+        certificate.distinguished_name.push(DnType::CommonName, common_name);
+        certificate.subject_alt_names = names
+            .iter()
+            .map(|name| match name.strip_prefix("dns:") {
+                Some(name) => SanType::DnsName(name.try_into().unwrap()),
+                None => SanType::URI((*name).try_into().unwrap()),
+            })
+            .collect();
+        let certificate = certificate.signed_by(&key, &self.ca).unwrap();
+        self.write(&format!("{file}.pem"), &certificate.pem());
+        self.write(&format!("{file}.key"), &key.serialize_pem());
     }
 
     /// The CA's revocation list with these serial numbers.
@@ -107,10 +125,10 @@ fn watched(keys: &Keys, clients: Option<ClientFiles>) -> Arc<Watched> {
 struct ByCertificate;
 
 impl Identity for ByCertificate {
-    fn identify(&self, peer: &Peer, _headers: &http::HeaderMap) -> Result<Entity, Refusal> {
+    fn identify(&self, peer: &Peer, _headers: &http::HeaderMap) -> Result<Said, Refusal> {
         match peer.certificates.len() {
             0 => Err(Refusal::new(StatusCode::RequestingEntityMissing, "no certificate")),
-            _ => Ok(Entity("/m2m/scls/by-certificate".to_owned())),
+            _ => Ok(Said::Known(Entity("/m2m/scls/by-certificate".to_owned()))),
         }
     }
 }
@@ -163,6 +181,63 @@ async fn mutual_tls_shows_the_certificate_to_the_identity() {
     let unknown = tls::client(&keys.path("ca.pem"), None).unwrap();
     let unknown = Client::new(ClientConfig { tls: Some(unknown), ..ClientConfig::default() });
     assert!(get(&unknown, uri).await.is_err());
+}
+
+/// Certificates by what they say, each alone and beside HTTP Basic for /m2m/applications/a.
+#[tokio::test]
+async fn a_certificate_speaks_for_its_application_and_another_role_for_nobody() {
+    let keys = Keys::new();
+    let tls = watched(&keys, Some(keys.clients(None)));
+    let list = vec![
+        Credential::Basic {
+            user: "a".to_owned(),
+            password: banyan_binding::identity::Secret("pw".to_owned()),
+            entity: "/m2m/applications/a".to_owned(),
+        },
+        Credential::Certificate { subject: "listed".to_owned(), entity: "/m2m/applications/a".to_owned() },
+    ];
+    let identity = Credentials::new(scl(), list).unwrap().without(&["banyan-node", "banyan-edge"]);
+    let server = Server { channel: tls, ..Server::default() };
+    let bench = Bench::start(server, Config::new(scl()), identity).await;
+    let port = bench.address.port();
+    let device = "urn:example:000102030405060708090a0b0c0d0e0f";
+    for (common_name, names, alone, with_basic) in [
+        ("x", vec!["urn:banyan:app:a"], 200, 200),
+        ("x", vec!["https://h/m2m/applications/a"], 200, 200),
+        ("listed", vec![], 200, 200),
+        ("x", vec!["urn:banyan:app:b"], 200, 403),
+        ("x", vec!["urn:banyan:app:a/containers"], 401, 200),
+        ("x", vec!["urn:banyan:app:"], 401, 200),
+        ("x", vec!["https://h/m2m/scls/gw"], 401, 200),
+        ("x", vec![], 401, 200),
+        ("x", vec!["urn:banyan:app:a", "urn:banyan:app:b"], 403, 403),
+        ("listed", vec!["dns:banyan-node"], 403, 403),
+        ("x", vec!["dns:Banyan-Edge", "urn:banyan:app:a"], 403, 403),
+        ("listed", vec![device], 403, 403),
+    ] {
+        keys.certify("peer", common_name, &names);
+        let client = keys.client("peer");
+        for (basic, expected) in [(None, alone), (Some("Basic YTpwdw=="), with_basic)] {
+            bench.fake.seen.lock().unwrap().clear();
+            let request = http::Request::get(format!("https://localhost:{port}/m2m/scls"));
+            let request = match basic {
+                Some(basic) => request.header("Authorization", basic),
+                None => request,
+            };
+            let answer = client.send(request.body(Bytes::new()).unwrap(), Duration::from_secs(10)).await;
+            let status = answer.unwrap().status();
+            assert_eq!(status, expected, "{common_name} {names:?} {basic:?}");
+            let seen = bench.fake.seen.lock().unwrap().first().map(|seen| seen.requesting_entity.0.clone());
+            assert_eq!(seen.is_some(), expected == 200, "{common_name} {names:?} {basic:?}");
+            let is_b = names == ["urn:banyan:app:b"];
+            let whom = if is_b { "/m2m/applications/b" } else { "/m2m/applications/a" };
+            assert!(seen.is_none_or(|seen| seen == whom), "{common_name} {names:?}");
+        }
+        // What From says never changes whom a certificate speaks for.
+        let request = http::Request::get(format!("https://localhost:{port}/m2m/scls")).header("From", "/m2m");
+        let answer = client.send(request.body(Bytes::new()).unwrap(), Duration::from_secs(10)).await.unwrap();
+        assert!(matches!(answer.status().as_u16(), 401 | 403), "{common_name} {names:?}");
+    }
 }
 
 /// security.md 8, test 8.

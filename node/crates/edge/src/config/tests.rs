@@ -17,7 +17,9 @@ fn the_smallest_configurations_that_work() {
     assert_eq!(check(&format!("{SOUND}open = true")), Ok(()));
     let credentials = "[[credentials]]\nuser = \"u\"\npassword = \"p\"\nentity = \"/m2m/applications/a\"\n\
                        [[credentials]]\ntoken = \"t\"\nentity = \"/m2m/scls/s\"";
-    assert_eq!(check(&format!("{SOUND}{credentials}")), Ok(()));
+    let plain = "plaintext_credentials = true\n";
+    assert_eq!(check(&format!("{SOUND}{plain}{credentials}")), Ok(()));
+    assert_eq!(check(&format!("{SOUND}{plain}")), Ok(()), "tokens of the cluster");
 }
 
 #[test]
@@ -27,7 +29,13 @@ fn a_wrong_setting_is_named() {
         ("listen = \"127.0.0.1:0\"\nplaintext = true\nopen = true", "nodes"),
         ("listen = \"127.0.0.1:0\"\nnodes = [\"h:1\"]\nopen = true", "node_tls: either"),
         ("listen = \"nowhere\"", "invalid socket address"),
-        (SOUND, "credentials: either"),
+        (&format!("{SOUND}tokens = false"), "credentials: there are none"),
+        (SOUND, "plaintext_credentials: listen alone"),
+        (
+            &format!("{SOUND}open = true\n[[credentials]]\ntoken = \"t\"\nentity = \"e\""),
+            "credentials: either",
+        ),
+        (&format!("{SOUND}[[credentials]]\ncertificate = \"c\"\nentity = \"e\""), "needs tls.client_ca"),
         (&format!("{SOUND}open = true\ncolour = \"red\""), "unknown field `colour`"),
         (&format!("{SOUND}open = true\n[limits]\ncolour = 1"), "unknown field `colour`"),
         (&format!("{SOUND}open = true\n[limits]\nheader_bytes_max = 100"), "limits.header_bytes_max"),
@@ -48,9 +56,12 @@ fn a_wrong_setting_is_named() {
             &format!("{SOUND}open = true\n[egress]\ntrusted = \"/absent.pem\""),
             "egress.trusted: failed to read /absent.pem",
         ),
-        (&format!("{SOUND}[[credentials]]\nuser = \"u\"\nentity = \"e\""), "credentials: each has"),
         (
-            &format!("{SOUND}[[credentials]]\ntoken = \"\"\nentity = \"e\""),
+            &format!("{SOUND}plaintext_credentials = true\n[[credentials]]\nuser = \"u\"\nentity = \"e\""),
+            "credentials: each has",
+        ),
+        (
+            &format!("{SOUND}plaintext_credentials = true\n[[credentials]]\ntoken = \"\"\nentity = \"e\""),
             "credentials: credential 1: token is empty",
         ),
     ] {

@@ -3,6 +3,7 @@
 mod listing;
 mod node;
 mod polls;
+mod tokens;
 
 use banyan_edge::{Config, Edge};
 use node::Node;

@@ -8,12 +8,19 @@ use banyan_model::{
 };
 use banyan_proto::{
     convert,
-    v1::{self, answer, directory_server, edge_to_node, egress_server, internal, submission, submit_server},
+    v1::{
+        self, answer, directory_server, edge_to_node, egress_server, internal, keys_answer, keys_question,
+        submission, submit_server,
+    },
 };
 use futures_util::{Stream, StreamExt, stream};
 use std::{
+    collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -31,6 +38,11 @@ pub(crate) struct Node {
     seen: Arc<Mutex<Vec<String>>>,
     /// What the next poll gets.
     message: Arc<Mutex<Option<v1::Polled>>>,
+    /// Tokens by their digest.
+    tokens: Arc<Mutex<HashMap<Vec<u8>, String>>>,
+    /// Digests of revoked tokens, in order.
+    revoked: watch::Sender<Vec<Vec<u8>>>,
+    keys_fail: Arc<AtomicBool>,
     /// What a collection lists, and how many answers it has before it is gone.
     members: Arc<Mutex<(usize, usize)>>,
     jobs: mpsc::Sender<v1::DeliveryJob>,
@@ -52,6 +64,9 @@ impl Node {
             seen: Arc::default(),
             message: Arc::default(),
             members: Arc::default(),
+            tokens: Arc::default(),
+            revoked: watch::Sender::new(Vec::new()),
+            keys_fail: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
             results,
@@ -73,9 +88,61 @@ impl Node {
             epoch: 1,
             members: vec![v1::NodeInfo { node: 1, address: self.address.clone(), ..Default::default() }],
             shards: ShardMap::found(1, &[NodeId(1)], 1).shards.iter().map(Into::into).collect(),
-            keys: None,
+            keys: ShardMap::found(1, &[NodeId(1)], 1).shards.first().map(Into::into),
             settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
         });
+    }
+
+    /// From now on there is this token.
+    pub(crate) fn token(&self, token: &str, entity: &str) {
+        self.tokens.lock().expect("no panic").insert(sha256(token), entity.to_owned());
+    }
+
+    pub(crate) fn revoke_token(&self, token: &str) {
+        self.tokens.lock().expect("no panic").remove(&sha256(token));
+        self.revoked.send_modify(|revoked| revoked.push(sha256(token)));
+    }
+
+    /// Whether questions about tokens are refused.
+    pub(crate) fn keys_fail(&self, fail: bool) {
+        self.keys_fail.store(fail, Ordering::Relaxed);
+    }
+
+    async fn keys(&self, question: Option<keys_question::Kind>) -> answer::What {
+        let log = |what: &str| self.seen.lock().expect("no panic").push(what.to_owned());
+        let kind = match question {
+            Some(keys_question::Kind::ResolveToken(question)) => {
+                // Long enough that others with the same token come meanwhile.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                log("token");
+                let tokens = self.tokens.lock().expect("no panic");
+                match tokens.get(question.digest.as_ref()) {
+                    _ if self.keys_fail.load(Ordering::Relaxed) => {
+                        Some(keys_answer::Kind::Refused(v1::KeysRefused { why: "a test".to_owned() }))
+                    }
+                    Some(entity) => {
+                        let token = v1::Token { entity: entity.clone(), expires_ms: 0 };
+                        Some(keys_answer::Kind::Token(token))
+                    }
+                    None => None,
+                }
+            }
+            Some(keys_question::Kind::AwaitClosures(question)) => {
+                let mut revoked = self.revoked.subscribe();
+                let now = revoked.borrow().len() as u64 + 1;
+                let after = if question.after == 0 { now } else { question.after };
+                log("closures");
+                let revoked =
+                    revoked.wait_for(|revoked| revoked.len() as u64 >= after).await.expect("the node lives");
+                let closed = revoked[after as usize - 1..].iter();
+                let closed =
+                    closed.map(|digest| v1::Closed { token: digest.clone().into(), ..Default::default() });
+                let (number, closed) = (revoked.len() as u64 + 1, closed.collect());
+                Some(keys_answer::Kind::Closures(v1::Closures { number, closed, everything: false }))
+            }
+            other => panic!("this edge does not ask this: {}", other.is_some()),
+        };
+        answer::What::Keys(v1::KeysAnswer { kind })
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
@@ -171,11 +238,14 @@ impl Node {
         (result.job, result.http_status)
     }
 
-    fn answer(&self, submission: v1::Submission) -> v1::Answer {
+    async fn answer(&self, submission: v1::Submission) -> v1::Answer {
         let bytes = match submission.what {
             Some(submission::What::Request(bytes)) => bytes,
             Some(submission::What::Internal(question)) => {
-                let what = Some(self.internal(question.kind));
+                let what = Some(match question.kind {
+                    Some(internal::Kind::Keys(question)) => self.keys(question.kind).await,
+                    kind => self.internal(kind),
+                });
                 return v1::Answer { correlation: submission.correlation, what };
             }
             None => panic!("nothing is asked"),
@@ -199,6 +269,10 @@ impl Node {
     }
 }
 
+fn sha256(token: &str) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
 #[tonic::async_trait]
 impl submit_server::Submit for Node {
     type StreamStream = Streamed<v1::AnswerFrame>;
@@ -208,10 +282,14 @@ impl submit_server::Submit for Node {
         request: Request<Streaming<v1::SubmitFrame>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let node = self.clone();
-        let answers = request.into_inner().map(move |frame| {
-            let answers = frame?.submissions.into_iter().map(|one| node.answer(one)).collect();
-            Ok(v1::AnswerFrame { answers })
+        let submissions = request
+            .into_inner()
+            .flat_map(|frame| stream::iter(frame.map(|frame| frame.submissions).unwrap_or_default()));
+        let answers = submissions.map(move |one| {
+            let node = node.clone();
+            async move { Ok(v1::AnswerFrame { answers: vec![node.answer(one).await] }) }
         });
+        let answers = answers.buffer_unordered(64);
         Ok(Response::new(Box::pin(answers)))
     }
 }
