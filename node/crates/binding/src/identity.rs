@@ -5,12 +5,14 @@
 
 mod credentials;
 mod open;
+mod scl;
 
 pub use credentials::{Credential, CredentialError, Credentials, Secret};
 pub use open::Open;
+pub use scl::{OfScl, Registered};
 
 use crate::{percent, session::Session};
-use banyan_model::{Entity, Refusal, StatusCode};
+use banyan_model::{Entity, Refusal, StatusCode, primitive::ReferencePoint};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, header};
 use rustls::pki_types::CertificateDer;
@@ -36,6 +38,11 @@ pub trait Identity: Send + Sync + 'static {
     /// credential does not cover.
     fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal>;
 
+    /// Over which reference point those come who are told here.
+    fn reference_point(&self) -> ReferencePoint {
+        ReferencePoint::Mia
+    }
+
     /// What WWW-Authenticate says beside a 401, if authenticating (again) could help.
     fn challenge(&self) -> Option<&'static str> {
         None
@@ -45,6 +52,10 @@ pub trait Identity: Send + Sync + 'static {
 impl<T: Identity + ?Sized> Identity for Arc<T> {
     fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Entity, Refusal> {
         T::identify(self, peer, headers)
+    }
+
+    fn reference_point(&self) -> ReferencePoint {
+        T::reference_point(self)
     }
 
     fn challenge(&self) -> Option<&'static str> {

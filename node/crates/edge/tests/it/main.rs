@@ -1,10 +1,11 @@
 //! An edge from outside: HTTP in front, a node that only pretends behind, a subscriber at the other end.
 
 mod listing;
+mod mid;
 mod node;
 mod polls;
 
-use banyan_edge::{Config, Edge};
+use banyan_edge::{Addresses, Config, Edge};
 use node::Node;
 use std::{net::SocketAddr, process::Command, time::Duration};
 use tokio::{
@@ -16,6 +17,7 @@ use tokio::{
 };
 
 struct Running {
+    addresses: Addresses,
     http: SocketAddr,
     admin: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -49,7 +51,7 @@ async fn start_with(node: &Node, change: impl FnOnce(&mut Config)) -> Running {
         edge.serve(shutdown).await.expect("sound settings");
     });
     let bound = |address: Option<SocketAddr>| address.expect("bound");
-    Running { http: bound(addresses.http), admin: bound(addresses.admin), stop, served }
+    Running { addresses, http: bound(addresses.http), admin: bound(addresses.admin), stop, served }
 }
 
 /// Sends a request of these header lines and gives the whole answer.

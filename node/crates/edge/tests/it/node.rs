@@ -3,15 +3,19 @@
 use banyan_model::{
     Body, Method, Representation, ResourceType, ResponsePrimitive, StatusCode, Value,
     placement::{NodeId, ShardMap},
-    primitive::{ListPlace, Listing},
+    primitive::{ListPlace, Listing, ReferencePoint},
     value::{NamedReference, Struct},
 };
 use banyan_proto::{
     convert,
-    v1::{self, answer, directory_server, edge_to_node, egress_server, internal, submission, submit_server},
+    v1::{
+        self, answer, directory_server, edge_to_node, egress_server, internal, keys_answer, keys_question,
+        submission, submit_server,
+    },
 };
 use futures_util::{Stream, StreamExt, stream};
 use std::{
+    collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
@@ -33,10 +37,75 @@ pub(crate) struct Node {
     message: Arc<Mutex<Option<v1::Polled>>>,
     /// What a collection lists, and how many answers it has before it is gone.
     members: Arc<Mutex<(usize, usize)>>,
+    /// The keys' group.
+    pub(crate) keys: Arc<Mutex<Keys>>,
     jobs: mpsc::Sender<v1::DeliveryJob>,
     waiting_jobs: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryJob>>>,
     results: mpsc::Sender<v1::DeliveryResult>,
     arrived: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryResult>>>,
+}
+
+/// What a keys' group that only pretends was asked, and what it says.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// By PSK identity.
+    pub(crate) known: HashMap<Vec<u8>, v1::ResolvedKey>,
+    pub(crate) looked_up: usize,
+    /// It refuses everything that makes a key.
+    pub(crate) refuses: bool,
+    pub(crate) bootstraps: Vec<v1::Bootstrap>,
+    pub(crate) connections: Vec<v1::OpenConnection>,
+    pub(crate) closed: Vec<v1::Closed>,
+    pub(crate) audited: Vec<v1::AuditEvent>,
+}
+
+pub(crate) const FOREVER_MS: i64 = 4_000_000_000_000;
+
+impl Keys {
+    fn answer(&mut self, kind: Option<keys_question::Kind>) -> Option<keys_answer::Kind> {
+        use keys_answer::Kind;
+        match kind.expect("a question") {
+            keys_question::Kind::ResolveKey(asked) => {
+                self.looked_up += 1;
+                self.known.get(asked.identity.as_ref()).cloned().map(Kind::Resolved)
+            }
+            keys_question::Kind::Bootstrap(_) | keys_question::Kind::OpenConnection(_) if self.refuses => {
+                Some(Kind::Refused(v1::KeysRefused { why: "barred".to_owned() }))
+            }
+            keys_question::Kind::Bootstrap(made) => {
+                self.bootstraps.push(made);
+                Some(Kind::Bootstrapped(v1::Bootstrapped {
+                    index: u32::try_from(self.bootstraps.len()).expect("few"),
+                    expires_ms: FOREVER_MS,
+                    mas_fqdn: "mas.example.com".to_owned(),
+                    scl_id: Some("gw".to_owned()),
+                }))
+            }
+            keys_question::Kind::OpenConnection(opened) => {
+                self.connections.push(opened);
+                Some(Kind::Opened(v1::OpenedConnection {
+                    connection: 0xFFFF_0000_0000_0001,
+                    index: 1,
+                    expires_ms: FOREVER_MS,
+                    scl_id: "gw".to_owned(),
+                    wrapped_kmc: vec![0xA5; 40].into(),
+                    nscl_fqdn: "nscl.example.com".to_owned(),
+                }))
+            }
+            keys_question::Kind::AwaitClosures(after) => {
+                // Not held: the edge asks again.
+                let number = self.closed.len() as u64 + 1;
+                let seen = usize::try_from(after.after).expect("small").checked_sub(1);
+                let closed = seen.map_or(Vec::new(), |seen| self.closed[seen..].to_vec());
+                Some(Kind::Closures(v1::Closures { number, closed, everything: false }))
+            }
+            keys_question::Kind::Audit(event) => {
+                self.audited.push(event);
+                None
+            }
+            keys_question::Kind::ResolveToken(_) => None,
+        }
+    }
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -52,6 +121,7 @@ impl Node {
             seen: Arc::default(),
             message: Arc::default(),
             members: Arc::default(),
+            keys: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
             results,
@@ -73,8 +143,12 @@ impl Node {
             epoch: 1,
             members: vec![v1::NodeInfo { node: 1, address: self.address.clone(), ..Default::default() }],
             shards: ShardMap::found(1, &[NodeId(1)], 1).shards.iter().map(Into::into).collect(),
-            keys: None,
-            settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
+            keys: ShardMap::found(1, &[NodeId(1)], 1).shards.first().map(Into::into),
+            settings: Some(v1::Settings {
+                scl_base: "/m2m".to_owned(),
+                authorities: vec!["h".to_owned()],
+                ..Default::default()
+            }),
         });
     }
 
@@ -144,6 +218,10 @@ impl Node {
                 self.seen.lock().expect("no panic").push(format!("taken {} of {channel}", taken.sequence));
                 status(StatusCode::Ok)
             }
+            Some(internal::Kind::Keys(question)) => {
+                let kind = self.keys.lock().expect("no panic").answer(question.kind);
+                answer::What::Keys(v1::KeysAnswer { kind })
+            }
             other => panic!("no edge asks this: {other:?}"),
         }
     }
@@ -181,8 +259,28 @@ impl Node {
             None => panic!("nothing is asked"),
         };
         let request = convert::request_from_bytes(bytes).expect("a request");
-        let line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
+        let mut line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
+        if request.reference_point == ReferencePoint::Mid {
+            line.push_str(" over Mid");
+        }
         self.seen.lock().expect("no panic").push(line);
+        if let Body::Malformed(refusal) = request.body {
+            let what = Some(answer::What::Response(convert::response_to_bytes(&refusal.into())));
+            return v1::Answer { correlation: submission.correlation, what };
+        }
+        if let (Method::Retrieve, [collection, id]) = (request.method, request.target.segments())
+            && collection == "scls"
+        {
+            let mut scl = Representation::new(ResourceType::Scl);
+            scl.set("sclId", Value::Text(id.clone()));
+            scl.set("link", Value::Text(format!("http://{id}.example.org/m2m")));
+            let response = ResponsePrimitive {
+                body: Body::Representation(scl),
+                ..ResponsePrimitive::status(StatusCode::Ok)
+            };
+            let what = Some(answer::What::Response(convert::response_to_bytes(&response)));
+            return v1::Answer { correlation: submission.correlation, what };
+        }
         if request.method == Method::Retrieve {
             let listed = convert::response_to_bytes(&self.listed(&request.listing));
             return v1::Answer {
