@@ -10,5 +10,6 @@ mod hostile;
 mod listing;
 mod mapping;
 mod outwards;
+mod psk;
 mod relay;
 mod secure;
