@@ -13,10 +13,6 @@ mod audit;
 mod channel;
 mod closures;
 mod door;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "asked by the listener by pre-shared keys, which is being built")
-)]
 mod keys;
 mod links;
 mod made;
@@ -28,7 +24,7 @@ pub(crate) use audit::Audit;
 pub(crate) use channel::Measured;
 pub(crate) use closures::follow;
 pub(crate) use door::{BootstrapDoor, MidDoor, Owned};
-pub(crate) use keys::Keys;
+pub(crate) use keys::{Keys, Lookup};
 pub(crate) use links::Links;
 pub(crate) use owners::DeviceCertificates;
 pub(crate) use rules::{IvalPolicy, OverNetwork, OverSession, admitted, is_registration};

@@ -37,6 +37,9 @@ pub enum StartError {
     /// The settings.
     #[error("configuration")]
     Config(#[from] ConfigError),
+    /// TLS by pre-shared keys.
+    #[error("mid.listen_psk")]
+    Psk(#[from] banyan_binding::mid::PskError),
     /// A port.
     #[error("failed to listen on {address}")]
     Listen {
@@ -54,6 +57,7 @@ pub enum StartError {
 pub struct Addresses {
     pub http: Option<SocketAddr>,
     pub https: Option<SocketAddr>,
+    pub mid_psk: Option<SocketAddr>,
     pub mid_bootstrap: Option<SocketAddr>,
     pub mid_tls: Option<SocketAddr>,
     pub mid_plain: Option<SocketAddr>,
@@ -83,6 +87,7 @@ impl Edge {
         let http = listen(config.listen).await?;
         let https = listen(config.listen_tls).await?;
         let mid = MidListeners {
+            psk: listen(config.mid.listen_psk).await?,
             bootstrap: listen(config.mid.listen_bootstrap).await?,
             tls: listen(config.mid.listen_tls).await?,
             plain: listen(config.mid.listen_plain).await?,
@@ -93,6 +98,7 @@ impl Edge {
         let addresses = Addresses {
             http: address(&http),
             https: address(&https),
+            mid_psk: address(&mid.psk),
             mid_bootstrap: address(&mid.bootstrap),
             mid_tls: address(&mid.tls),
             mid_plain: address(&mid.plain),

@@ -16,6 +16,8 @@ use std::{
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mid {
+    /// TLS by pre-shared keys, Kmr or Kmc; customary port 8445.
+    pub listen_psk: Option<SocketAddr>,
     /// Bootstrap by device certificates; customary port 8444. Needs the files.
     pub listen_bootstrap: Option<SocketAddr>,
     /// Service connections by device certificates, which strict ETSI does not have. Needs the files.
@@ -24,6 +26,8 @@ pub struct Mid {
     pub listen_plain: Option<SocketAddr>,
     /// Whoever can send from an address of `plain` is taken for its SCL. Default false.
     pub i_trust_this_network: bool,
+    /// Whether the weakest suite is offered to peers that have nothing better. Default false.
+    pub legacy_psk: bool,
     /// This edge's chain on `listen_bootstrap` and `listen_tls`, PEM.
     pub certificate: Option<PathBuf>,
     /// Its private key.
@@ -81,10 +85,12 @@ pub struct SclOfAddress {
 impl Default for Mid {
     fn default() -> Mid {
         Mid {
+            listen_psk: None,
             listen_bootstrap: None,
             listen_tls: None,
             listen_plain: None,
             i_trust_this_network: false,
+            legacy_psk: false,
             certificate: None,
             key: None,
             device_ca: None,
@@ -117,7 +123,7 @@ impl Mid {
     }
 
     pub(crate) fn has_sessions(&self) -> bool {
-        [self.listen_bootstrap, self.listen_tls].iter().any(Option::is_some)
+        [self.listen_psk, self.listen_bootstrap, self.listen_tls].iter().any(Option::is_some)
     }
 
     pub(crate) fn check(&self) -> Result<CheckedMid, ConfigError> {

@@ -26,7 +26,6 @@ use tokio::{
 };
 
 /// What has been closed is known as of now if the keys' group said so within this time.
-#[cfg_attr(not(test), allow(dead_code, reason = "as for keys"))]
 const HEARD: Duration = Duration::from_secs(2);
 
 /// The sessions of an edge.
@@ -80,7 +79,6 @@ impl Sessions {
     }
 
     /// Whether it is known what has been closed up to now.
-    #[cfg_attr(not(test), allow(dead_code, reason = "as for keys"))]
     pub(crate) fn is_current(&self) -> bool {
         self.inner.lock().heard.is_some_and(|heard| heard.elapsed() < HEARD)
     }
@@ -270,6 +268,23 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(sessions.inner.lock().by_key.is_empty() && sessions.inner.lock().by_node.is_empty());
+    }
+
+    #[tokio::test]
+    async fn when_nobody_knows_what_was_closed_identities_are_looked_up_and_certificates_end() {
+        let sessions = Sessions::new(Duration::from_secs(60));
+        let by_psk = |index| {
+            let identity: Arc<[u8]> = Arc::from(format!("kmr/{index}").into_bytes());
+            Owner { identity: Some(identity), ..owner(1, index) }
+        };
+        let open = |owner| sessions.open(owner, sessions.epoch()).expect("nothing was closed");
+        let (certified, kept, gone) = (open(owner(2, 1)), open(by_psk(1)), open(by_psk(2)));
+        let before = sessions.epoch();
+        let doubtful = sessions.doubt();
+        assert_eq!(doubtful.len(), 2);
+        assert!(*certified.closed.borrow() && sessions.open(owner(3, 1), before).is_none());
+        assert_eq!(sessions.close_identity(b"kmr/2"), 1);
+        assert!(*gone.closed.borrow() && !*kept.closed.borrow());
     }
 
     #[tokio::test]

@@ -7,13 +7,14 @@ use crate::{
     forward::OnMid,
     metrics::Metrics,
     mid::{
-        Audit, BootstrapDoor, DeviceCertificates, IvalPolicy, Keys, Links, Measured, MidDoor, OverNetwork,
-        OverSession, Sessions, follow,
+        Audit, BootstrapDoor, DeviceCertificates, IvalPolicy, Keys, Links, Lookup, Measured, MidDoor,
+        OverNetwork, OverSession, Sessions, follow,
     },
 };
 use banyan_binding::{
     http::{Channel, Plain, Server},
     identity::{Identity, OfScl},
+    mid::{CONNECTION_LABEL, Psk, PskConfig},
     tls::Certified,
 };
 use banyan_client::Client;
@@ -24,10 +25,8 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 /// Label of the exporter (RFC 5705) that makes Kmr from a bootstrap, without a context.
 const BOOTSTRAP_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Bootstrap";
 
-/// Label of the exporter that makes Kmc from a service connection, without a context.
-const CONNECTION_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Connection";
-
 pub(super) struct MidListeners {
+    pub(super) psk: Option<TcpListener>,
     pub(super) bootstrap: Option<TcpListener>,
     pub(super) tls: Option<TcpListener>,
     pub(super) plain: Option<TcpListener>,
@@ -103,6 +102,11 @@ impl MidSide {
                 sources: Arc::clone(&self.sources),
             })
         };
+        if let Some(listener) = listeners.psk {
+            let channel = Psk::new(Lookup(Arc::clone(&keys)), PskConfig { legacy: config.mid.legacy_psk })?;
+            let server = server(Arc::new(channel), "psk");
+            tasks.spawn(server.serve(listener, door(Arc::clone(&doors.mid)), stopped(stopping.clone())));
+        }
         if let (Some(listener), Some(tls)) = (listeners.tls, checked.tls) {
             let channel = Certified::new(tls, CONNECTION_LABEL, devices());
             let server = server(Arc::new(channel), "tls");

@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot be built is a failed test")]
 
 use super::*;
-use banyan_binding::tls::{self, KeyFiles};
+use crate::node::FOREVER_MS;
+use banyan_binding::{
+    mid::{ConnectorConfig, PskConnector},
+    session::Key,
+    tls::{self, KeyFiles},
+};
 use banyan_model::security::M2mNodeId;
 use banyan_proto::v1::{self, key_ref};
 use rcgen::{
@@ -12,6 +17,7 @@ use rcgen::{
 };
 use std::{fs, io, path::PathBuf, sync::Arc, time::Instant};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const NODE: &str = "000102030405060708090a0b0c0d0e0f";
@@ -96,7 +102,7 @@ async fn edge(factory: &Factory, change: impl FnOnce(&mut Config)) -> (Node, Run
     let any: Option<SocketAddr> = Some("127.0.0.1:0".parse().expect("an address"));
     let edge = start_with(&node, |config| {
         let mid = &mut config.mid;
-        (mid.listen_bootstrap, mid.listen_tls) = (any, any);
+        (mid.listen_bootstrap, mid.listen_tls, mid.listen_psk) = (any, any, any);
         mid.certificate = Some(factory.path("localhost.pem"));
         mid.key = Some(factory.path("localhost.key"));
         mid.device_ca = Some(factory.path("ca.pem"));
@@ -113,7 +119,7 @@ async fn edge(factory: &Factory, change: impl FnOnce(&mut Config)) -> (Node, Run
 }
 
 /// One TLS channel, for one request after the other.
-struct Channel(TlsStream<TcpStream>);
+struct Channel<S = TlsStream<TcpStream>>(S);
 
 impl Channel {
     async fn open(address: Option<SocketAddr>, client: Arc<tls::ClientConfig>) -> io::Result<Channel> {
@@ -125,7 +131,9 @@ impl Channel {
     fn exported(&self, label: &[u8]) -> Vec<u8> {
         self.0.get_ref().1.export_keying_material(vec![0; 32], label, None).expect("a session")
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     async fn ask(&mut self, lines: &str, body: &str) -> io::Result<String> {
         let head = lines.replace('\n', "\r\n");
         let request = format!("{head}\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -398,4 +406,61 @@ async fn plaintext_is_whose_the_address_is() {
     assert!(ask(plain, REGISTER, &registration("other")).await.starts_with("HTTP/1.1 401"));
     assert!(ask(plain, &format!("{REGISTER}\nFrom: /m2m"), "").await.starts_with("HTTP/1.1 403"));
     assert!(ask(plain, CONNECT, "").await.starts_with("HTTP/1.1 404"));
+}
+
+/// security.md 4: Kmr for the service connection, then Kmc for whatever channel follows.
+#[tokio::test]
+async fn a_gateway_connects_by_its_root_key_and_comes_back_by_its_connection_key() {
+    let factory = Factory::new();
+    let (node, edge) = edge(&factory, |_| {}).await;
+    let id = M2mNodeId::parse(NODE).expect("an id").0.to_vec();
+    let known = |secret: Vec<u8>, kind: key_ref::Kind| v1::ResolvedKey {
+        secret: secret.into(),
+        key: Some(v1::KeyRef { kind: Some(kind) }),
+        node: id.clone().into(),
+        scl_id: Some("gw".to_owned()),
+        expires_ms: FOREVER_MS,
+    };
+    let kmr = key_ref::Kind::Kmr(v1::KmrRef { node: id.clone().into(), index: 7 });
+    let kmc = key_ref::Kind::Kmc(v1::KmcRef { connection: 0xFFFF_0000_0000_0001, index: 1 });
+    let by_kmr = format!("kmr/{NODE}/7@mas.example.com");
+    let by_kmc = "kmc/ffff000000000001/1@nscl.example.com";
+    node.keys.lock().unwrap().known.insert(by_kmr.clone().into(), known(vec![0x5A; 32], kmr.clone()));
+
+    let connector = PskConnector::new(&ConnectorConfig::default()).expect("OpenSSL");
+    let connect = async |identity: &str, key: &Key| {
+        let socket = TcpStream::connect(edge.addresses.mid_psk.expect("bound")).await?;
+        let (stream, exported) = connector.connect(socket, identity.as_bytes(), key).await?;
+        io::Result::Ok((Channel(stream), exported))
+    };
+    let root = Key::new([0x5A; 32]);
+    assert!(connect(&by_kmr, &Key::new([0; 32])).await.is_err(), "a wrong key");
+    assert!(connect(by_kmc, &root).await.is_err(), "nobody has it yet");
+    let (mut gateway, exported) = connect(&by_kmr, &root).await.expect("a session");
+    assert_eq!(gateway.status(REGISTER, &registration("gw")).await, 403);
+    assert_eq!(gateway.status(CONNECT, "").await, 200);
+    let opened = node.keys.lock().unwrap().connections[0].clone();
+    assert_eq!((opened.kmr_index, opened.kmc.as_ref()), (Some(7), &exported.expose()[..]));
+    assert_eq!(gateway.status(REGISTER, &registration("gw")).await, 201);
+
+    // The identity that nobody had is remembered for a while; a gateway has its key only after the answer.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    node.keys.lock().unwrap().known.insert(by_kmc.into(), known(opened.kmc.to_vec(), kmc));
+    let (mut later, _) = connect(by_kmc, &exported).await.expect("a session by Kmc");
+    assert_eq!(later.status(CONNECT, "").await, 409);
+    let create = "POST /m2m/containers HTTP/1.1\nContent-Type: application/xml";
+    let body = "<m2m:container xmlns:m2m=\"http://uri.etsi.org/m2m\" m2m:id=\"c\"/>";
+    assert_eq!(later.status(create, body).await, 201);
+    assert_eq!(node.seen().last().map(String::as_str), Some("Create /containers by /m2m/scls/gw over Mid"));
+
+    // The root key is revoked: its session ends, the other stands on Kmc.
+    let began = Instant::now();
+    node.keys.lock().unwrap().known.remove(by_kmr.as_bytes());
+    let closed = v1::Closed { key: Some(v1::KeyRef { kind: Some(kmr) }), ..v1::Closed::default() };
+    node.keys.lock().unwrap().closed.push(closed);
+    let gone = async { while gateway.ask(create, body).await.is_ok() {} };
+    timeout(Duration::from_secs(1), gone).await.expect("closed");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(connect(&by_kmr, &root).await.is_err(), "what was kept is forgotten");
+    assert_eq!(later.status(create, body).await, 201);
 }
