@@ -1,6 +1,6 @@
 //! Whoever answers primitives: the edge's forwarder, or a fake in a test.
 
-use crate::http::Hop;
+use crate::{http::Hop, identity::Peer};
 use banyan_model::{
     Path, Refusal, RequestPrimitive, ResponsePrimitive,
     value::{NamedReference, Struct},
@@ -35,8 +35,9 @@ pub trait Handler: Send + Sync + 'static {
         String::new()
     }
 
-    /// The same for one that may want to know whether the answer went out.
-    fn exchange(&self, request: RequestPrimitive) -> impl Future<Output = Exchange> + Send {
+    /// The same for one that may want to know whether the answer went out, and who is at the other end.
+    fn exchange(&self, request: RequestPrimitive, peer: &Peer) -> impl Future<Output = Exchange> + Send {
+        let _ = peer;
         async { self.handle(request).await.into() }
     }
 }

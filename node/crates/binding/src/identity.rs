@@ -6,14 +6,16 @@
 mod certificates;
 mod credentials;
 mod open;
+mod scl;
 mod token;
 
 pub use credentials::{Credential, CredentialError, Credentials, Secret};
 pub use open::Open;
+pub use scl::{OfScl, Registered};
 pub use token::{Digest, LookingUp, TokenLookup};
 
 use crate::{percent, session::Session};
-use banyan_model::{Entity, Refusal, StatusCode};
+use banyan_model::{Entity, Refusal, StatusCode, primitive::ReferencePoint};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, header};
 use rustls::pki_types::CertificateDer;
@@ -69,6 +71,11 @@ pub trait Identity: Send + Sync + 'static {
         Box::pin(async { Err(not_accepted()) })
     }
 
+    /// Over which reference point those come who are told here.
+    fn reference_point(&self) -> ReferencePoint {
+        ReferencePoint::Mia
+    }
+
     /// What WWW-Authenticate says beside a 401, if authenticating (again) could help.
     fn challenge(&self) -> Option<&'static str> {
         None
@@ -82,6 +89,10 @@ impl<T: Identity + ?Sized> Identity for Arc<T> {
 
     fn resolve(&self, claim: Claim) -> Resolving<'_> {
         T::resolve(self, claim)
+    }
+
+    fn reference_point(&self) -> ReferencePoint {
+        T::reference_point(self)
     }
 
     fn challenge(&self) -> Option<&'static str> {

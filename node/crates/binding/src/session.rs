@@ -7,7 +7,13 @@ use banyan_model::{
     Timestamp,
     security::{KEY_OCTETS, KeyRef, M2mNodeId},
 };
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -45,8 +51,6 @@ impl fmt::Debug for Key {
 pub struct Session {
     /// The D/G M2M Node at the other end.
     pub node: M2mNodeId,
-    /// The sclId that the key record allows to this node; `None`: none yet (bootstrap).
-    pub scl: Option<String>,
     /// The key that proved it.
     pub key: KeyRef,
     /// 32 octets of the TLS exporter (RFC 5705) under the listener's label, without a context: Kmr on the bootstrap
@@ -56,7 +60,11 @@ pub struct Session {
     pub expires: Timestamp,
     /// Turns true when the key is revoked or the session ends otherwise: the connection is closed at once.
     pub closed: watch::Receiver<bool>,
-    connection: OnceLock<Connection>,
+    /// As the key record had it at the handshake.
+    known_scl: Option<String>,
+    connection: OnceLock<(Connection, Option<String>)>,
+    /// Somebody makes on this channel what can be made there once.
+    making: AtomicBool,
 }
 
 /// A service connection.
@@ -74,19 +82,52 @@ impl Session {
         let Known { node, scl, key, expires, closed } = known;
         let connection = OnceLock::new();
         if let KeyRef::Kmc { connection: id, index } = key {
-            let _ = connection.set(Connection { id, index });
+            let _ = connection.set((Connection { id, index }, None));
         }
-        Session { node, scl, key, exporter, expires, closed, connection }
+        let making = AtomicBool::new(false);
+        Session { node, key, exporter, expires, closed, known_scl: scl, connection, making }
+    }
+
+    /// The sclId that the key record allows to this node, as it was said last; `None`: none yet (bootstrap).
+    pub fn scl(&self) -> Option<&str> {
+        let connected = self.connection.get().and_then(|(_, scl)| scl.as_deref());
+        connected.or(self.known_scl.as_deref())
+    }
+
+    /// Begins what can be made once on a channel, as its exporter gives one key: a root key or a service connection.
+    /// `None`: it was made, or is being made. Dropped without [`Making::made`], it may be begun again.
+    pub fn make(&self) -> Option<Making<'_>> {
+        let begun = self.connection.get().is_none() && !self.making.swap(true, Ordering::AcqRel);
+        begun.then_some(Making(Some(self)))
     }
 
     /// The service connection that this channel carries; without one it may carry nothing else than setting it up.
     pub fn connection(&self) -> Option<Connection> {
-        self.connection.get().copied()
+        self.connection.get().map(|(connection, _)| *connection)
     }
 
-    /// The service connection was set up on this channel. `false`: it had one already.
-    pub fn connected(&self, connection: Connection) -> bool {
-        self.connection.set(connection).is_ok()
+    /// The service connection was set up on this channel, for the SCL of this id. `false`: it had one already.
+    pub fn connected(&self, connection: Connection, scl: String) -> bool {
+        self.connection.set((connection, Some(scl))).is_ok()
+    }
+}
+
+/// See [`Session::make`].
+#[derive(Debug)]
+pub struct Making<'a>(Option<&'a Session>);
+
+impl Making<'_> {
+    /// It is made; there will be no other.
+    pub fn made(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0 {
+            session.making.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -95,7 +136,7 @@ impl Session {
 pub struct Known {
     /// See [`Session::node`].
     pub node: M2mNodeId,
-    /// See [`Session::scl`].
+    /// The sclId that the key record allows to this node, if it has one.
     pub scl: Option<String>,
     /// See [`Session::key`].
     pub key: KeyRef,

@@ -1,16 +1,18 @@
 //! TLS from PEM files, by rustls. Every error names the file it is about.
 
 pub mod certificate;
+mod certified;
 mod watched;
 
+pub use certified::{Certified, Owners};
 pub use watched::Watched;
 
-pub use rustls::{ClientConfig, ServerConfig};
+pub use rustls::{ClientConfig, ServerConfig, pki_types::CertificateDer};
 
 use rustls::{
     RootCertStore,
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject},
+    pki_types::{CertificateRevocationListDer, PrivateKeyDer, pem, pem::PemObject},
     server::WebPkiClientVerifier,
 };
 use std::{

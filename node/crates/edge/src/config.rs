@@ -4,7 +4,7 @@
 //! authorities that mean it) is not among them: the directory knows that, for all edges alike.
 //!
 //! ```toml
-//! listen = "0.0.0.0:8080"            # plain HTTP; and/or:
+//! listen = "10.0.0.7:8080"           # plain HTTP; and/or:
 //! listen_tls = "0.0.0.0:8443"        # HTTPS, with [tls]
 //! admin = "127.0.0.1:9090"           # /healthz, /readyz, /metrics; left out: none
 //! nodes = ["node-0:7000", "node-1:7000"]
@@ -53,6 +53,9 @@ use std::{
 pub struct Config {
     /// Plain HTTP. At least one of `listen` and `listen_tls`.
     pub listen: Option<SocketAddr>,
+    /// Whether `listen` may be for every address of the machine (0.0.0.0, [::]): whoever reaches any of them may then
+    /// read and change what others send. Default false.
+    pub plaintext_anywhere: bool,
     /// HTTPS; needs `tls`.
     pub listen_tls: Option<SocketAddr>,
     /// Health, readiness and metrics. Default: none.
@@ -93,6 +96,8 @@ pub struct Config {
     pub limits: Limits,
     /// Outgoing notifications.
     pub egress: Egress,
+    /// Sessions of other SCLs.
+    pub mid: Mid,
 }
 
 /// An edition of TS 102 921.
@@ -250,6 +255,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: None,
+            plaintext_anywhere: false,
             listen_tls: None,
             admin: None,
             nodes: Vec::new(),
@@ -268,6 +274,7 @@ impl Default for Config {
             credentials: Vec::new(),
             limits: Limits::default(),
             egress: Egress::default(),
+            mid: Mid::default(),
         }
     }
 }
@@ -350,6 +357,7 @@ pub(crate) struct Checked {
     pub(crate) server_tls: Option<Arc<tls::Watched>>,
     pub(crate) contact_tls: Option<Arc<tls::ClientConfig>>,
     pub(crate) client: banyan_client::Config,
+    pub(crate) mid: CheckedMid,
 }
 
 impl Config {
@@ -367,8 +375,13 @@ impl Config {
 
     pub(crate) fn check(&self) -> Result<Checked, ConfigError> {
         let wrong = |setting, why| Err(ConfigError::Setting { setting, why });
-        if self.listen.is_none() && self.listen_tls.is_none() {
-            return wrong("listen", "neither it nor listen_tls is set");
+        if self.listen.is_none() && self.listen_tls.is_none() && !self.mid.listens() {
+            return wrong("listen", "neither it nor listen_tls nor a listener of [mid] is set");
+        }
+        if self.listen.is_some_and(|address| address.ip().is_unspecified()) && !self.plaintext_anywhere {
+            let why =
+                "plain HTTP on every address of the machine: name one, or set plaintext_anywhere = true";
+            return wrong("listen", why);
         }
         if self.worker_threads > WORKER_THREADS_MAX {
             return wrong("worker_threads", "must be at most 1024");
@@ -436,7 +449,8 @@ impl Config {
         };
         let client = self.client();
         client.validate()?;
-        Ok(Checked { server_tls, contact_tls, client })
+        let mid = self.mid.check()?;
+        Ok(Checked { server_tls, contact_tls, client, mid })
     }
 
     /// Says who asks, for what the SCL calls itself.
@@ -526,6 +540,11 @@ impl Config {
         }
     }
 }
+
+mod mid;
+
+pub(crate) use mid::CheckedMid;
+pub use mid::{Ival, Mid, NodeOfCertificate, SclOfAddress};
 
 /// A setting in milliseconds.
 pub(crate) fn millis(setting: u64) -> Duration {

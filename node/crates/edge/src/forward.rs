@@ -3,6 +3,7 @@
 use crate::{
     listing::{self, Listings},
     metrics::Metrics,
+    mid::{self, Audit, IvalPolicy, Links},
     poll::Polls,
     route, through,
 };
@@ -14,7 +15,8 @@ use banyan_binding::{
 };
 use banyan_client::{Client, RequestError};
 use banyan_model::{
-    Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, StatusCode, channel, primitive::Listing,
+    Body, Method, Path, Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, channel,
+    primitive::{Listing, ReferencePoint},
     value::Struct,
 };
 use http::Request;
@@ -26,13 +28,25 @@ use std::{
 use tokio::time;
 use tracing::{debug, error};
 
+/// What counts on mId.
+#[derive(Clone)]
+pub(crate) struct OnMid {
+    pub(crate) own: Arc<Scl>,
+    pub(crate) policy: IvalPolicy,
+    pub(crate) links: Arc<Links>,
+    pub(crate) audit: Audit,
+}
+
 /// Hands requests to the cluster. Retries, leaders and the limit of requests in flight are the client's.
+#[derive(Clone)]
 pub(crate) struct Forwarder {
     pub(crate) client: Client,
     /// How long a request may take in all.
     pub(crate) timeout: Duration,
     pub(crate) polls: Polls,
     pub(crate) listings: Listings,
+    /// `None`: nothing comes over mId.
+    pub(crate) mid: Option<OnMid>,
 }
 
 impl Handler for Forwarder {
@@ -68,7 +82,47 @@ impl Handler for Forwarder {
         through::correlation_id()
     }
 
-    async fn exchange(&self, request: RequestPrimitive) -> Exchange {
+    async fn exchange(&self, request: RequestPrimitive, peer: &Peer) -> Exchange {
+        if let Some(mid) = self.mid.as_ref().filter(|_| request.reference_point == ReferencePoint::Mid) {
+            return self.over_mid(mid, request, peer).await;
+        }
+        self.answer(request).await
+    }
+}
+
+impl Forwarder {
+    /// What an SCL asks: a registration is looked at, and audited when it is refused.
+    async fn over_mid(&self, mid: &OnMid, request: RequestPrimitive, peer: &Peer) -> Exchange {
+        let changes = request.method != Method::Retrieve;
+        let of_scl = match request.target.segments() {
+            [collection, id] if collection == "scls" && changes => Some(id.clone()),
+            _ => None,
+        };
+        if let Some(scl) = of_scl {
+            let answer = self.answer(request).await;
+            mid.links.forget(&scl);
+            return answer;
+        }
+        if !mid::is_registration(&request) {
+            return self.answer(request).await;
+        }
+        let asked = match &request.body {
+            Body::Representation(scl) => scl.text("sclId").unwrap_or_default().to_owned(),
+            _ => String::new(),
+        };
+        let answer = match mid::admitted(&mid.own, mid.policy, &request) {
+            Ok(()) => self.answer(request).await,
+            Err(refusal) => ResponsePrimitive::from(refusal).into(),
+        };
+        mid.links.forget(&asked);
+        let ResponsePrimitive { status, info, .. } = &answer.response;
+        if !matches!(status, StatusCode::Created | StatusCode::Accepted) {
+            mid.audit.refused("registration", peer, &format!("{asked}: {status:?} {info}"));
+        }
+        answer
+    }
+
+    async fn answer(&self, request: RequestPrimitive) -> Exchange {
         let is_read = request.method == Method::Retrieve;
         match channel::polled_at(&request.target).filter(|_| is_read) {
             Some(channel) => self.polls.poll(&self.client, channel, request).await,
@@ -77,9 +131,7 @@ impl Handler for Forwarder {
             None => self.handle(request).await.into(),
         }
     }
-}
 
-impl Forwarder {
     /// A RETRIEVE, whose answer may have more members than one page.
     async fn retrieve(&self, mut request: RequestPrimitive) -> Exchange {
         request.listing = Listing::First;

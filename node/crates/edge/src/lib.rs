@@ -3,7 +3,7 @@
 //! carry more.
 //!
 //! In reading order: [`config`] is what an operator writes, [`run`] starts and stops the parts, `forward` is the way of
-//! a request into the cluster, `egress` the way of a notification out of it, `admin` tells whether all is well.
+//! a request into the cluster, `mid` says who is at the other end of a session on mId, `egress` the way of a notification out of it, `admin` tells whether all is well.
 //!
 //! What never happens here: a decision about the tree. Nothing of Raft, actors or storage is linked in.
 
@@ -15,6 +15,7 @@ mod egress;
 mod forward;
 mod listing;
 mod metrics;
+mod mid;
 mod poll;
 mod route;
 mod run;

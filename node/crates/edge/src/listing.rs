@@ -23,6 +23,7 @@ use tracing::debug;
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// The listings of this edge.
+#[derive(Clone)]
 pub(crate) struct Listings {
     room: Arc<Semaphore>,
     /// How long a page may take.

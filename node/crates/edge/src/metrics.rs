@@ -4,8 +4,11 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     fmt::Write,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 /// What an edge counts.
@@ -18,6 +21,25 @@ pub(crate) struct Metrics {
     /// By result.
     deliveries: Mutex<BTreeMap<&'static str, u64>>,
     streams: AtomicI64,
+    /// Of mId, by listener and result; by listener; by what was made and whether it was.
+    handshakes: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    sessions: Mutex<BTreeMap<&'static str, i64>>,
+    made: Mutex<BTreeMap<(&'static str, bool), u64>>,
+    closures: AtomicU64,
+    closures_heard: Mutex<Option<Instant>>,
+    audit_lost: AtomicU64,
+}
+
+/// A session, for as long as it stands.
+pub(crate) struct Standing {
+    metrics: Arc<Metrics>,
+    listener: &'static str,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        *self.metrics.sessions.lock().entry(self.listener).or_default() -= 1;
+    }
 }
 
 /// One more of something for as long as it lives.
@@ -48,6 +70,60 @@ impl Metrics {
 
     pub(crate) fn delivered(&self, result: &'static str) {
         *self.deliveries.lock().entry(result).or_default() += 1;
+    }
+
+    pub(crate) fn handshake(&self, listener: &'static str, result: &'static str) {
+        *self.handshakes.lock().entry((listener, result)).or_default() += 1;
+    }
+
+    pub(crate) fn session_opens(this: &Arc<Metrics>, listener: &'static str) -> Standing {
+        *this.sessions.lock().entry(listener).or_default() += 1;
+        Standing { metrics: Arc::clone(this), listener }
+    }
+
+    /// A bootstrap or a service connection was made, or refused.
+    pub(crate) fn made(&self, what: &'static str, is_done: bool) {
+        *self.made.lock().entry((what, is_done)).or_default() += 1;
+    }
+
+    pub(crate) fn closures_applied(&self, number: usize) {
+        self.closures.fetch_add(number as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closures_heard(&self) {
+        *self.closures_heard.lock() = Some(Instant::now());
+    }
+
+    pub(crate) fn audit_lost(&self) {
+        self.audit_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn mid(&self, line: &mut impl FnMut(std::fmt::Arguments<'_>)) {
+        line(format_args!("# TYPE banyan_edge_mid_handshakes_total counter\n"));
+        for ((listener, result), number) in self.handshakes.lock().iter() {
+            let name = "banyan_edge_mid_handshakes_total";
+            line(format_args!("{name}{{listener=\"{listener}\",result=\"{result}\"}} {number}\n"));
+        }
+        line(format_args!("# TYPE banyan_edge_mid_sessions gauge\n"));
+        for (listener, number) in self.sessions.lock().iter() {
+            line(format_args!("banyan_edge_mid_sessions{{listener=\"{listener}\"}} {number}\n"));
+        }
+        line(format_args!("# TYPE banyan_edge_mid_made_total counter\n"));
+        for ((what, is_done), number) in self.made.lock().iter() {
+            let (name, result) = ("banyan_edge_mid_made_total", if *is_done { "done" } else { "refused" });
+            line(format_args!("{name}{{what=\"{what}\",result=\"{result}\"}} {number}\n"));
+        }
+        // Without mId nobody listens for closures.
+        let Some(heard) = *self.closures_heard.lock() else { return };
+        let closures = self.closures.load(Ordering::Relaxed);
+        line(format_args!("# TYPE banyan_edge_mid_closures_total counter\n"));
+        line(format_args!("banyan_edge_mid_closures_total {closures}\n"));
+        let age = heard.elapsed().as_secs_f64();
+        line(format_args!("# TYPE banyan_edge_mid_closures_age_seconds gauge\n"));
+        line(format_args!("banyan_edge_mid_closures_age_seconds {age:.3}\n"));
+        let lost = self.audit_lost.load(Ordering::Relaxed);
+        line(format_args!("# TYPE banyan_edge_audit_lost_total counter\n"));
+        line(format_args!("banyan_edge_audit_lost_total {lost}\n"));
     }
 
     /// Everything, in the text format of Prometheus.
@@ -82,6 +158,7 @@ impl Metrics {
         }
         let streams = self.streams.load(Ordering::Relaxed);
         line(format_args!("# TYPE banyan_edge_egress_streams gauge\nbanyan_edge_egress_streams {streams}\n"));
+        self.mid(&mut line);
         text
     }
 }

@@ -29,6 +29,7 @@ const CONFIRM: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// The polls of this edge.
+#[derive(Clone)]
 pub(crate) struct Polls {
     room: Arc<Semaphore>,
     timeout: Duration,

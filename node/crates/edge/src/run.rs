@@ -1,5 +1,8 @@
 //! Starting and stopping an edge: ports are bound once everything was checked, doors open when the cluster is found.
 
+mod mid;
+
+use self::mid::{MidListeners, MidSide};
 use crate::{
     Config, ConfigError,
     admin::Admin,
@@ -8,6 +11,7 @@ use crate::{
     forward::{Counted, Forwarder},
     listing::Listings,
     metrics::Metrics,
+    mid::Owned,
     poll::Polls,
     tokens::Tokens,
 };
@@ -34,6 +38,9 @@ pub enum StartError {
     /// The settings.
     #[error("configuration")]
     Config(#[from] ConfigError),
+    /// TLS by pre-shared keys.
+    #[error("mid.listen_psk")]
+    Psk(#[from] banyan_binding::mid::PskError),
     /// A port.
     #[error("failed to listen on {address}")]
     Listen {
@@ -51,6 +58,10 @@ pub enum StartError {
 pub struct Addresses {
     pub http: Option<SocketAddr>,
     pub https: Option<SocketAddr>,
+    pub mid_psk: Option<SocketAddr>,
+    pub mid_bootstrap: Option<SocketAddr>,
+    pub mid_tls: Option<SocketAddr>,
+    pub mid_plain: Option<SocketAddr>,
     pub admin: Option<SocketAddr>,
 }
 
@@ -61,6 +72,7 @@ pub struct Edge {
     addresses: Addresses,
     http: Option<TcpListener>,
     https: Option<TcpListener>,
+    mid: MidListeners,
     admin: Option<TcpListener>,
     uplink: Option<Arc<dyn Uplink>>,
 }
@@ -76,11 +88,25 @@ impl Edge {
         let checked = config.check()?;
         let http = listen(config.listen).await?;
         let https = listen(config.listen_tls).await?;
+        let mid = MidListeners {
+            psk: listen(config.mid.listen_psk).await?,
+            bootstrap: listen(config.mid.listen_bootstrap).await?,
+            tls: listen(config.mid.listen_tls).await?,
+            plain: listen(config.mid.listen_plain).await?,
+        };
         let admin = listen(config.admin).await?;
         let address =
             |listener: &Option<TcpListener>| listener.as_ref().and_then(|one| one.local_addr().ok());
-        let addresses = Addresses { http: address(&http), https: address(&https), admin: address(&admin) };
-        Ok(Edge { config, checked, addresses, http, https, admin, uplink: None })
+        let addresses = Addresses {
+            http: address(&http),
+            https: address(&https),
+            mid_psk: address(&mid.psk),
+            mid_bootstrap: address(&mid.bootstrap),
+            mid_tls: address(&mid.tls),
+            mid_plain: address(&mid.plain),
+            admin: address(&admin),
+        };
+        Ok(Edge { config, checked, addresses, http, https, mid, admin, uplink: None })
     }
 
     /// From now on requests to what the uplink covers go over it, whoever asks for them.
@@ -97,13 +123,15 @@ impl Edge {
     /// Serves until `shutdown` resolves. Then it accepts nothing more, lets requests and deliveries in flight end
     /// (for at most `drain_timeout_ms`), closes the egress streams and last the admin port.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
-        let Edge { config, checked, addresses, http, https, admin, uplink } = self;
+        let Edge { config, checked, addresses, http, https, mid, admin, uplink } = self;
         if config.open {
             warn!("OPEN MODE: every client is believed to be whoever it says it is");
         }
         let client = Client::new(checked.client).map_err(ConfigError::from)?;
         let metrics = Arc::new(Metrics::default());
-        let door = Arc::new(Counted { service: Door::default(), metrics: Arc::clone(&metrics) });
+        let counted = || Arc::new(Counted { service: Door::default(), metrics: Arc::clone(&metrics) });
+        let doors = Doors { mia: counted(), mid: counted(), plain: counted() };
+        let door = Arc::clone(&doors.mia);
         let entrance = Arc::clone(&door);
         let (stop, stopping) = watch::channel(false);
         let config = Arc::new(config);
@@ -115,13 +143,21 @@ impl Edge {
             let server = Server { config: server_config(&config), channel };
             tasks.spawn(server.serve(listener, Arc::clone(&door), stopped(stopping.clone())));
         }
+        let side = config.mid.listens().then(|| {
+            let (policy, sources) = (checked.mid.policy, Arc::clone(&checked.mid.sources));
+            MidSide::new(policy, sources, client.clone(), Arc::clone(&metrics))
+        });
+        if let Some(side) = &side {
+            side.serve(&config, checked.mid, mid, &doors, &stopping, &mut tasks)?;
+        }
         tasks.spawn(found(Found {
             client: client.clone(),
             config: Arc::clone(&config),
             contact_tls: checked.contact_tls,
             uplink,
             addresses,
-            door,
+            doors,
+            side,
             metrics: Arc::clone(&metrics),
             stopping: stopping.clone(),
         }));
@@ -191,14 +227,15 @@ struct Found {
     contact_tls: Option<Arc<banyan_binding::tls::ClientConfig>>,
     uplink: Option<Arc<dyn Uplink>>,
     addresses: Addresses,
-    door: Arc<Counted<Door>>,
+    doors: Doors,
+    side: Option<MidSide>,
     metrics: Arc<Metrics>,
     stopping: watch::Receiver<bool>,
 }
 
 /// Waits for the first map, which says what the SCL calls itself; then opens the door and the egress streams.
 async fn found(parts: Found) {
-    let Found { client, config, contact_tls, uplink, addresses, door, metrics, stopping } = parts;
+    let Found { client, config, contact_tls, uplink, addresses, doors, side, metrics, stopping } = parts;
     let mut maps = client.map();
     let scl = tokio::select! {
         () = stopped(stopping.clone()) => return,
@@ -217,15 +254,25 @@ async fn found(parts: Found) {
     let polls = Polls::new(&config, stopping.clone());
     let listings = Listings::new(config.limits.listings_max, millis(config.request_timeout_ms));
     let timeout = millis(config.request_timeout_ms);
-    let forwarder = Forwarder { client: client.clone(), timeout, polls, listings };
+    let mid = side.as_ref().map(|side| side.rules(&scl));
+    let forwarder = Forwarder { client: client.clone(), timeout, polls, listings, mid };
     let public_uri = public_uri(&config, &scl, addresses);
     let courier = Courier::new(&config, contact_tls, uplink, &public_uri, &scl).with_cluster(client.clone());
     let relay = courier.relay(timeout);
     info!(scl = %scl.id, base = %scl.base, %public_uri, "cluster found");
-    let binding = Binding::new(binding_config(&config, scl), identity, forwarder).with_relay(relay);
-    if door.service.0.set(binding).is_err() {
-        error!("the door was open already");
+    let settings = binding_config(&config, scl);
+    let made = |identity| {
+        let made = Binding::new(settings.clone(), identity, forwarder.clone());
+        made.with_relay(relay.clone())
+    };
+    let mia = made(identity);
+    if let Some(side) = side {
+        let (session, network) = side.identities(&settings.scl);
+        doors.mid.service.open(made(session).sharing(&mia));
+        doors.plain.service.open(made(network).sharing(&mia));
     }
+    // Last: it is what readiness looks at.
+    doors.mia.service.open(mia);
     let closures = async {
         if let Some(tokens) = tokens {
             tokio::select! {
@@ -276,6 +323,21 @@ fn public_uri(config: &Config, scl: &Scl, addresses: Addresses) -> String {
 #[derive(Default)]
 struct Door(OnceLock<Binding<Forwarder, Arc<dyn Identity>>>);
 
+impl Door {
+    fn open(&self, binding: Binding<Forwarder, Arc<dyn Identity>>) {
+        if self.0.set(binding).is_err() {
+            error!("the door was open already");
+        }
+    }
+}
+
+/// One for each way in; they differ in who says who asks.
+struct Doors {
+    mia: Arc<Counted<Door>>,
+    mid: Arc<Counted<Door>>,
+    plain: Arc<Counted<Door>>,
+}
+
 impl Service for Door {
     async fn call(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         match self.0.get() {
@@ -295,4 +357,10 @@ fn not_found_yet() -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+impl Owned for Arc<Counted<Door>> {
+    fn own(&self) -> Option<&Scl> {
+        self.service.0.get().map(Binding::scl)
+    }
 }

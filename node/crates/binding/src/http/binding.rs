@@ -175,6 +175,17 @@ impl<H: Handler, I: Identity> Binding<H, I> {
         Binding { relay: Some(relay), ..self }
     }
 
+    /// What the SCL calls itself.
+    pub fn scl(&self) -> &Scl {
+        &self.config.scl
+    }
+
+    /// Has its bodies count with those of another, so that both together stay within the bound.
+    #[must_use]
+    pub fn sharing<G, J>(self, with: &Binding<G, J>) -> Binding<H, I> {
+        Binding { budget: with.budget.clone(), ..self }
+    }
+
     async fn answer(&self, head: &Parts, body: Incoming, peer: &Peer, dress: &mut Dress) -> Answer {
         match self.read(head, body, peer, dress).await {
             Err(refused) => Answer::Ours((*refused).into()),
@@ -183,7 +194,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
                 Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
             },
             Ok(Read::Ours { request, taken }) => {
-                let answer = self.handler.exchange(request).await;
+                let answer = self.handler.exchange(request, peer).await;
                 let Some(uri) = &answer.response.retarget else { return Answer::Ours(answer) };
                 let hop = match uri.starts_with('/') {
                     true => match self.handler.route(uri.clone()).await {
@@ -312,6 +323,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             rcat: later.rcat,
             trpdt: later.trpdt,
             via,
+            reference_point: self.identity.reference_point(),
             group_request: group_request(&head.headers)?,
             reached_at,
             ..RequestPrimitive::new(method, target, requesting_entity)

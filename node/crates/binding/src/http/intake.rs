@@ -160,7 +160,15 @@ pub(super) fn decode(
         _ => return Body::Malformed(Refusal::new(StatusCode::BadRequest, "Content-Type: missing")),
     };
     if Format::from_media_type(content_type).is_some() {
-        return decode_content(content_type, bytes, limits, Expect::Any);
+        return match decode_content(content_type, bytes, limits, Expect::Any) {
+            Body::Malformed(refusal) if is_secured(bytes) => Body::Malformed(Refusal {
+                status: StatusCode::NotImplemented,
+                info: "the body is signed or encrypted (XML security); protect the channel instead"
+                    .to_owned(),
+                ..refusal
+            }),
+            body => body,
+        };
     }
     let takes_content = method == http::Method::POST && path.name() == Some("contentInstances");
     match takes_content {
@@ -171,6 +179,15 @@ pub(super) fn decode(
             Body::Malformed(Refusal::new(StatusCode::UnsupportedMediaType, info))
         }
     }
+}
+
+/// Whether a body that is none of ours comes in an envelope of XML security (object security of mId, security.md 5).
+fn is_secured(bytes: &Bytes) -> bool {
+    const NAMESPACES: [&[u8]; 2] =
+        [b"http://www.w3.org/2001/04/xmlenc#", b"http://www.w3.org/2000/09/xmldsig#"];
+    // The envelope is the root element: its namespace stands at the beginning.
+    let head = &bytes[..bytes.len().min(1_024)];
+    NAMESPACES.iter().any(|name| head.windows(name.len()).any(|seen| seen == *name))
 }
 
 /// What a POST asks for (bindings.md 2): a notify body notifies, no body or the arguments of a command alone execute,

@@ -8,7 +8,7 @@
 
 use super::{ClientFiles, KeyFiles, ServerConfig, TlsError, server};
 use parking_lot::Mutex;
-use rustls::pki_types::pem;
+use rustls::{pki_types::pem, server::NoServerSessionStorage};
 use std::{fs, os::unix::fs::MetadataExt, sync::Arc, time::SystemTime};
 
 /// TLS of a listener by files that may be replaced at any time.
@@ -16,6 +16,8 @@ use std::{fs, os::unix::fs::MetadataExt, sync::Arc, time::SystemTime};
 pub struct Watched {
     keys: KeyFiles,
     clients: Option<ClientFiles>,
+    /// Whether TLS 1.2 is refused without extended master secret (RFC 7627): without it an exporter proves nothing.
+    exports: bool,
     last: Mutex<Last>,
 }
 
@@ -35,10 +37,22 @@ impl Watched {
     /// # Errors
     /// [`TlsError`].
     pub fn read(keys: KeyFiles, clients: Option<ClientFiles>) -> Result<Watched, TlsError> {
+        Watched::of(keys, clients, false)
+    }
+
+    /// Reads the files of a listener that uses the exporter of its sessions.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn exporting(keys: KeyFiles, clients: ClientFiles) -> Result<Watched, TlsError> {
+        Watched::of(keys, Some(clients), true)
+    }
+
+    fn of(keys: KeyFiles, clients: Option<ClientFiles>, exports: bool) -> Result<Watched, TlsError> {
         // Looked at before they are read: what is replaced in between is read again.
         let tried = stamps(&keys, clients.as_ref());
-        let config = server(&keys, clients.as_ref())?;
-        Ok(Watched { keys, clients, last: Mutex::new(Last { config, tried }) })
+        let config = read(&keys, clients.as_ref(), exports)?;
+        Ok(Watched { keys, clients, exports, last: Mutex::new(Last { config, tried }) })
     }
 
     /// What the files say now.
@@ -46,7 +60,7 @@ impl Watched {
         let found = stamps(&self.keys, self.clients.as_ref());
         let mut last = self.last.lock();
         if found != last.tried {
-            match server(&self.keys, self.clients.as_ref()) {
+            match read(&self.keys, self.clients.as_ref(), self.exports) {
                 Ok(config) => {
                     tracing::info!(certificate = %self.keys.certificate.display(), "TLS files were read again");
                     last.config = config;
@@ -65,6 +79,23 @@ impl Watched {
         }
         Arc::clone(&last.config)
     }
+}
+
+fn read(
+    keys: &KeyFiles,
+    clients: Option<&ClientFiles>,
+    exports: bool,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let config = server(keys, clients)?;
+    if !exports {
+        return Ok(config);
+    }
+    let mut config = Arc::unwrap_or_clone(config);
+    config.require_ems = true;
+    // A session that is resumed would prove what was true once, by a certificate that may be revoked since.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 fn is_io(error: &TlsError) -> bool {

@@ -5,7 +5,7 @@ use banyan_binding::{
     Handler,
     handler::{BrokenOff, Exchange, Page, Pages},
     http::{Binding, Config, Server, ServerConfig, serve},
-    identity::Open,
+    identity::{Open, Peer},
 };
 use banyan_codec::{Expect, Format, Limits, decode};
 use banyan_model::{
@@ -73,7 +73,7 @@ impl Handler for Long {
         }
     }
 
-    async fn exchange(&self, request: RequestPrimitive) -> Exchange {
+    async fn exchange(&self, request: RequestPrimitive, _: &Peer) -> Exchange {
         let response = self.handle(request.clone()).await;
         if request.target.name() == Some("endless") {
             return response.into();

@@ -50,6 +50,32 @@ fn a_wrong_setting_is_named() {
             ),
             "tls.client_crl: tls.client_ca",
         ),
+        (
+            "listen = \"0.0.0.0:0\"\nnodes = [\"127.0.0.1:1\"]\nplaintext = true\nopen = true",
+            "listen: plain HTTP",
+        ),
+        (
+            "listen = \"[::]:0\"\nnodes = [\"127.0.0.1:1\"]\nplaintext = true\nopen = true",
+            "listen: plain HTTP",
+        ),
+        (&format!("{SOUND}open = true\n[mid]\nlisten_bootstrap = \"127.0.0.1:0\""), "mid.device_ca: "),
+        (&format!("{SOUND}open = true\n[mid]\nlisten_plain = \"127.0.0.1:0\""), "mid.i_trust_this_network"),
+        (
+            &format!("{SOUND}open = true\n[mid]\nlisten_plain = \"0.0.0.0:0\"\ni_trust_this_network = true"),
+            "mid.listen_plain: plaintext mId on every address",
+        ),
+        (
+            &format!(
+                "{SOUND}open = true\n[mid]\nlisten_plain = \"127.0.0.1:0\"\ni_trust_this_network = true"
+            ),
+            "mid.plain: ",
+        ),
+        (&format!("{SOUND}open = true\n[mid]\nival_mask = 1"), "mid.ival: "),
+        (&format!("{SOUND}open = true\n[mid]\nmax_session_age_s = 0"), "mid.max_session_age_s"),
+        (
+            &format!("{SOUND}open = true\n[[mid.nodes]]\nserial = \"0a\"\nnode = \"07\""),
+            "mid.nodes: serial is hexadecimal",
+        ),
         (&format!("{SOUND}open = true\nedition = \"3.1.1\""), "unknown variant `3.1.1`"),
         (&format!("{SOUND}open = true\n[egress]\nreach = \"far\""), "unknown variant `far`"),
         (
@@ -94,7 +120,7 @@ fn every_setting_is_documented_with_its_default() {
         .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
         .collect();
 
-    let tables = ["tls", "node_tls", "credentials", "limits", "egress"];
+    let tables = ["tls", "node_tls", "credentials", "limits", "egress", "mid", "mid.nodes", "mid.plain"];
     let mut expected: Vec<String> =
         keys::<Config>("").into_iter().filter(|key| !tables.contains(&key.as_str())).collect();
     expected.extend(keys::<ServerTls>("tls."));
@@ -102,6 +128,9 @@ fn every_setting_is_documented_with_its_default() {
     expected.extend(keys::<CredentialEntry>("credentials."));
     expected.extend(keys::<Limits>("limits."));
     expected.extend(keys::<Egress>("egress."));
+    expected.extend(keys::<Mid>("mid.").into_iter().filter(|key| !tables.contains(&key.as_str())));
+    expected.extend(keys::<NodeOfCertificate>("mid.nodes."));
+    expected.extend(keys::<SclOfAddress>("mid.plain."));
     let documented: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
     assert_eq!(documented, expected, "docs/configuration.md, in the order of the code");
 

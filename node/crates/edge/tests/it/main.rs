@@ -1,11 +1,12 @@
 //! An edge from outside: HTTP in front, a node that only pretends behind, a subscriber at the other end.
 
 mod listing;
+mod mid;
 mod node;
 mod polls;
 mod tokens;
 
-use banyan_edge::{Config, Edge};
+use banyan_edge::{Addresses, Config, Edge};
 use node::Node;
 use std::{net::SocketAddr, process::Command, time::Duration};
 use tokio::{
@@ -17,6 +18,7 @@ use tokio::{
 };
 
 struct Running {
+    addresses: Addresses,
     http: SocketAddr,
     admin: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -50,7 +52,7 @@ async fn start_with(node: &Node, change: impl FnOnce(&mut Config)) -> Running {
         edge.serve(shutdown).await.expect("sound settings");
     });
     let bound = |address: Option<SocketAddr>| address.expect("bound");
-    Running { http: bound(addresses.http), admin: bound(addresses.admin), stop, served }
+    Running { addresses, http: bound(addresses.http), admin: bound(addresses.admin), stop, served }
 }
 
 /// Sends a request of these header lines and gives the whole answer.

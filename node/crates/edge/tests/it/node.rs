@@ -3,7 +3,7 @@
 use banyan_model::{
     Body, Method, Representation, ResourceType, ResponsePrimitive, StatusCode, Value,
     placement::{NodeId, ShardMap},
-    primitive::{ListPlace, Listing},
+    primitive::{ListPlace, Listing, ReferencePoint},
     value::{NamedReference, Struct},
 };
 use banyan_proto::{
@@ -45,10 +45,68 @@ pub(crate) struct Node {
     keys_fail: Arc<AtomicBool>,
     /// What a collection lists, and how many answers it has before it is gone.
     members: Arc<Mutex<(usize, usize)>>,
+    /// The keys' group.
+    pub(crate) keys: Arc<Mutex<Keys>>,
     jobs: mpsc::Sender<v1::DeliveryJob>,
     waiting_jobs: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryJob>>>,
     results: mpsc::Sender<v1::DeliveryResult>,
     arrived: Arc<AsyncMutex<mpsc::Receiver<v1::DeliveryResult>>>,
+}
+
+/// What a keys' group that only pretends was asked, and what it says.
+#[derive(Default)]
+pub(crate) struct Keys {
+    /// By PSK identity.
+    pub(crate) known: HashMap<Vec<u8>, v1::ResolvedKey>,
+    pub(crate) looked_up: usize,
+    /// It refuses everything that makes a key.
+    pub(crate) refuses: bool,
+    pub(crate) bootstraps: Vec<v1::Bootstrap>,
+    pub(crate) connections: Vec<v1::OpenConnection>,
+    pub(crate) closed: Vec<v1::Closed>,
+    pub(crate) audited: Vec<v1::AuditEvent>,
+}
+
+pub(crate) const FOREVER_MS: i64 = 4_000_000_000_000;
+
+impl Keys {
+    fn answer(&mut self, kind: Option<keys_question::Kind>) -> Option<keys_answer::Kind> {
+        use keys_answer::Kind;
+        match kind.expect("a question") {
+            keys_question::Kind::ResolveKey(asked) => {
+                self.looked_up += 1;
+                self.known.get(asked.identity.as_ref()).cloned().map(Kind::Resolved)
+            }
+            keys_question::Kind::Bootstrap(_) | keys_question::Kind::OpenConnection(_) if self.refuses => {
+                Some(Kind::Refused(v1::KeysRefused { why: "barred".to_owned() }))
+            }
+            keys_question::Kind::Bootstrap(made) => {
+                self.bootstraps.push(made);
+                Some(Kind::Bootstrapped(v1::Bootstrapped {
+                    index: u32::try_from(self.bootstraps.len()).expect("few"),
+                    expires_ms: FOREVER_MS,
+                    mas_fqdn: "mas.example.com".to_owned(),
+                    scl_id: Some("gw".to_owned()),
+                }))
+            }
+            keys_question::Kind::OpenConnection(opened) => {
+                self.connections.push(opened);
+                Some(Kind::Opened(v1::OpenedConnection {
+                    connection: 0xFFFF_0000_0000_0001,
+                    index: 1,
+                    expires_ms: FOREVER_MS,
+                    scl_id: "gw".to_owned(),
+                    wrapped_kmc: vec![0xA5; 40].into(),
+                    nscl_fqdn: "nscl.example.com".to_owned(),
+                }))
+            }
+            keys_question::Kind::Audit(event) => {
+                self.audited.push(event);
+                None
+            }
+            other => panic!("no edge asks this: {other:?}"),
+        }
+    }
 }
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -67,6 +125,7 @@ impl Node {
             tokens: Arc::default(),
             revoked: watch::Sender::new(Vec::new()),
             keys_fail: Arc::default(),
+            keys: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
             results,
@@ -89,7 +148,11 @@ impl Node {
             members: vec![v1::NodeInfo { node: 1, address: self.address.clone(), ..Default::default() }],
             shards: ShardMap::found(1, &[NodeId(1)], 1).shards.iter().map(Into::into).collect(),
             keys: ShardMap::found(1, &[NodeId(1)], 1).shards.first().map(Into::into),
-            settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
+            settings: Some(v1::Settings {
+                scl_base: "/m2m".to_owned(),
+                authorities: vec!["h".to_owned()],
+                ..Default::default()
+            }),
         });
     }
 
@@ -128,21 +191,32 @@ impl Node {
                 }
             }
             Some(keys_question::Kind::AwaitClosures(question)) => {
-                let mut revoked = self.revoked.subscribe();
-                let now = revoked.borrow().len() as u64 + 1;
-                let after = if question.after == 0 { now } else { question.after };
                 log("closures");
-                let revoked =
-                    revoked.wait_for(|revoked| revoked.len() as u64 >= after).await.expect("the node lives");
-                let closed = revoked[after as usize - 1..].iter();
-                let closed =
-                    closed.map(|digest| v1::Closed { token: digest.clone().into(), ..Default::default() });
-                let (number, closed) = (revoked.len() as u64 + 1, closed.collect());
-                Some(keys_answer::Kind::Closures(v1::Closures { number, closed, everything: false }))
+                let hold = Duration::from_millis(question.hold_ms.into());
+                Some(keys_answer::Kind::Closures(self.closures(question.after, hold).await))
             }
-            other => panic!("this edge does not ask this: {}", other.is_some()),
+            other => self.keys.lock().expect("no panic").answer(other),
         };
         answer::What::Keys(v1::KeysAnswer { kind })
+    }
+
+    /// What was closed after `after`: sessions first, then tokens.
+    async fn closures(&self, after: u64, hold: Duration) -> v1::Closures {
+        let until = tokio::time::Instant::now() + hold;
+        loop {
+            let mut closed = self.keys.lock().expect("no panic").closed.clone();
+            let tokens = self.revoked.borrow().clone();
+            closed.extend(
+                tokens.into_iter().map(|token| v1::Closed { token: token.into(), ..Default::default() }),
+            );
+            let number = closed.len() as u64 + 1;
+            if after == 0 || number > after || tokio::time::Instant::now() >= until {
+                let seen = usize::try_from(after).expect("small").checked_sub(1);
+                let closed = seen.map_or(Vec::new(), |seen| closed[seen..].to_vec());
+                return v1::Closures { number, closed, everything: false };
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     pub(crate) fn seen(&self) -> Vec<String> {
@@ -251,8 +325,28 @@ impl Node {
             None => panic!("nothing is asked"),
         };
         let request = convert::request_from_bytes(bytes).expect("a request");
-        let line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
+        let mut line = format!("{:?} {} by {}", request.method, request.target, request.requesting_entity.0);
+        if request.reference_point == ReferencePoint::Mid {
+            line.push_str(" over Mid");
+        }
         self.seen.lock().expect("no panic").push(line);
+        if let Body::Malformed(refusal) = request.body {
+            let what = Some(answer::What::Response(convert::response_to_bytes(&refusal.into())));
+            return v1::Answer { correlation: submission.correlation, what };
+        }
+        if let (Method::Retrieve, [collection, id]) = (request.method, request.target.segments())
+            && collection == "scls"
+        {
+            let mut scl = Representation::new(ResourceType::Scl);
+            scl.set("sclId", Value::Text(id.clone()));
+            scl.set("link", Value::Text(format!("http://{id}.example.org/m2m")));
+            let response = ResponsePrimitive {
+                body: Body::Representation(scl),
+                ..ResponsePrimitive::status(StatusCode::Ok)
+            };
+            let what = Some(answer::What::Response(convert::response_to_bytes(&response)));
+            return v1::Answer { correlation: submission.correlation, what };
+        }
         if request.method == Method::Retrieve {
             let listed = convert::response_to_bytes(&self.listed(&request.listing));
             return v1::Answer {
