@@ -43,6 +43,8 @@ pub(crate) struct Node {
     /// Digests of revoked tokens, in order.
     revoked: watch::Sender<Vec<Vec<u8>>>,
     keys_fail: Arc<AtomicBool>,
+    /// Somebody asked what was closed.
+    followed: Arc<AtomicBool>,
     /// What a collection lists, and how many answers it has before it is gone.
     members: Arc<Mutex<(usize, usize)>>,
     /// The keys' group.
@@ -125,6 +127,7 @@ impl Node {
             tokens: Arc::default(),
             revoked: watch::Sender::new(Vec::new()),
             keys_fail: Arc::default(),
+            followed: Arc::default(),
             keys: Arc::default(),
             jobs,
             waiting_jobs: Arc::new(AsyncMutex::new(waiting_jobs)),
@@ -191,13 +194,18 @@ impl Node {
                 }
             }
             Some(keys_question::Kind::AwaitClosures(question)) => {
-                log("closures");
+                self.followed.store(true, Ordering::Relaxed);
                 let hold = Duration::from_millis(question.hold_ms.into());
                 Some(keys_answer::Kind::Closures(self.closures(question.after, hold).await))
             }
             other => self.keys.lock().expect("no panic").answer(other),
         };
         answer::What::Keys(v1::KeysAnswer { kind })
+    }
+
+    /// Whether an edge follows what is closed.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.followed.load(Ordering::Relaxed)
     }
 
     /// What was closed after `after`: sessions first, then tokens.

@@ -37,7 +37,7 @@ async fn a_token_is_asked_for_once_and_a_revoked_one_is_forgotten() {
     let edge = started(&node).await;
     node.token(&token('A'), "/m2m/applications/a");
     let following = async {
-        while !node.seen().contains(&"closures".to_owned()) {
+        while !node.is_followed() {
             sleep(Duration::from_millis(5)).await;
         }
     };
