@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Answers larger than this are refused: a test that needs more is wrong.
@@ -79,8 +79,8 @@ impl Answer<'_> {
 
 /// One connection to one address.
 #[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<S = TcpStream> {
+    stream: S,
     buffer: Vec<u8>,
     joined: Vec<u8>,
     open: bool,
@@ -97,7 +97,14 @@ impl Connection {
             .map_err(|_| Error::TimedOut(within))?
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|source| Error::Connect { to: to.to_owned(), source })?;
-        Ok(Connection { stream, buffer: Vec::with_capacity(4096), joined: Vec::new(), open: true })
+        Ok(Connection::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Over a stream that stands already.
+    pub fn over(stream: S) -> Connection<S> {
+        Connection { stream, buffer: Vec::with_capacity(4096), joined: Vec::new(), open: true }
     }
 
     /// Whether another request can be sent: nothing broke and the other side did not ask to close.

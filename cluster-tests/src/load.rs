@@ -8,6 +8,7 @@
 pub mod compare;
 pub mod discovery;
 pub mod etcd;
+pub mod gateways;
 pub mod nothing;
 pub mod observe;
 pub mod pace;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use cluster_tests::load::compare;
 use cluster_tests::load::etcd;
+use cluster_tests::load::gateways;
 use cluster_tests::load::nothing;
 use cluster_tests::load::observe::Observed;
 use cluster_tests::load::pace::{Measured, Pace, Worker, drive};
@@ -33,6 +34,10 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
     },
+    /// Registers many gateways over mId with pre-shared keys and keeps them.
+    Gateways(gateways::Options),
+    /// Writes random root keys for `gateways`, in the form that `banyan ctl keys seal` takes.
+    GatewayKeys(gateways::KeyOptions),
     /// Starts a cluster and the yardsticks itself and prints the tables.
     Compare(compare::Options),
 }
@@ -136,6 +141,8 @@ async fn run(command: Command) -> Result<(), String> {
             println!("{}", listener.local_addr().map_err(|e| e.to_string())?);
             nothing::serve(listener).await.map_err(|e| e.to_string())
         }
+        Command::Gateways(options) => gateways::run(options).await,
+        Command::GatewayKeys(options) => gateways::make_keys(&options),
         Command::Compare(options) => compare::run(options).await,
     }
 }
