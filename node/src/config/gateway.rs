@@ -290,6 +290,8 @@ impl Config {
             open: self.open,
             public_uri: Some(self.public_uri.clone()),
             credentials: self.credentials.clone(),
+            // dIa is on the loopback or on an interface that was named: never on every address.
+            plaintext_credentials: !self.open,
             ..banyan_edge::Config::default()
         }
     }
