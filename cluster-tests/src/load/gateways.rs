@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use banyan_binding::mid::{ConnectorConfig, PskConnector};
 use banyan_binding::session::Key;
+use banyan_proto::v1::{self, admin_client::AdminClient};
 use futures_util::StreamExt;
 use futures_util::stream;
 use hdrhistogram::Histogram;
@@ -37,6 +38,9 @@ pub struct Options {
     /// The gateways' root keys, as `load gateway-keys` wrote them.
     #[arg(long)]
     keys: PathBuf,
+    /// gRPC address of a node without TLS, where the keys are imported first.
+    #[arg(long)]
+    import: Option<String>,
     /// How many gateways register at the same time.
     #[arg(long, default_value_t = 32)]
     at_once: usize,
@@ -111,6 +115,9 @@ pub async fn run(options: Options) -> Result<(), String> {
         .lines()
         .map(|line| serde_json::from_str(line).map_err(|e| format!("{}: {e}", options.keys.display())))
         .collect::<Result<_, _>>()?;
+    if let Some(node) = &options.import {
+        import(node, &gateways).await?;
+    }
     let config = match &options.suite {
         None => ConnectorConfig { suites: Vec::new(), ..ConnectorConfig::default() },
         Some(suite) => {
@@ -189,6 +196,36 @@ pub async fn run(options: Options) -> Result<(), String> {
         0 => Ok(()),
         lost => Err(format!("{lost} gateways were lost")),
     }
+}
+
+/// Makes the gateways' keys known to the cluster.
+async fn import(node: &str, gateways: &[Provisioned]) -> Result<(), String> {
+    let connected = AdminClient::connect(format!("http://{node}")).await;
+    let mut admin = connected.map_err(|e| format!("{node}: {e}"))?;
+    for some in gateways.chunks(200) {
+        let keys = some.iter().map(|gateway| {
+            Some(v1::ProvisionedKey {
+                node: octets(&gateway.node)?.into(),
+                index: gateway.index,
+                kmr: octets(&gateway.kmr)?.into(),
+                scl_id: Some(gateway.scl_id.clone()),
+                ..Default::default()
+            })
+        });
+        let keys = keys.collect::<Option<_>>().ok_or("a key is not in hexadecimal digits")?;
+        let import = v1::ImportKeys { keys, source: "load".to_owned() };
+        let question = v1::KeysQuestion { kind: Some(v1::keys_question::Kind::Import(import)) };
+        let answer = admin.keys(question).await.map_err(|e| format!("{node}: {e}"))?.into_inner();
+        match answer.kind {
+            Some(v1::keys_answer::Kind::Imported(imported)) => {
+                if let Some(why) = imported.refused.iter().find(|why| !why.is_empty()) {
+                    return Err(format!("{node}: a key is refused: {why}"));
+                }
+            }
+            other => return Err(format!("{node}: {other:?}")),
+        }
+    }
+    Ok(())
 }
 
 /// A gateway that is registered and has a channel to poll.
@@ -313,9 +350,13 @@ fn request(method: &str, host: &str, path: &str, xml: &str) -> Vec<u8> {
 }
 
 fn key(hex: &str) -> Option<Key> {
+    Key::from_slice(&octets(hex)?)
+}
+
+fn octets(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok()?;
         u8::from_str_radix(pair, 16).ok()
     });
-    Key::from_slice(&digits.collect::<Option<Vec<u8>>>()?)
+    digits.collect()
 }
