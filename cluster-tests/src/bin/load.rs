@@ -36,6 +36,8 @@ enum Command {
     },
     /// Registers many gateways over mId with pre-shared keys and keeps them.
     Gateways(gateways::Options),
+    /// Makes handshakes with pre-shared keys, suite by suite.
+    Handshakes(gateways::HandshakeOptions),
     /// Writes random root keys for `gateways`, in the form that `banyan ctl keys seal` takes.
     GatewayKeys(gateways::KeyOptions),
     /// Starts a cluster and the yardsticks itself and prints the tables.
@@ -142,6 +144,7 @@ async fn run(command: Command) -> Result<(), String> {
             nothing::serve(listener).await.map_err(|e| e.to_string())
         }
         Command::Gateways(options) => gateways::run(options).await,
+        Command::Handshakes(options) => gateways::handshakes(options).await,
         Command::GatewayKeys(options) => gateways::make_keys(&options),
         Command::Compare(options) => compare::run(options).await,
     }
