@@ -288,6 +288,7 @@ fn gateway_config(arguments: &Arguments, folder: &Path, nscl: SocketAddr) -> gat
             base: base(&format!("http://{nscl}")),
             scl_id: arguments.scl_id.clone(),
             edges: vec![nscl.to_string()],
+            bootstrap: None,
             plaintext: true,
         },
         reach: gateway::ReachSettings { poc: None, polling: true },
