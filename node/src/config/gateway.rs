@@ -369,6 +369,8 @@ impl Config {
             nodes: nodes.to_vec(),
             plaintext: true,
             open: self.open,
+            // dIa has no TLS, so it is the loopback or a network of the gateway's own (see `listen`).
+            plaintext_credentials: true,
             public_uri: Some(self.public_uri.clone()),
             credentials: self.credentials.clone(),
             ..banyan_edge::Config::default()
