@@ -10,8 +10,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use banyan_proto::v1::admin_client::AdminClient;
-use banyan_proto::v1::{GroupStatus, NodeStatus, StatusRequest};
+use banyan_proto::v1::{GroupStatus, KeysAnswer, KeysQuestion, NodeStatus, StatusRequest, keys_question};
 use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::binaries::Binaries;
 use crate::device::Device;
@@ -38,6 +39,8 @@ pub struct Config {
     pub log_keep_entries: Option<u64>,
     /// Where data and logs go; `None`: a temporary folder that goes when the cluster is dropped.
     pub folder: Option<PathBuf>,
+    /// Whether the nodes keep keys and the edges take SCLs by TLS-PSK ([`Cluster::mid_psk`]). Default: no.
+    pub keys: bool,
     /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
     pub log: String,
 }
@@ -51,6 +54,7 @@ impl Default for Config {
             snapshot_after_entries: None,
             log_keep_entries: None,
             folder: None,
+            keys: false,
             log: "info".to_owned(),
         }
     }
@@ -98,6 +102,7 @@ impl Member {
 pub struct Cluster {
     nodes: Vec<Member>,
     edges: Vec<Member>,
+    mid_psk: Vec<String>,
     config: Config,
     folder: PathBuf,
     temporary: Option<TempDir>,
@@ -130,11 +135,16 @@ impl Cluster {
             (None, None) => unreachable!("one of both was just chosen"),
         };
         std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
-        let ports = free_ports(2 * (config.nodes + config.edges));
+        let ports = free_ports(2 * config.nodes + 3 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
         let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
         let (http, edge_admin) = (take(config.edges), take(config.edges));
+        let mid_psk = take(config.edges);
+        let kek = folder.join("kek.hex");
+        if config.keys {
+            std::fs::write(&kek, "5a".repeat(32)).expect("the cluster's folder can be written");
+        }
         let member =
             |name: String, program: &Path, first: &[&str], text: String, admin: &str, serves: &str| {
                 let file = folder.join(format!("{name}.toml"));
@@ -147,17 +157,24 @@ impl Cluster {
         let nodes = (0..config.nodes)
             .map(|i| {
                 let name = format!("node-{i}");
-                let text = node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc, &http);
+                let mut text =
+                    node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc, &http);
+                if config.keys {
+                    text.push_str(&format!("\n[keys]\nkek = {:?}\n", kek.display().to_string()));
+                }
                 member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i])
             })
             .collect();
         let edges = (0..config.edges)
             .map(|i| {
-                let text = edge_config(&http[i], &edge_admin[i], &rpc);
+                let mut text = edge_config(&http[i], &edge_admin[i], &rpc);
+                if config.keys {
+                    text.push_str(&format!("\n[mid]\nlisten_psk = {:?}\n", mid_psk[i]));
+                }
                 member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i])
             })
             .collect();
-        Cluster { nodes, edges, config, folder, temporary }
+        Cluster { nodes, edges, mid_psk, config, folder, temporary }
     }
 
     async fn found(mut self) -> Cluster {
@@ -212,6 +229,43 @@ impl Cluster {
     /// HTTP addresses of the edges.
     pub fn edges(&self) -> Vec<String> {
         self.edges.iter().map(|edge| edge.serves.clone()).collect()
+    }
+
+    /// Where the edges take SCLs by TLS-PSK, if they do.
+    pub fn mid_psk(&self) -> &[String] {
+        &self.mid_psk
+    }
+
+    /// Admin HTTP addresses of the edges.
+    pub fn edge_admins(&self) -> Vec<String> {
+        self.edges.iter().map(|edge| edge.admin.clone()).collect()
+    }
+
+    /// Kills an edge with SIGKILL and waits for its end.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn kill_edge(&mut self, index: usize) {
+        let mut process = self.edges[index].process.take().expect("only a running edge can be killed");
+        process.kill().expect("a child can be killed");
+    }
+
+    /// Asks the cluster about its keys, as an operator, at this node.
+    ///
+    /// # Errors
+    /// It does not answer within 20 s, or refuses.
+    pub async fn keys(&self, node: usize, kind: keys_question::Kind) -> Result<KeysAnswer, tonic::Status> {
+        let mut admin = self.admin(node, Duration::from_secs(20)).await?;
+        Ok(admin.keys(KeysQuestion { kind: Some(kind) }).await?.into_inner())
+    }
+
+    async fn admin(&self, node: usize, within: Duration) -> Result<AdminClient<Channel>, tonic::Status> {
+        let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].serves))
+            .map_err(unavailable)?
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(within);
+        Ok(AdminClient::new(endpoint.connect().await.map_err(unavailable)?))
     }
 
     /// Admin HTTP addresses of the nodes.
@@ -327,14 +381,8 @@ impl Cluster {
     /// # Errors
     /// It does not answer within 2 s.
     pub async fn status(&self, index: usize) -> Result<NodeStatus, tonic::Status> {
-        let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-        let endpoint =
-            tonic::transport::Endpoint::from_shared(format!("http://{}", self.nodes[index].serves))
-                .map_err(unavailable)?
-                .connect_timeout(Duration::from_secs(1))
-                .timeout(Duration::from_secs(2));
-        let channel = endpoint.connect().await.map_err(unavailable)?;
-        Ok(AdminClient::new(channel).status(StatusRequest {}).await?.into_inner())
+        let mut admin = self.admin(index, Duration::from_secs(2)).await?;
+        Ok(admin.status(StatusRequest {}).await?.into_inner())
     }
 
     /// The index of the node that leads the shard of `/m2m/<path>`, once one of the `asked` nodes knows a leader that

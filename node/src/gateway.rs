@@ -10,6 +10,7 @@
 
 pub mod backoff;
 pub mod bootstrap;
+pub mod bootstrapped;
 pub mod connection;
 pub mod edges;
 pub mod registration;

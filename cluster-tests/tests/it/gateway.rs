@@ -5,11 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use banyan_proto::v1::{ImportKeys, ProvisionedKey, RevokeKeys, keys_answer, keys_question};
 use cluster_tests::binaries;
 use cluster_tests::body;
-use cluster_tests::cluster::{Cluster, Config, free_ports};
+use cluster_tests::cluster::{Cluster, Config, free_ports, is_ready};
 use cluster_tests::device::{Device, Reply};
 use cluster_tests::fault::Signal;
+use cluster_tests::metrics::Metrics;
 use cluster_tests::process::Process;
 
 use crate::support::{alone, cluster, expect};
@@ -34,12 +36,19 @@ enum Reach {
 
 struct Gateway {
     dia: String,
+    admin: Option<String>,
     process: Process,
 }
 
 impl Gateway {
     /// `address`: where it listens. The same folder is the same gateway.
     fn start(folder: &Path, address: &str, nscl: &Cluster, reach: Reach) -> Gateway {
+        let text = Gateway::settings(folder, address, nscl, reach);
+        Gateway::start_with(folder, address, &text)
+    }
+
+    /// In plain text, over the edges' listeners for everybody.
+    fn settings(folder: &Path, address: &str, nscl: &Cluster, reach: Reach) -> String {
         let edges = nscl.edges();
         let gone = format!("127.0.0.1:{}", free_ports(1)[0]);
         let reach = match reach {
@@ -47,7 +56,7 @@ impl Gateway {
             Reach::Polling => "reach.polling = true".to_owned(),
         };
         let data = folder.join("gateway");
-        let text = format!(
+        format!(
             "data = \"{}\"\nlisten = \"{address}\"\nscl_id = \"{ID}\"\npublic_uri = \"{URI}\"\nopen = true\n{reach}\n\
              registration.lifetime_ms = {LIFETIME_MS}\n\
              [nscl]\nbase = \"http://{}/m2m\"\nscl_id = \"nscl\"\nplaintext = true\n\
@@ -56,14 +65,40 @@ impl Gateway {
             edges[0],
             edges[0],
             edges[1],
+        )
+    }
+
+    /// By its root key, behind NAT.
+    fn start_by_key(folder: &Path, address: &str, nscl: &Cluster) -> Gateway {
+        let kmr = folder.join("kmr.hex");
+        std::fs::write(&kmr, "17".repeat(32)).expect("the folder can be written");
+        let data = folder.join("gateway");
+        let admin = free_ports(1)[0];
+        let text = format!(
+            "data = \"{}\"\nlisten = \"{address}\"\nscl_id = \"{ID}\"\npublic_uri = \"{URI}\"\nopen = true\n\
+             reach.polling = true\nregistration.lifetime_ms = {LIFETIME_MS}\nadmin = \"127.0.0.1:{admin}\"\n\
+             [nscl]\nbase = \"http://{}/m2m\"\nscl_id = \"nscl\"\nedges = [\"{}\", \"{}\"]\n\
+             [key]\nnode_id = \"{}\"\nindex = 1\nkmr_file = \"{}\"\n",
+            data.display(),
+            nscl.edges()[0],
+            nscl.mid_psk()[0],
+            nscl.mid_psk()[1],
+            "42".repeat(16),
+            kmr.display(),
         );
+        let mut gateway = Gateway::start_with(folder, address, &text);
+        gateway.admin = Some(format!("127.0.0.1:{admin}"));
+        gateway
+    }
+
+    fn start_with(folder: &Path, address: &str, text: &str) -> Gateway {
         let file = folder.join("gateway.toml");
         std::fs::write(&file, text).expect("the folder can be written");
         let mut command = Command::new(&binaries::build().node);
         command.args(["gateway", "--config", &file.display().to_string()]);
         command.env("RUST_LOG", "info,banyan::gateway=debug");
         let process = Process::start("gateway", command, folder).expect("the program starts");
-        Gateway { dia: address.to_owned(), process }
+        Gateway { dia: address.to_owned(), admin: None, process }
     }
 
     fn device(&self, from: &str) -> Device {
@@ -234,4 +269,80 @@ fn a_gateway_that_can_be_called_lives_with_its_nscl() {
 #[test]
 fn a_gateway_behind_nat_lives_with_its_nscl() {
     alone(Duration::from_secs(300), || life(Reach::Polling));
+}
+
+/// M2M-Node-ID of the gateway.
+const NODE: [u8; 16] = [0x42; 16];
+
+/// Sessions on mId that stand at the second edge.
+async fn sessions(nscl: &Cluster) -> f64 {
+    let metrics = Metrics::read(&nscl.edge_admins()[1]).await.expect("the edge runs");
+    metrics.sum("banyan_edge_mid_sessions").unwrap_or_default()
+}
+
+async fn by_key() {
+    let mut nscl = cluster(Config { keys: true, ..Config::default() }).await;
+    let key = ProvisionedKey {
+        node: NODE.to_vec().into(),
+        index: 1,
+        kmr: vec![0x17; 32].into(),
+        scl_id: Some(ID.to_owned()),
+        ..ProvisionedKey::default()
+    };
+    let import = || ImportKeys { keys: vec![key.clone()], source: "test".to_owned() };
+    let begun = Instant::now();
+    let imported = loop {
+        match nscl.keys(0, keys_question::Kind::Import(import())).await {
+            Ok(answer) => break answer.kind,
+            Err(error) => assert!(begun.elapsed() < WITHIN, "no import: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let Some(keys_answer::Kind::Imported(imported)) = imported else { panic!("{imported:?}") };
+    assert_eq!(imported.refused, [""]);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let gateway = Gateway::start_by_key(folder.path(), &address, &nscl);
+    registered(&gateway, &nscl).await;
+    prepare(&gateway, &nscl).await;
+    both_ways(&gateway, &nscl, "one").await;
+
+    // The other edge knows the same keys: it goes on there.
+    nscl.kill_edge(0);
+    let authority = nscl.edges()[0].clone();
+    let through = |from: &str| Device::new([nscl.edges()[1].clone()], from);
+    let mut meter = gateway.device(METER);
+    let measured = meter
+        .create(&format!("{METER}/containers/data/contentInstances"), &body::content_instance(None, "two"))
+        .await;
+    expect("measure", 201, measured);
+    let path = format!("/{ID}/applications/meter/containers/data/contentInstances/latest/content");
+    let is_read = |reply: &Reply| reply.status == 200 && reply.text() == "two";
+    until(&gateway, through(READER), &path, "it is read through the other edge", is_read).await;
+    let inbox = format!("http://{authority}{READER}/containers/inbox/contentInstances");
+    let sent = meter.create(&inbox, &body::content_instance(None, "three")).await;
+    expect("write through the other edge", 201, sent);
+    assert!(sessions(&nscl).await > 0.0, "{}", gateway.process.log());
+    let admin = gateway.admin.clone().expect("it has one");
+    assert!(is_ready(&admin).await, "{}", gateway.process.log());
+
+    // Without its root key it is out at once, and stays out.
+    let revoke = RevokeKeys { node: NODE.to_vec().into(), index: Some(1), source: "test".to_owned() };
+    nscl.keys(0, keys_question::Kind::Revoke(revoke)).await.expect("it is revoked");
+    let revoked = Instant::now();
+    while sessions(&nscl).await > 0.0 {
+        assert!(revoked.elapsed() < Duration::from_secs(1), "sessions stand after a second");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    while is_ready(&admin).await {
+        assert!(revoked.elapsed() < WITHIN, "it is ready without a key\n{}", gateway.process.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(sessions(&nscl).await == 0.0, "a new session with a revoked key");
+}
+
+#[test]
+fn a_gateway_comes_in_by_its_root_key_and_is_out_without_it() {
+    alone(Duration::from_secs(300), by_key);
 }

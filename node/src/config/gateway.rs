@@ -10,19 +10,31 @@
 //! [nscl]
 //! base = "http://nscl.example.com/m2m"
 //! edges = ["edge-1.example.com:8445", "edge-2.example.com:8445"]
-//! plaintext = true                              # the access network is trusted
+//!
+//! [key]                                         # or [device] with nscl.bootstrap, or nscl.plaintext = true
+//! node_id = "000102030405060708090a0b0c0d0e0f"
+//! index = 1
+//! kmr_file = "/etc/banyan/kmr.hex"
 //!
 //! [reach]
 //! polling = true                                # or: poc = "http://10.0.0.7:8080"
 //! ```
 
 use super::{ConfigError, PolicySettings, Storage, is_origin, setting_error};
-use crate::gateway::{self, Reach};
+use crate::gateway::{
+    self, Reach,
+    bootstrapped::Msbf,
+    connection::RootKey,
+    root_key::{self, RootKeyError},
+};
+use banyan_binding::tls::{self, KeyFiles};
+use banyan_model::security::M2mNodeId;
 use serde::Deserialize;
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -52,6 +64,10 @@ pub struct Config {
     pub worker_threads: usize,
     /// The NSCL.
     pub nscl: Nscl,
+    /// The root key, provisioned by an operator.
+    pub key: Option<Provisioned>,
+    /// The certificate with which a root key is bootstrapped.
+    pub device: Option<Device>,
     /// How the NSCL reaches this SCL.
     pub reach: ReachSettings,
     /// The registration at the NSCL.
@@ -72,10 +88,39 @@ pub struct Nscl {
     pub base: String,
     /// Its SCL-ID: the name of the local scl that stands for it. Default: the host in `base`.
     pub scl_id: String,
-    /// `host:port` of its edges, the best first. Required.
+    /// `host:port` of its edges, the best first: their `mid.listen_psk`, with `plaintext` their `mid.listen_plain`.
+    /// Required.
     pub edges: Vec<String>,
+    /// `host:port` of an edge's `mid.listen_bootstrap`; the host is what its certificate is for. With `[device]`.
+    pub bootstrap: Option<String>,
     /// Plain TCP to the edges: the access network is trusted. Default false.
     pub plaintext: bool,
+}
+
+/// A root key that both sides were given.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provisioned {
+    /// M2M-Node-ID, 32 hexadecimal digits. Required.
+    pub node_id: String,
+    /// securityKmrIndex. Required.
+    pub index: u32,
+    /// File of Kmr, 64 hexadecimal digits. Required.
+    pub kmr_file: PathBuf,
+    /// FQDN of the MAS that knows it. Default: the host in `nscl.base`.
+    pub mas: Option<String>,
+}
+
+/// What the device proves itself with before it has a root key. PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its chain, leaf first. Required.
+    pub certificate: PathBuf,
+    /// Its private key. Required.
+    pub key: PathBuf,
+    /// Whose certificates the MSBF may show. Required.
+    pub trusted: PathBuf,
 }
 
 /// One of them.
@@ -120,6 +165,8 @@ impl Default for Config {
             announce_all: false,
             worker_threads: 0,
             nscl: Nscl::default(),
+            key: None,
+            device: None,
             reach: ReachSettings::default(),
             registration: Registration::default(),
             credentials: Vec::new(),
@@ -141,11 +188,24 @@ pub struct Checked {
     pub nscl_scheme: String,
     pub nscl_authority: String,
     pub edges: Vec<String>,
+    pub protection: Protection,
+}
+
+/// What protects mId.
+#[derive(Clone, Debug)]
+pub enum Protection {
+    /// The access network.
+    Network,
+    /// TLS with keys of this root key.
+    Key(RootKey),
+    /// TLS with keys of a root key that is bootstrapped.
+    Bootstrap(Msbf),
 }
 
 /// The shortest lifetime that can be refreshed in time over a slow link.
 const LIFETIME_MS_MIN: u64 = 1_000;
 const MIB: u64 = 1 << 20;
+const MAS_OCTETS_MAX: usize = 64;
 
 impl Config {
     /// Reads a TOML file; nothing is checked yet but its keys and types.
@@ -200,9 +260,8 @@ impl Config {
         if self.nscl.edges.is_empty() || self.nscl.edges.iter().any(|edge| !edge.contains(':')) {
             return wrong("nscl.edges", "must name at least one edge, each as host:port");
         }
-        if !self.nscl.plaintext {
-            return wrong("nscl.plaintext", "must be true: keys of mId are not there yet");
-        }
+        let host = nscl_authority.split(':').next().unwrap_or_default();
+        let protection = self.protection(host)?;
         let reach = match (&self.reach.poc, self.reach.polling) {
             (Some(poc), false) if !is_origin(poc) => {
                 return wrong("reach.poc", "must be http(s)://host[:port] with no path");
@@ -220,7 +279,6 @@ impl Config {
         if self.registration.lifetime_ms < LIFETIME_MS_MIN {
             return wrong("registration.lifetime_ms", "must be at least 1000");
         }
-        let host = nscl_authority.split(':').next().unwrap_or_default();
         let nscl_id = if self.nscl.scl_id.is_empty() { host } else { &self.nscl.scl_id };
         if nscl_id == self.scl_id {
             return wrong("nscl.scl_id", "must be another one than scl_id");
@@ -244,7 +302,30 @@ impl Config {
                 std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
             setting_error("credentials", &text)
         })?;
-        Ok(Checked { data, listen, admin: self.admin, gateway, nscl_scheme, nscl_authority, edges })
+        let admin = self.admin;
+        Ok(Checked { data, listen, admin, gateway, nscl_scheme, nscl_authority, edges, protection })
+    }
+
+    /// The one that is set. `nscl`: the host of its address.
+    fn protection(&self, nscl: &str) -> Result<Protection, ConfigError> {
+        if self.device.is_some() != self.nscl.bootstrap.is_some() {
+            return Err(setting_error("nscl.bootstrap", "nscl.bootstrap and [device] belong together"));
+        }
+        match (&self.key, &self.device, self.nscl.plaintext) {
+            (Some(key), None, false) => Ok(Protection::Key(key.read(nscl)?)),
+            (None, Some(device), false) => {
+                let address = self.nscl.bootstrap.clone().unwrap_or_default();
+                if !address.contains(':') {
+                    return Err(setting_error("nscl.bootstrap", "must be host:port"));
+                }
+                Ok(Protection::Bootstrap(Msbf { address, tls: device.read()? }))
+            }
+            (None, None, true) => Ok(Protection::Network),
+            _ => {
+                let why = "exactly one of [key], [device] and nscl.plaintext = true";
+                Err(setting_error("key", why))
+            }
+        }
     }
 
     /// The node within: one replica, for nobody but this process. `rpc`: where it listens; `dia`: where the edge does.
@@ -288,12 +369,45 @@ impl Config {
             nodes: nodes.to_vec(),
             plaintext: true,
             open: self.open,
+            // dIa has no TLS, so it is the loopback or a network of the gateway's own (see `listen`).
+            plaintext_credentials: true,
             public_uri: Some(self.public_uri.clone()),
             credentials: self.credentials.clone(),
             // dIa is on the loopback or on an interface that was named: never on every address.
             plaintext_credentials: !self.open,
             ..banyan_edge::Config::default()
         }
+    }
+}
+
+impl Provisioned {
+    fn read(&self, nscl: &str) -> Result<RootKey, ConfigError> {
+        let Some(node) = M2mNodeId::parse(&self.node_id) else {
+            return Err(setting_error("key.node_id", "must be 32 hexadecimal digits"));
+        };
+        let mas = self.mas.clone().unwrap_or_else(|| nscl.to_owned());
+        // With the rest of a PSK identity it has to fit into 128 octets.
+        if mas.is_empty() || mas.len() > MAS_OCTETS_MAX || mas.contains('\0') {
+            return Err(setting_error("key.mas", "must be a host name of at most 64 octets"));
+        }
+        let key = root_key::read_key(&self.kmr_file).map_err(|error| {
+            let text = match &error {
+                RootKeyError::File { source, .. } => format!("{error}: {source}"),
+                RootKeyError::Content { .. } => error.to_string(),
+            };
+            setting_error("key.kmr_file", &text)
+        })?;
+        Ok(RootKey { node, index: self.index, mas, expires: None, key })
+    }
+}
+
+impl Device {
+    fn read(&self) -> Result<Arc<tls::ClientConfig>, ConfigError> {
+        let files = KeyFiles { certificate: self.certificate.clone(), key: self.key.clone() };
+        tls::client(&self.trusted, Some(&files)).map_err(|error| {
+            let why = std::error::Error::source(&error).map(|why| format!(": {why}"));
+            setting_error("device", &format!("{error}{}", why.unwrap_or_default()))
+        })
     }
 }
 
@@ -350,6 +464,45 @@ mod tests {
         );
     }
 
+    #[test]
+    fn one_thing_protects_mid() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::write(&file, text).expect("a file");
+            file.display().to_string()
+        };
+        let open = format!("{SOUND}reach.polling = true\n");
+        let bare = open.replace("nscl.plaintext = true", "");
+        check(&bare, "key");
+        let kmr = write("kmr", &"0a".repeat(32));
+        let node = "000102030405060708090a0b0c0d0e0f";
+        let key = format!("[key]\nnode_id = \"{node}\"\nindex = 1\nkmr_file = \"{kmr}\"\n");
+        check(&format!("{bare}{key}"), "");
+        check(&format!("{open}{key}"), "key");
+        check(&format!("{bare}{}", key.replace(node, "07")), "key.node_id");
+        check(&format!("{bare}{key}mas = \"\""), "key.mas");
+        check(&format!("{bare}{}", key.replace(&kmr, &write("short", "0a"))), "key.kmr_file");
+        let made = rcgen::generate_simple_self_signed(["gw".to_owned()]).expect("a certificate");
+        let (chain, secret) =
+            (write("pem", &made.cert.pem()), write("key", &made.signing_key.serialize_pem()));
+        let device =
+            format!("[device]\ncertificate = \"{chain}\"\nkey = \"{secret}\"\ntrusted = \"{chain}\"\n");
+        check(&format!("{bare}{device}"), "nscl.bootstrap");
+        let asked = format!("{bare}nscl.bootstrap = \"nscl.example.com:8444\"\n");
+        check(&format!("{asked}{device}"), "");
+        check(&asked, "nscl.bootstrap");
+        check(&format!("{asked}{device}{key}"), "key");
+        check(&format!("{asked}{}", device.replace(&secret, &chain)), "device");
+        check(&format!("{}{device}", asked.replace(":8444", "")), "nscl.bootstrap");
+        let read = config(&format!("{bare}{key}")).check().expect("sound").protection;
+        let Protection::Key(root) = read else { panic!("a key") };
+        assert_eq!(
+            (root.node.to_string().as_str(), root.index, root.mas.as_str()),
+            (node, 1, "nscl.example.com")
+        );
+    }
+
     /// The keys of a table, as the reader itself names them when it meets another one.
     fn keys<T: serde::de::DeserializeOwned + std::fmt::Debug>(prefix: &str) -> Vec<String> {
         let refusal =
@@ -368,10 +521,12 @@ mod tests {
             .filter(|line| line.starts_with("| `"))
             .filter_map(|line| line.split('`').nth(1))
             .collect();
-        let tables = ["nscl", "reach", "registration", "credentials", "policy", "storage"];
+        let tables = ["nscl", "key", "device", "reach", "registration", "credentials", "policy", "storage"];
         let mut expected: Vec<String> =
             keys::<Config>("").into_iter().filter(|key| !tables.contains(&key.as_str())).collect();
         expected.extend(keys::<Nscl>("nscl."));
+        expected.extend(keys::<Provisioned>("key."));
+        expected.extend(keys::<Device>("device."));
         expected.extend(keys::<ReachSettings>("reach."));
         expected.extend(keys::<Registration>("registration."));
         assert_eq!(documented, expected, "docs/configuration.md, in the order of the code");

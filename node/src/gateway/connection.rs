@@ -12,6 +12,7 @@ use crate::clock;
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap};
 use banyan_binding::{
     http::{Stream, response},
+    mid::PskConnector,
     session::Key,
 };
 use banyan_codec::Limits;
@@ -26,7 +27,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use std::{fmt, io, pin::Pin};
+use std::{fmt, io, pin::Pin, sync::Arc};
 use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet};
 use zeroize::Zeroizing;
 
@@ -37,6 +38,15 @@ pub type Shaking<'a> = Pin<Box<dyn Future<Output = io::Result<(Box<dyn Stream>, 
 pub trait Handshake: fmt::Debug + Send + Sync + 'static {
     /// Makes a channel of a TCP connection.
     fn shake(&self, socket: TcpStream, identity: PskIdentity, key: Key) -> Shaking<'_>;
+}
+
+impl Handshake for Arc<PskConnector> {
+    fn shake(&self, socket: TcpStream, identity: PskIdentity, key: Key) -> Shaking<'_> {
+        Box::pin(async move {
+            let (stream, exporter) = self.connect(socket, identity.to_string().as_bytes(), &key).await?;
+            Ok((Box::new(stream) as Box<dyn Stream>, exporter))
+        })
+    }
 }
 
 /// M2M Root Key of this node.
@@ -80,8 +90,22 @@ pub enum ConnectionError {
     #[error("securityEncryptedM2MKey: not the key that this side has")]
     OtherKey,
     /// The key belongs to another SCL.
-    #[error("sclId: the key is that of {0}")]
+    #[error("sclId: the key is that of {0:?}, scl_id must be the same")]
     OtherScl(String),
+    /// No channel can be made with the root key.
+    #[error("the root key was refused")]
+    RootRefused(#[source] io::Error),
+}
+
+/// Whether the root key is not, or no longer, good for anything.
+pub(super) fn is_root_refused(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(
+            ConnectionError::RootRefused(_) | ConnectionError::Refused { status: StatusCode::Forbidden, .. }
+        )
+    )
 }
 
 /// The longest answer that is read.
@@ -123,7 +147,11 @@ impl<H: Handshake> Connected<H> {
         if let Some(stream) = self.with_current(edge).await? {
             return Ok(stream);
         }
-        let fresh = self.set_up(edge).await?;
+        let fresh = self.set_up(edge).await.inspect_err(|error| {
+            if error.get_ref().is_some_and(|inner| inner.is::<ConnectionError>()) {
+                tracing::warn!(edge, %error, "no service connection");
+            }
+        })?;
         tracing::info!(edge, connection = %fresh.name, "service connection set up");
         *self.current.lock() = Some(fresh.clone());
         self.with(edge, &fresh).await
@@ -161,7 +189,12 @@ impl<H: Handshake> Connected<H> {
         let identity =
             PskIdentity { key: KeyRef::Kmr { node: *node, index: *index }, authority: mas.clone() };
         let socket = tcp(edge).await?;
-        let (stream, exporter) = self.handshake.shake(socket, identity, key.clone()).await?;
+        let shaken = self.handshake.shake(socket, identity, key.clone()).await;
+        let (stream, exporter) = shaken.map_err(|failure| match failure.kind() {
+            // An alert; any other kind says that the connection broke.
+            io::ErrorKind::Other => io::Error::other(ConnectionError::RootRefused(failure)),
+            _ => failure,
+        })?;
         let answer = response(post(stream, "/m2m/connection", mas).await?, &Limits::default());
         let Body::Message(params) = answer.body else {
             let (status, info) = (answer.status, answer.info);

@@ -5,7 +5,7 @@ use super::{
     registration::{Outcome, Step},
 };
 use crate::request::Desk;
-use banyan_binding::http::{Caller, Client, ClientConfig, SendError, Uplink, response};
+use banyan_binding::http::{Caller, Client, ClientConfig, SendError, UPLINK_TIMEOUT, Uplink, response};
 use banyan_codec::{Format, Limits};
 use banyan_model::{
     Body, Entity, Method, Path, Representation, RequestPrimitive, ResourceType, ResponsePrimitive,
@@ -40,7 +40,9 @@ struct Unanswered;
 
 impl Nscl {
     pub(super) fn new(config: Arc<Config>, uplink: Arc<dyn Uplink>, desk: Desk) -> Nscl {
-        let client = Client::new(ClientConfig { uplink: Some(uplink), ..ClientConfig::default() });
+        let connect_timeout = UPLINK_TIMEOUT;
+        let client =
+            Client::new(ClientConfig { uplink: Some(uplink), connect_timeout, ..ClientConfig::default() });
         let caller = Caller { scl_id: config.scl_id.clone(), public_uri: config.public_uri.clone() };
         Nscl { config, client, caller, desk, poll_at: watch::Sender::new(None) }
     }

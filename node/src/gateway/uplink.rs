@@ -36,9 +36,9 @@ pub(super) async fn tcp(edge: &str) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// How long one edge gets for TCP and the handshake: less than a client waits for its connection in all, so that there
-/// is time left for another edge.
-const EDGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one edge gets for TCP and what makes the channel, at most a bootstrap, a service connection and the channel
+/// itself: less than a client waits for its connection in all, so that there is time left for another edge.
+const EDGE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The uplink to one NSCL.
 #[derive(Debug)]

@@ -3,17 +3,22 @@
 //! The same parts as in a cluster, with throw-away data. Everybody who can reach the port may say who they are: this is
 //! no way to run anything that matters.
 
+mod provision;
+
 use crate::{
     config::gateway,
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, KeySettings},
     directory::Founding,
     roles::demo::{self, Taking},
     roles::gateway::{self as gateway_role, GatewayError, Started},
     roles::node::{self, Node, RunError, StartError},
+    security::{Keys, KeysError},
 };
 use banyan_binding::http::{Client, ClientConfig};
 use banyan_edge::Edge;
+use banyan_model::security::M2mNodeId;
 use clap::Args;
+use provision::Provisioning;
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr},
@@ -33,6 +38,9 @@ const SHARDS: u64 = 4;
 /// A debug build that replays a long log takes its time.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// The gateway's M2M-Node-ID and the index of its root key.
+const GATEWAY_NODE: M2mNodeId = M2mNodeId(*b"banyan dev's GSC");
+const KMR_INDEX: u32 = 1;
 /// SCL-ID of the gateway, and what others call it; nobody resolves the name, for the gateway polls.
 const GATEWAY: &str = "gateway";
 const GATEWAY_URI: &str = "http://gateway.example.net";
@@ -118,6 +126,9 @@ pub enum DevError {
     /// It takes too long.
     #[error("not ready in time: {0}")]
     NotReady(String),
+    /// Keys.
+    #[error("no keys")]
+    Keys(#[source] KeysError),
     /// The story did not go as it should.
     #[error("the demo failed")]
     Demo(#[from] demo::DemoError),
@@ -165,20 +176,24 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
     };
     let edge = Edge::bind(edge_config(arguments.listen, &addresses)).await?;
     let listens = edge.addresses().http.unwrap_or(arguments.listen);
+    let mid = edge.addresses().mid_psk.unwrap_or(listens);
+    let provisioning = Provisioning::new(folder)?;
     let url = format!("http://{listens}");
 
     let mut nodes: JoinSet<Result<(), DevError>> = JoinSet::new();
-    let mut readiness = Vec::new();
+    let (mut readiness, mut keys) = (Vec::new(), Vec::new());
     for (number, listener) in listeners.into_iter().enumerate() {
         let config = Config {
             authorities: arguments.authorities(listens),
             scl_id: arguments.scl_id.clone(),
+            keys: KeySettings { kek: Some(provisioning.kek.clone()), ..KeySettings::default() },
             ..node_config(folder, number, &addresses)
         };
         let checked = config.check()?;
         let store = node::open(&checked.data, checked.storage.clone()).await?;
         let node = Node::start_on(checked, store, listener).await?;
         readiness.push(node.readiness());
+        keys.push(node.keys());
         let stopped = stopped();
         nodes.spawn(async move { Ok(node.run(stopped).await?) });
     }
@@ -193,25 +208,35 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
         edge.serve(ended).await
     });
 
-    let mut gateways: JoinSet<Result<(), GatewayError>> = JoinSet::new();
+    let mut gateways: JoinSet<Result<(), DevError>> = JoinSet::new();
     let (end_gateway, gateway_ended) = watch::channel(false);
     let (tell_started, started) = oneshot::channel();
     // Where every name means the SCL, the gateway's does, too: neither could be told from the other.
     let has_gateway = !arguments.authorities(listens).is_empty();
     if has_gateway {
-        let config = gateway_config(arguments, folder, listens);
-        let mut ended = gateway_ended;
-        let ended = async move {
-            // As above.
-            let _ = ended.wait_for(|ended| *ended).await;
+        let config = gateway_config(arguments, folder, listens, mid, &provisioning);
+        let ended = || {
+            let mut ended = gateway_ended.clone();
+            async move {
+                // As above.
+                let _ = ended.wait_for(|ended| *ended).await;
+            }
         };
-        gateways.spawn(gateway_role::serve(config, ended, tell_started));
+        let (before, while_it_runs, keys) = (ended(), ended(), keys.clone());
+        gateways.spawn(async move {
+            tokio::select! {
+                () = before => return Ok(()),
+                imported = provisioning.import(&keys) => imported?,
+            }
+            let served = gateway_role::serve(config, while_it_runs, tell_started).await;
+            served.map_err(|error| DevError::Gateway(error.into()))
+        });
     }
 
     let play = async {
         wait_ready(&readiness, &url).await?;
         let gateway = match has_gateway {
-            true => Some(wait_registered(started, arguments).await?),
+            true => Some(wait_registered(started, arguments, &keys).await?),
             false => None,
         };
         if arguments.demo {
@@ -225,7 +250,7 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
         played = play => played,
         Some(ended) = gateways.join_next() => Err(match ended {
             Ok(Ok(())) => DevError::Part("the gateway ended by itself".to_owned()),
-            Ok(Err(error)) => DevError::Gateway(error.into()),
+            Ok(Err(error)) => error,
             Err(panic) => DevError::Part(panic.to_string()),
         }),
         Some(ended) = nodes.join_next() => Err(match ended {
@@ -237,8 +262,7 @@ async fn serve(arguments: &Arguments, folder: &Path, stop: impl Future<Output = 
     // The gateway first, for it says goodbye; then the edge, which still can hand in what it has.
     end_gateway.send_replace(true);
     while let Some(ended) = gateways.join_next().await {
-        let ended = ended.map_err(|panic| DevError::Part(panic.to_string()))?;
-        ended.map_err(|error| DevError::Gateway(error.into()))?;
+        ended.map_err(|panic| DevError::Part(panic.to_string()))??;
     }
     end_edge.send_replace(true);
     while let Some(ended) = edges.join_next().await {
@@ -272,12 +296,22 @@ fn edge_config(listen: SocketAddr, nodes: &[SocketAddr]) -> banyan_edge::Config 
         nodes: nodes.iter().map(SocketAddr::to_string).collect(),
         plaintext: true,
         open: true,
+        mid: banyan_edge::config::Mid {
+            listen_psk: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            ..banyan_edge::config::Mid::default()
+        },
         ..banyan_edge::Config::default()
     }
 }
 
-/// A gateway behind NAT, as it were: it polls.
-fn gateway_config(arguments: &Arguments, folder: &Path, nscl: SocketAddr) -> gateway::Config {
+/// A gateway behind NAT, as it were: it polls. `mid`: where the edge takes other SCLs.
+fn gateway_config(
+    arguments: &Arguments,
+    folder: &Path,
+    nscl: SocketAddr,
+    mid: SocketAddr,
+    provisioning: &Provisioning,
+) -> gateway::Config {
     gateway::Config {
         data: Some(folder.join(GATEWAY)),
         listen: Some(arguments.gateway),
@@ -287,9 +321,15 @@ fn gateway_config(arguments: &Arguments, folder: &Path, nscl: SocketAddr) -> gat
         nscl: gateway::Nscl {
             base: base(&format!("http://{nscl}")),
             scl_id: arguments.scl_id.clone(),
-            edges: vec![nscl.to_string()],
-            plaintext: true,
+            edges: vec![mid.to_string()],
+            ..gateway::Nscl::default()
         },
+        key: Some(gateway::Provisioned {
+            node_id: GATEWAY_NODE.to_string(),
+            index: KMR_INDEX,
+            kmr_file: provisioning.kmr.clone(),
+            mas: None,
+        }),
         reach: gateway::ReachSettings { poc: None, polling: true },
         ..gateway::Config::default()
     }
@@ -299,6 +339,7 @@ fn gateway_config(arguments: &Arguments, folder: &Path, nscl: SocketAddr) -> gat
 async fn wait_registered(
     started: oneshot::Receiver<Started>,
     arguments: &Arguments,
+    keys: &[Keys],
 ) -> Result<Taking, DevError> {
     let not_ready = || DevError::NotReady("the gateway has not registered".to_owned());
     let Started { dia, status } = started.await.map_err(|_| not_ready())?;
@@ -309,7 +350,9 @@ async fn wait_registered(
         }
         sleep(POLL).await;
     }
+    let service_connection = provision::service_connection(keys).await?;
     Ok(Taking {
+        service_connection,
         origin: format!("http://{dia}"),
         base: gateway::Config::default().scl_base,
         id: GATEWAY.to_owned(),

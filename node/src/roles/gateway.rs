@@ -6,12 +6,19 @@
 use super::node::{self, Node, RunError, StartError};
 use crate::{
     admin::{self, Metric, Probe, Report},
-    config::{ConfigError, gateway::Config},
+    config::{
+        ConfigError,
+        gateway::{Checked, Config, Protection},
+    },
     gateway::{
         Gateway, Status,
-        uplink::{NsclUplink, Trusted},
+        bootstrapped::Bootstrapped,
+        connection::Connected,
+        root_key::RootKeyError,
+        uplink::{NsclUplink, Secure, Trusted},
     },
 };
+use banyan_binding::mid::{ConnectorConfig, PskConnector, PskError};
 use banyan_edge::Edge;
 use clap::Args;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -32,6 +39,9 @@ use tokio::{
 
 /// What the admin port gets for open connections.
 const ADMIN_END: Duration = Duration::from_millis(500);
+
+/// Where a bootstrapped root key is kept, in the gateway's folder.
+const ROOT_KEY: &str = "kmr.toml";
 
 /// Options of `banyan gateway`.
 #[derive(Args, Debug)]
@@ -78,6 +88,12 @@ pub enum GatewayError {
     /// dIa did not start.
     #[error("dIa does not start")]
     Edge(#[source] Box<banyan_edge::StartError>),
+    /// TLS by pre-shared keys.
+    #[error("TLS with pre-shared keys")]
+    Psk(#[from] PskError),
+    /// The root key that a bootstrap left.
+    #[error("the root key cannot be read")]
+    RootKey(#[from] RootKeyError),
     /// A part panicked, or ended though nobody had asked for it.
     #[error("a part of the gateway ended: {0}")]
     Part(String),
@@ -141,12 +157,13 @@ pub async fn serve(
     let rpc = bound(&rpc_listener, checked.listen)?;
     let edge = Edge::bind(config.edge(&[rpc.to_string()])).await?;
     let dia = edge.addresses().http.unwrap_or(checked.listen);
+    let secure = secure(&checked)?;
     let node_config = config.node(rpc, dia).check()?;
     let store = node::open(&node_config.data, node_config.storage.clone()).await?;
     let node = Node::start_on(node_config, store, rpc_listener).await?;
 
     let (scheme, authority) = (&checked.nscl_scheme, &checked.nscl_authority);
-    let uplink = Arc::new(NsclUplink::new(scheme, authority, &checked.edges, Arc::new(Trusted)));
+    let uplink = Arc::new(NsclUplink::new(scheme, authority, &checked.edges, secure));
     let edge = edge.with_uplink(uplink.clone());
     let gateway = Gateway::new(checked.gateway, uplink, node.desk());
     let status = gateway.status();
@@ -186,6 +203,21 @@ pub async fn serve(
     }
     tracing::info!("gateway stopped");
     ends.into_iter().collect()
+}
+
+/// How channels of mId are made.
+fn secure(checked: &Checked) -> Result<Arc<dyn Secure>, GatewayError> {
+    let nscl = checked.nscl_authority.split(':').next().unwrap_or_default();
+    let scl_id = &checked.gateway.scl_id;
+    let psk = || Ok::<_, PskError>(Arc::new(PskConnector::new(&ConnectorConfig::default())?));
+    Ok(match &checked.protection {
+        Protection::Network => Arc::new(Trusted),
+        Protection::Key(root) => Arc::new(Connected::new(psk()?, root.clone(), scl_id, nscl)),
+        Protection::Bootstrap(msbf) => {
+            let file = checked.data.join(ROOT_KEY);
+            Arc::new(Bootstrapped::new(msbf.clone(), file, psk()?, scl_id, nscl)?)
+        }
+    })
 }
 
 type Part = JoinSet<Result<(), GatewayError>>;

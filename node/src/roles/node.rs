@@ -117,6 +117,7 @@ pub struct Node {
     groups: Arc<Groups>,
     shards: Shards,
     desk: Desk,
+    keys: Keys,
     condition: Arc<Condition>,
     /// Not ready any more.
     draining: watch::Sender<bool>,
@@ -224,7 +225,7 @@ impl Node {
         });
         parts.spawn({
             let (directory, neighbours) = (directory.clone(), rpc::Remote { tls: tls.clone() });
-            let starter = Starter { shards: shards.clone(), keys };
+            let starter = Starter { shards: shards.clone(), keys: keys.clone() };
             async move {
                 match directory.run(neighbours, starter).await {
                     Err(error) => Err(error.into()),
@@ -247,6 +248,7 @@ impl Node {
             groups,
             shards,
             desk,
+            keys,
             condition,
             draining,
             stopping,
@@ -266,6 +268,11 @@ impl Node {
     /// Takes requests of this process.
     pub fn desk(&self) -> Desk {
         self.desk.clone()
+    }
+
+    /// This node's part of the keys' group.
+    pub fn keys(&self) -> Keys {
+        self.keys.clone()
     }
 
     /// What an operator may ask; outlives the node.

@@ -36,7 +36,7 @@ pub use asked::{Asked, asked};
 pub use binding::{Binding, Config, PerSecond};
 pub use carried::{Carried, carried_answer, request_notify};
 pub use channel::{Accepting, Channel, Plain, Stream};
-pub use client::{Client, ClientConfig, Connecting, Reach, SendError, Uplink};
+pub use client::{Client, ClientConfig, Connecting, Reach, SendError, UPLINK_TIMEOUT, Uplink};
 pub use names::CORRELATION_ID;
 pub use outgoing::{Caller, response, status_code};
 pub use relay::{Hop, Relay};

@@ -19,6 +19,8 @@ pub struct Taking {
     pub nscl_id: String,
     /// What others write before its addresses.
     pub public_uri: String,
+    /// securityConnectionId of its service connection.
+    pub service_connection: String,
 }
 
 /// What the device application measures, and what it sends on its own.
@@ -38,6 +40,15 @@ pub(super) async fn play(
 
     player.begin(
         "A gateway has registered by itself",
+        &format!(
+            "It was provisioned with a root key (Kmr). By TLS-PSK with Kmr it set up service connection {}, whose key (Kmc) \
+             both sides took from that channel; all that follows on mId goes over TLS-PSK with Kmc.",
+            gateway.service_connection
+        ),
+    )?;
+    player.until(200, Request::get(&scl, &scl), patience.right).await?;
+    player.begin(
+        "It can be reached",
         "Its scl stands here: link is its own sclBase. It cannot be called, so its m2mPoc is a communicationChannel that it \
          polls; with that it is ONLINE.",
     )?;

@@ -6,7 +6,7 @@
 mod connector;
 mod uplink;
 
-pub use uplink::{Connecting, Uplink};
+pub use uplink::{Connecting, UPLINK_TIMEOUT, Uplink};
 
 use bytes::{Bytes, BytesMut};
 use connector::Connector;

@@ -6,7 +6,7 @@ use crate::{
     route, through,
 };
 use banyan_binding::{
-    http::{self as binding, Caller, Client, ClientConfig, Hop, Relay, SendError, Uplink},
+    http::{self as binding, Caller, Client, ClientConfig, Hop, Relay, SendError, UPLINK_TIMEOUT, Uplink},
     tls,
 };
 use banyan_codec::{
@@ -66,8 +66,11 @@ impl Courier {
         public_uri: &str,
         scl: &Scl,
     ) -> Courier {
+        let usual = ClientConfig::default();
+        let connect_timeout = uplink.as_ref().map_or(usual.connect_timeout, |_| UPLINK_TIMEOUT);
         let client = |answer_bytes_max| {
             Client::new(ClientConfig {
+                connect_timeout,
                 tls: contact_tls.clone(),
                 uplink: uplink.clone(),
                 reach: config.egress.reach.into(),
