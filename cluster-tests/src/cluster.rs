@@ -10,7 +10,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use banyan_proto::v1::admin_client::AdminClient;
-use banyan_proto::v1::{GroupStatus, KeysAnswer, KeysQuestion, NodeStatus, StatusRequest, keys_question};
+use banyan_proto::v1::{
+    GroupStatus, KeysAnswer, KeysQuestion, NodeStatus, StatusRequest, keys_answer, keys_question,
+};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
@@ -23,6 +25,9 @@ use crate::process::{POLL, Process};
 const READY_WITHIN: Duration = Duration::from_secs(40);
 /// Lines of each log that a failing test prints.
 const LOG_LINES_SHOWN: usize = 60;
+
+/// File of the key-encryption key, for all nodes.
+const KEK: &str = "kek";
 
 /// How a cluster is started.
 #[derive(Clone, Debug)]
@@ -39,8 +44,11 @@ pub struct Config {
     pub log_keep_entries: Option<u64>,
     /// Where data and logs go; `None`: a temporary folder that goes when the cluster is dropped.
     pub folder: Option<PathBuf>,
-    /// Whether the nodes keep keys and the edges take SCLs by TLS-PSK ([`Cluster::mid_psk`]). Default: no.
+    /// Whether nodes keep keys of M2M nodes and edges let SCLs in by them. Default: no.
     pub keys: bool,
+    /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too.
+    /// Default: they do not. Needs `keys`.
+    pub devices: Option<PathBuf>,
     /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
     pub log: String,
 }
@@ -55,6 +63,7 @@ impl Default for Config {
             log_keep_entries: None,
             folder: None,
             keys: false,
+            devices: None,
             log: "info".to_owned(),
         }
     }
@@ -83,7 +92,20 @@ struct Member {
     admin: String,
     /// Address it serves: gRPC for a node, HTTP for an edge.
     serves: String,
+    /// Where an edge listens for SCLs.
+    mid: Mid,
     process: Option<Process>,
+}
+
+/// Addresses of an edge's listeners on mId, whether they are configured or not.
+#[derive(Clone, Debug, Default)]
+pub struct Mid {
+    /// TLS by pre-shared keys.
+    pub psk: String,
+    /// Bootstrap by device certificates.
+    pub bootstrap: String,
+    /// Service connections by device certificates.
+    pub tls: String,
 }
 
 impl Member {
@@ -102,7 +124,6 @@ impl Member {
 pub struct Cluster {
     nodes: Vec<Member>,
     edges: Vec<Member>,
-    mid_psk: Vec<String>,
     config: Config,
     folder: PathBuf,
     temporary: Option<TempDir>,
@@ -135,15 +156,19 @@ impl Cluster {
             (None, None) => unreachable!("one of both was just chosen"),
         };
         std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
-        let ports = free_ports(2 * config.nodes + 3 * config.edges);
+        let ports = free_ports(2 * config.nodes + 5 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
         let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
         let (http, edge_admin) = (take(config.edges), take(config.edges));
-        let mid_psk = take(config.edges);
-        let kek = folder.join("kek.hex");
+        let mids: Vec<Mid> = (0..config.edges)
+            .map(|_| {
+                let listeners = take(3);
+                Mid { psk: listeners[0].clone(), bootstrap: listeners[1].clone(), tls: listeners[2].clone() }
+            })
+            .collect();
         if config.keys {
-            std::fs::write(&kek, "5a".repeat(32)).expect("the cluster's folder can be written");
+            std::fs::write(folder.join(KEK), "5a".repeat(32)).expect("the cluster's folder can be written");
         }
         let member =
             |name: String, program: &Path, first: &[&str], text: String, admin: &str, serves: &str| {
@@ -152,29 +177,31 @@ impl Cluster {
                 let mut arguments: Vec<String> = first.iter().map(|&argument| argument.to_owned()).collect();
                 arguments.extend(["--config".to_owned(), file.display().to_string()]);
                 let (admin, serves) = (admin.to_owned(), serves.to_owned());
-                Member { name, program: program.to_owned(), arguments, admin, serves, process: None }
+                Member {
+                    name,
+                    program: program.to_owned(),
+                    arguments,
+                    admin,
+                    serves,
+                    mid: Mid::default(),
+                    process: None,
+                }
             };
         let nodes = (0..config.nodes)
             .map(|i| {
                 let name = format!("node-{i}");
-                let mut text =
-                    node_config(&config, &folder.join(&name), &rpc[i], &node_admin[i], &rpc, &http);
-                if config.keys {
-                    text.push_str(&format!("\n[keys]\nkek = {:?}\n", kek.display().to_string()));
-                }
+                let text = node_config(&config, &folder, &name, &rpc[i], &node_admin[i], &rpc, &http);
                 member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i])
             })
             .collect();
         let edges = (0..config.edges)
             .map(|i| {
-                let mut text = edge_config(&http[i], &edge_admin[i], &rpc);
-                if config.keys {
-                    text.push_str(&format!("\n[mid]\nlisten_psk = {:?}\n", mid_psk[i]));
-                }
-                member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i])
+                let text = edge_config(&config, &http[i], &edge_admin[i], &rpc, &mids[i]);
+                let edge = member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i]);
+                Member { mid: mids[i].clone(), ..edge }
             })
             .collect();
-        Cluster { nodes, edges, mid_psk, config, folder, temporary }
+        Cluster { nodes, edges, config, folder, temporary }
     }
 
     async fn found(mut self) -> Cluster {
@@ -231,16 +258,6 @@ impl Cluster {
         self.edges.iter().map(|edge| edge.serves.clone()).collect()
     }
 
-    /// Where the edges take SCLs by TLS-PSK, if they do.
-    pub fn mid_psk(&self) -> &[String] {
-        &self.mid_psk
-    }
-
-    /// Admin HTTP addresses of the edges.
-    pub fn edge_admins(&self) -> Vec<String> {
-        self.edges.iter().map(|edge| edge.admin.clone()).collect()
-    }
-
     /// Kills an edge with SIGKILL and waits for its end.
     ///
     /// # Panics
@@ -250,27 +267,28 @@ impl Cluster {
         process.kill().expect("a child can be killed");
     }
 
-    /// Asks the cluster about its keys, as an operator, at this node.
-    ///
-    /// # Errors
-    /// It does not answer within 20 s, or refuses.
-    pub async fn keys(&self, node: usize, kind: keys_question::Kind) -> Result<KeysAnswer, tonic::Status> {
-        let mut admin = self.admin(node, Duration::from_secs(20)).await?;
-        Ok(admin.keys(KeysQuestion { kind: Some(kind) }).await?.into_inner())
-    }
-
-    async fn admin(&self, node: usize, within: Duration) -> Result<AdminClient<Channel>, tonic::Status> {
-        let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[node].serves))
-            .map_err(unavailable)?
-            .connect_timeout(Duration::from_secs(1))
-            .timeout(within);
-        Ok(AdminClient::new(endpoint.connect().await.map_err(unavailable)?))
-    }
-
     /// Admin HTTP addresses of the nodes.
     pub fn node_admins(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.admin.clone()).collect()
+    }
+
+    /// Admin HTTP addresses of the edges.
+    pub fn edge_admins(&self) -> Vec<String> {
+        self.edges.iter().map(|edge| edge.admin.clone()).collect()
+    }
+
+    /// What a node's audit log says.
+    ///
+    /// # Panics
+    /// It cannot be read.
+    pub fn audit(&self, node: usize) -> String {
+        let file = self.folder.join(format!("node-{node}")).join("audit.jsonl");
+        std::fs::read_to_string(file).expect("a node that led the keys' group has an audit log")
+    }
+
+    /// Where an edge listens for SCLs.
+    pub fn mid(&self, edge: usize) -> &Mid {
+        &self.edges[edge].mid
     }
 
     /// Process ids of everything that runs.
@@ -376,13 +394,48 @@ impl Cluster {
         (status, self.node_log(index)[before..].to_owned())
     }
 
+    async fn admin(&self, index: usize) -> Result<AdminClient<Channel>, tonic::Status> {
+        let unavailable = |e: tonic::transport::Error| tonic::Status::unavailable(e.to_string());
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[index].serves))
+            .map_err(unavailable)?
+            .connect_timeout(Duration::from_secs(1))
+            .timeout(Duration::from_secs(2));
+        Ok(AdminClient::new(endpoint.connect().await.map_err(unavailable)?))
+    }
+
     /// What a node says about itself and its groups.
     ///
     /// # Errors
     /// It does not answer within 2 s.
     pub async fn status(&self, index: usize) -> Result<NodeStatus, tonic::Status> {
-        let mut admin = self.admin(index, Duration::from_secs(2)).await?;
-        Ok(admin.status(StatusRequest {}).await?.into_inner())
+        Ok(self.admin(index).await?.status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// What an operator asks of the keys' group, by the first node that answers.
+    ///
+    /// # Panics
+    /// It is refused, or no node answers within 20 s.
+    pub async fn keys(&self, question: keys_question::Kind) -> Option<keys_answer::Kind> {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut failures = Vec::new();
+            for index in (0..self.nodes.len()).filter(|&index| self.nodes[index].process.is_some()) {
+                match self.ask_keys(index, question.clone()).await {
+                    Ok(KeysAnswer { kind: Some(keys_answer::Kind::Refused(refused)) }) => {
+                        panic!("the keys' group refuses: {}", refused.why)
+                    }
+                    Ok(answer) => return answer.kind,
+                    Err(failure) => failures.push(failure),
+                }
+            }
+            assert!(Instant::now() < until, "no node answers for the keys' group: {failures:?}");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn ask_keys(&self, index: usize, kind: keys_question::Kind) -> Result<KeysAnswer, tonic::Status> {
+        let question = KeysQuestion { kind: Some(kind) };
+        Ok(self.admin(index).await?.keys(question).await?.into_inner())
     }
 
     /// The index of the node that leads the shard of `/m2m/<path>`, once one of the `asked` nodes knows a leader that
@@ -391,6 +444,24 @@ impl Cluster {
     /// # Panics
     /// No leader within 20 s.
     pub async fn leader_among(&self, path: &str, asked: &[usize]) -> usize {
+        self.leader_of(path, asked, |status| shard_of(path, status)).await
+    }
+
+    /// The index of the node that leads the keys' group.
+    ///
+    /// # Panics
+    /// No leader within 20 s.
+    pub async fn leader_of_keys(&self) -> usize {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.leader_of("keys", &all, |status| Some(status.directory.as_ref()?.keys.as_ref()?.shard)).await
+    }
+
+    async fn leader_of(
+        &self,
+        what: &str,
+        asked: &[usize],
+        group: impl Fn(&NodeStatus) -> Option<u64>,
+    ) -> usize {
         let until = Instant::now() + Duration::from_secs(20);
         let mut seen = String::new();
         while Instant::now() < until {
@@ -400,7 +471,7 @@ impl Cluster {
                 let Ok(status) = self.status(index).await else { continue };
                 let Some(node) = &status.node else { continue };
                 ids.insert(node.node, index);
-                let shard = shard_of(path, &status);
+                let shard = group(&status);
                 let leads = |group: &&GroupStatus| Some(group.group) == shard && group.role == "Leader";
                 if let Some(group) = status.groups.iter().find(leads) {
                     leader = Some((group.term, index)).max(leader);
@@ -412,7 +483,7 @@ impl Cluster {
             }
             tokio::time::sleep(POLL).await;
         }
-        panic!("no node of {asked:?} leads the shard of {path} within 20 s; last status: {seen}");
+        panic!("no node of {asked:?} leads the shard of {what} within 20 s; last status: {seen}");
     }
 
     /// The leader of a path's shard among all nodes.
@@ -463,7 +534,8 @@ fn tail(log: &str) -> String {
 /// The configuration file of one node.
 fn node_config(
     config: &Config,
-    data: &Path,
+    folder: &Path,
+    name: &str,
     rpc: &str,
     admin: &str,
     founders: &[String],
@@ -471,7 +543,7 @@ fn node_config(
 ) -> String {
     let mut text = format!(
         "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\nplaintext = true\n",
-        data = data.display().to_string(),
+        data = folder.join(name).display().to_string(),
         shards = config.shards,
     );
     if config.snapshot_after_entries.is_some() || config.log_keep_entries.is_some() {
@@ -485,12 +557,32 @@ fn node_config(
             }
         }
     }
+    if config.keys {
+        text.push_str(&format!("\n[keys]\nkek = {:?}\n", folder.join(KEK).display().to_string()));
+    }
     text
 }
 
 /// The configuration file of one edge. Open mode: the tests are the ones who say who they are.
-fn edge_config(http: &str, admin: &str, nodes: &[String]) -> String {
-    format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\nopen = true\n")
+fn edge_config(config: &Config, http: &str, admin: &str, nodes: &[String], mid: &Mid) -> String {
+    let mut text =
+        format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\nopen = true\n");
+    if config.keys {
+        text.push_str(&format!("\n[mid]\nlisten_psk = {:?}\n", mid.psk));
+    }
+    if let Some(devices) = &config.devices {
+        let file = |name: &str| devices.join(name).display().to_string();
+        text.push_str(&format!(
+            "listen_bootstrap = {:?}\nlisten_tls = {:?}\ncertificate = {:?}\nkey = {:?}\ndevice_ca = {:?}\ndevice_crl = {:?}\n",
+            mid.bootstrap,
+            mid.tls,
+            file("edge.pem"),
+            file("edge.key"),
+            file("ca.pem"),
+            file("crl.pem"),
+        ));
+    }
+    text
 }
 
 impl Drop for Cluster {

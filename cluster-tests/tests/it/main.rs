@@ -25,6 +25,7 @@ mod notify_across_kill;
 mod pause_leader;
 mod power_cut;
 mod reuse_of_data;
+mod security;
 mod slow_subscriber;
 mod stop_leader;
 mod store_and_forward;

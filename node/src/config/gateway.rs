@@ -373,8 +373,6 @@ impl Config {
             plaintext_credentials: true,
             public_uri: Some(self.public_uri.clone()),
             credentials: self.credentials.clone(),
-            // dIa is on the loopback or on an interface that was named: never on every address.
-            plaintext_credentials: !self.open,
             ..banyan_edge::Config::default()
         }
     }
