@@ -172,3 +172,59 @@ impl<H> fmt::Debug for Bootstrapped<H> {
         f.debug_struct("Bootstrapped").field("msbf", &self.msbf.address).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::connection::Shaking;
+    use banyan_binding::{session::Key, tls};
+    use banyan_model::security::{KEY_OCTETS, M2mNodeId, PskIdentity};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// Takes no key at all.
+    #[derive(Clone, Debug, Default)]
+    struct Refusing(Arc<AtomicUsize>);
+
+    impl Handshake for Refusing {
+        fn shake(&self, _: TcpStream, _: PskIdentity, _: Key) -> Shaking<'_> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async { Err(io::Error::other("alert")) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_refused_again_and_again_is_given_up_and_bootstraps_are_rare() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let trusted = folder.path().join("trusted.pem");
+        std::fs::write(&trusted, made.cert.pem()).expect("a file");
+        let edge = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = edge.local_addr().expect("bound").to_string();
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let msbf = Msbf {
+            address: gone.local_addr().expect("bound").to_string(),
+            tls: tls::client(&trusted, None).expect("settings"),
+        };
+        drop(gone);
+        let file = folder.path().join("kmr.toml");
+        let (node, key) = (M2mNodeId([7; 16]), Key::new([1; KEY_OCTETS]));
+        let root = RootKey { node, index: 1, mas: "mas".to_owned(), expires: None, key };
+        root_key::write(&file, &root).expect("it is written");
+        let shaken = Refusing::default();
+        let channels =
+            Bootstrapped::new(msbf, file.clone(), shaken.clone(), "gw", "nscl").expect("a key is there");
+        for _ in 0..REFUSALS {
+            let refused = channels.connect(&address).await.err().expect("refused");
+            assert!(is_root_refused(&refused), "{refused}");
+        }
+        assert!(channels.known().is_none(), "it is given up");
+        for _ in 0..2 {
+            assert!(channels.connect(&address).await.is_err(), "nobody bootstraps");
+        }
+        let pause = channels.state.lock().not_before.0 - clock::now().0;
+        assert!(pause > 0 && pause <= PAUSE_MIN.as_millis() as i64, "one attempt and its pause: {pause}");
+        assert_eq!(shaken.0.load(Ordering::SeqCst), REFUSALS as usize);
+        assert!(root_key::read(&file).expect("it is read").is_some(), "only another key replaces it");
+    }
+}
