@@ -19,7 +19,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("node/crates/client", &["model", "proto"]),
     ("node/crates/raft", &["storage", "proto"]),
     ("node/crates/edge", &["model", "codec", "binding", "client", "proto"]),
-    ("node/crates/ctl", &["proto", "client"]),
+    ("node/crates/ctl", &["model", "proto", "client"]),
     ("node", &["model", "proto", "codec", "binding", "client", "storage", "raft", "edge", "ctl"]),
 ];
 

@@ -1,16 +1,28 @@
 //! The operator's command line: asks a node over its gRPC port and prints what it says as a table.
 
+mod keys;
+mod sealed;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
+pub use sealed::FileError;
+
 use banyan_client::{Tls, TransportError};
-use banyan_proto::v1::{NodeStatus, StatusRequest, StepDownRequest, admin_client::AdminClient};
+use banyan_proto::v1::{
+    KeysQuestion, NodeStatus, StatusRequest, StepDownRequest, admin_client::AdminClient, keys_answer,
+    keys_question,
+};
 use clap::{Args, Subcommand};
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 use tokio::time::timeout;
-use tonic::Status;
+use tonic::{Status, transport::Channel};
 
 /// For a question; a step-down takes its own time on top.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// For a question about keys: a node gives itself a minute.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(70);
 
 /// Options of `banyan ctl`.
 #[derive(Args, Debug)]
@@ -34,6 +46,9 @@ enum Command {
         #[arg(long, default_value_t = 5_000)]
         deadline_ms: u32,
     },
+    /// Root keys of M2M nodes.
+    #[command(subcommand)]
+    Keys(keys::Command),
 }
 
 #[derive(Args, Debug)]
@@ -78,6 +93,33 @@ pub enum CtlError {
     /// It still leads something.
     #[error("the node still leads {0} groups")]
     StillLeads(usize),
+    /// Not an answer to what was asked: another release.
+    #[error("{0} answers something else than was asked")]
+    Unexpected(String),
+    /// A file cannot be read or written.
+    #[error("{} cannot be used", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is in a file of keys.
+    #[error("{} cannot be used", file.display())]
+    Keys {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: FileError,
+    },
+    /// Some keys of an import.
+    #[error("{0} keys were refused")]
+    NotTaken(usize),
+    /// Nothing is known of this M2M node.
+    #[error("there is no M2M node {0}")]
+    NoSuchNode(String),
 }
 
 /// Asks and prints.
@@ -90,6 +132,7 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
             let status = node.ask(TIMEOUT, None).await?;
             print!("{}", table::status(&status));
         }
+        Command::Keys(command) => keys::run(command).await?,
         Command::StepDown { node, deadline_ms } => {
             let wait = TIMEOUT + Duration::from_millis(deadline_ms.into());
             let status = node.ask(wait, Some(StepDownRequest { deadline_ms })).await?;
@@ -106,6 +149,24 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
 impl NodeArguments {
     /// The node's status, at once or after it stepped down.
     async fn ask(&self, wait: Duration, step_down: Option<StepDownRequest>) -> Result<NodeStatus, CtlError> {
+        self.within(wait, async |mut admin| match step_down {
+            None => admin.status(StatusRequest {}).await,
+            Some(request) => admin.step_down(request).await,
+        })
+        .await
+    }
+
+    /// What the keys' group answers.
+    async fn keys(&self, kind: keys_question::Kind) -> Result<Option<keys_answer::Kind>, CtlError> {
+        let question = KeysQuestion { kind: Some(kind) };
+        Ok(self.within(KEYS_TIMEOUT, async |mut admin| admin.keys(question).await).await?.kind)
+    }
+
+    async fn within<T>(
+        &self,
+        wait: Duration,
+        question: impl AsyncFnOnce(AdminClient<Channel>) -> Result<tonic::Response<T>, Status>,
+    ) -> Result<T, CtlError> {
         let tls = match (&self.ca, &self.certificate, &self.key) {
             (Some(ca), Some(certificate), Some(key)) => {
                 Some(Tls { ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
@@ -116,14 +177,13 @@ impl NodeArguments {
             let channel = banyan_client::connect(&self.node, tls.as_ref())
                 .await
                 .map_err(|source| CtlError::Transport { node: self.node.clone(), source })?;
-            let mut admin = AdminClient::new(channel);
-            let answer = match step_down {
-                None => admin.status(StatusRequest {}).await,
-                Some(request) => admin.step_down(request).await,
-            };
             let refused = |status| CtlError::Refused { node: self.node.clone(), status: Box::new(status) };
-            Ok(answer.map_err(refused)?.into_inner())
+            Ok(question(AdminClient::new(channel)).await.map_err(refused)?.into_inner())
         };
         timeout(wait, asked).await.map_err(|_| CtlError::Timeout(self.node.clone()))?
+    }
+
+    fn unexpected(&self) -> CtlError {
+        CtlError::Unexpected(self.node.clone())
     }
 }

@@ -1,6 +1,8 @@
-//! A node's status as text for people: columns as wide as their widest cell.
+//! What a node says as text for people: columns as wide as their widest cell.
 
-use banyan_proto::v1::{GroupStatus, NodeInfo, NodeStatus, ShardInfo};
+use crate::keys::shown;
+use banyan_model::Timestamp;
+use banyan_proto::v1::{GroupStatus, KmrState, ListedKmr, ListedNode, NodeInfo, NodeStatus, ShardInfo};
 
 pub(crate) fn status(status: &NodeStatus) -> String {
     let node = status.node.clone().unwrap_or_default();
@@ -70,6 +72,73 @@ fn groups(status: &NodeStatus) -> String {
     };
     let header = ["GROUP", "ROLE HERE", "LEADER", "TERM", "APPLIED", "COMMITTED", "LAST", "REPLICAS"];
     table(&header, status.groups.iter().map(row).collect())
+}
+
+/// A key of an import that was refused.
+pub(crate) struct NotTaken {
+    /// Of the file.
+    pub(crate) line: usize,
+    pub(crate) node: String,
+    pub(crate) index: u32,
+    pub(crate) why: String,
+}
+
+pub(crate) fn not_taken(refused: &[NotTaken]) -> String {
+    let row =
+        |one: &NotTaken| vec![one.line.to_string(), one.node.clone(), one.index.to_string(), one.why.clone()];
+    table(&["LINE", "M2M NODE", "INDEX", "REFUSED BECAUSE"], refused.iter().map(row).collect())
+}
+
+pub(crate) fn keys(nodes: &[ListedNode]) -> String {
+    let row = |node: &ListedNode| {
+        let in_use = |kmr: &&ListedKmr| matches!(kmr.state(), KmrState::Active | KmrState::Pending);
+        let kmrs = node.kmrs.iter().filter(in_use).map(|kmr| format!("{} ({})", kmr.index, state(kmr)));
+        vec![
+            shown(&node.node),
+            or_dash(&node.scl_id),
+            or_dash(&kmrs.collect::<Vec<_>>().join(", ")),
+            node.connections.len().to_string(),
+            if node.barred { "revoked".to_owned() } else { "-".to_owned() },
+        ]
+    };
+    table(&["M2M NODE", "SCL", "ROOT KEYS IN USE", "CONNECTIONS", "BAR"], nodes.iter().map(row).collect())
+}
+
+pub(crate) fn keys_of(node: &ListedNode) -> String {
+    let mut text = format!(
+        "node      {}{}\nscl       {}\nalias     {}\n",
+        shown(&node.node),
+        if node.barred { ", all its keys were revoked" } else { "" },
+        or_dash(&node.scl_id),
+        or_dash(&node.alias.join(", ")),
+    );
+    let kmrs = node.kmrs.iter().map(|kmr| {
+        let (made, expires) = (time(kmr.created_ms), time(kmr.expires_ms));
+        vec![kmr.index.to_string(), state(kmr).to_owned(), made, expires, or_dash(&kmr.created_by)]
+    });
+    text.push_str(&table(&["ROOT KEY", "STATE", "MADE", "EXPIRES", "BY"], kmrs.collect()));
+    let connections = node.connections.iter().map(|connection| {
+        let by = connection.kmr_index.map_or("certificate".to_owned(), |index| format!("root key {index}"));
+        let (made, expires) = (time(connection.created_ms), time(connection.expires_ms));
+        vec![format!("{:016x}", connection.connection), by, made, expires]
+    });
+    text.push_str(&table(&["CONNECTION", "BY", "MADE", "EXPIRES"], connections.collect()));
+    text
+}
+
+fn state(kmr: &ListedKmr) -> &'static str {
+    match kmr.state() {
+        KmrState::Unspecified => "unknown",
+        KmrState::Pending => "pending",
+        KmrState::Active => "active",
+        KmrState::Retired => "retired",
+        KmrState::Revoked => "revoked",
+    }
+}
+
+/// 0 is never.
+fn time(at_ms: i64) -> String {
+    if at_ms == 0 { "-".to_owned() } else { Timestamp(at_ms).to_string() }
 }
 
 fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
