@@ -84,6 +84,41 @@ fn logs_votes_and_memberships_are_written_byte_for_byte() {
 }
 
 #[test]
+fn records_of_keys_are_written_byte_for_byte() {
+    let node = Bytes::from_static(b"a gateway's node");
+    let kmr = v1::KmrRecord {
+        node: node.clone(),
+        index: 2,
+        sealed: Bytes::from_static(b"sealed"),
+        expires_ms: AT.0,
+        state: v1::KmrState::Pending.into(),
+        pending_until_ms: AT.0 - 1,
+        created_by: "bootstrap".to_owned(),
+        created_ms: AT.0 - 2,
+        fingerprint: Bytes::from_static(b"print"),
+    };
+    let connection = v1::ConnectionRecord {
+        connection: 0x0123_4567_89ab_cdef,
+        index: 1,
+        node: node.clone(),
+        sealed: Bytes::from_static(b"sealed"),
+        expires_ms: AT.0,
+        kmr_index: Some(2),
+        created_ms: AT.0 - 2,
+        fingerprint: Bytes::from_static(b"print"),
+    };
+    let kek = Bytes::from_static(b"kek");
+    let key = v1::DataKey { wrapped: Bytes::from_static(b"wrapped"), kek, made_ms: AT.0 };
+    let alias = vec!["meter".to_owned()];
+    let of_node = v1::NodeRecord { scl_id: "gw".to_owned(), alias, last_index: 2, barred: true };
+    message("keys.kmr", &kmr);
+    message("keys.connection", &connection);
+    message("keys.node", &of_node);
+    message("keys.data_key", &key);
+    message("keys.closure_count", &v1::ClosureCount { number: 300 });
+}
+
+#[test]
 fn the_directory_is_written_byte_for_byte() {
     let nodes = [NodeId(1), NodeId(2), NodeId(3)];
     let map = ShardMap { epoch: 9, ..ShardMap::found(4, &nodes, 3) };
@@ -137,6 +172,11 @@ fn the_folder_holds_exactly_the_golden_files() {
             "directory_state",
             "directory_command.found",
             "directory_command.upsert_member",
+            "keys.kmr",
+            "keys.connection",
+            "keys.node",
+            "keys.data_key",
+            "keys.closure_count",
         ]
         .map(str::to_owned),
     );
