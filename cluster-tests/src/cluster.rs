@@ -541,6 +541,8 @@ fn node_config(
     founders: &[String],
     authorities: &[String],
 ) -> String {
+    // By its name, too, for clients that come in elsewhere than at HTTP.
+    let authorities: Vec<&str> = authorities.iter().map(String::as_str).chain(["nscl"]).collect();
     let mut text = format!(
         "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\nplaintext = true\n",
         data = folder.join(name).display().to_string(),

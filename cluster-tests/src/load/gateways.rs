@@ -333,11 +333,9 @@ async fn begin(
 
     let created = body::scl(&scl, &format!("http://{scl}.example.net/m2m"));
     ask(&mut requests, &request("POST", &edge, "/m2m/scls", &created), &[201, 409]).await?;
-    let made = format!(
-        r#"<m2m:communicationChannel xmlns:m2m="http://uri.etsi.org/m2m" m2m:id="poll"><m2m:channelType>LONG_POLLING</m2m:channelType></m2m:communicationChannel>"#
-    );
+    let made = r#"<m2m:communicationChannel xmlns:m2m="http://uri.etsi.org/m2m" m2m:id="poll"><m2m:channelType>LONG_POLLING</m2m:channelType></m2m:communicationChannel>"#;
     let channels = format!("/m2m/scls/{scl}/communicationChannels");
-    ask(&mut requests, &request("POST", &edge, &channels, &made), &[201, 409]).await?;
+    ask(&mut requests, &request("POST", &edge, &channels, made), &[201, 409]).await?;
     let shown = ask(&mut requests, &request("GET", &edge, &format!("{channels}/poll"), ""), &[200]).await?;
     let poll = body::element(&shown, "longPollingURI").ok_or("no longPollingURI")?;
     let poll = poll.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);

@@ -141,7 +141,7 @@ impl Desk {
         let retry_after = self.inner.config.retry_after;
         tokio::spawn(async move {
             ticket.answer(match keys.answer(question, deadline).await {
-                Ok(answer) => What::Keys(answer),
+                Ok(answer) => What::Keys(answer.into()),
                 Err(KeysError::NotLeader { leader }) => not_leader(leader),
                 Err(KeysError::Busy(why)) => busy(retry_after, why),
                 Err(KeysError::Unknown) => What::OutcomeUnknown("a change of keys".to_owned()),
@@ -175,7 +175,7 @@ impl Desk {
 
 fn refused_keys(why: String) -> What {
     let refused = v1::keys_answer::Kind::Refused(v1::KeysRefused { why });
-    What::Keys(v1::KeysAnswer { kind: Some(refused) })
+    What::Keys(v1::KeysAnswer { kind: Some(refused) }.into())
 }
 
 fn routed(route: Option<Route>) -> v1::Routed {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -111,7 +111,7 @@ impl Failures {
     }
 }
 
-fn write(path: &PathBuf, mut waiting: mpsc::Receiver<Waiting>) {
+fn write(path: &Path, mut waiting: mpsc::Receiver<Waiting>) {
     let mut file = None;
     let mut together = Vec::with_capacity(TOGETHER_MAX);
     while waiting.blocking_recv_many(&mut together, TOGETHER_MAX) > 0 {

@@ -97,12 +97,12 @@ pub(super) fn connect(what: &str, peer: &mut Peer, kmr: &Psk) -> Connected {
     check_schema("connectionParamSet", &answer);
     let text =
         |name: &str| body::element(&answer, name).unwrap_or_else(|| panic!("{what}: {name}: {answer}"));
-    let connection: i64 = text("securityConnectionId").parse().expect("a number");
+    let connection: u64 = text("securityConnectionId").parse().expect("a number");
     let index: u32 = text("securityKmcIndex").parse().expect("a number");
     let wrapped = unhex(text("securityEncryptedM2MKey")).expect("hexadecimal digits");
     let kek = AesKek::new(&AES_256, &kmr.key).expect("32 octets");
     let mut key = [0; 32];
     kek.unwrap(&wrapped, &mut key).unwrap_or_else(|_| panic!("{what}: not wrapped with Kmr"));
-    let identity = format!("kmc/{:016x}/{index}@nscl.example.com", connection.cast_unsigned());
+    let identity = format!("kmc/{:016x}/{index}@nscl.example.com", connection);
     Connected { scl: text("sclId").to_owned(), kmc: Psk { identity, key } }
 }

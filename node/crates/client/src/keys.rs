@@ -267,10 +267,10 @@ impl Client {
 
 fn answered(answer: What) -> Result<Option<keys_answer::Kind>, RequestError> {
     match answer {
-        What::Keys(v1::KeysAnswer { kind: Some(keys_answer::Kind::Refused(refused)) }) => {
-            Err(RequestError::Refused(refused.why))
-        }
-        What::Keys(answer) => Ok(answer.kind),
+        What::Keys(answer) => match answer.kind {
+            Some(keys_answer::Kind::Refused(refused)) => Err(RequestError::Refused(refused.why)),
+            kind => Ok(kind),
+        },
         other => Err(unexpected(&other)),
     }
 }

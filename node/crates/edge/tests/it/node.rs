@@ -200,7 +200,7 @@ impl Node {
             }
             other => self.keys.lock().expect("no panic").answer(other),
         };
-        answer::What::Keys(v1::KeysAnswer { kind })
+        answer::What::Keys(v1::KeysAnswer { kind }.into())
     }
 
     /// Whether an edge follows what is closed.
