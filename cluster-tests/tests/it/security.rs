@@ -41,10 +41,8 @@ const OF_OPENSSL: &[&[&str]] = &[
     &["-tls1_3"],
 ];
 /// What the client of GnuTLS is told to offer. Not ECDHE-PSK in TLS 1.2: release 3.7.9 dies of it, with any server.
-const OF_GNUTLS: &[&str] = &[
-    "NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+PSK",
-    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:+PSK",
-];
+const OF_GNUTLS: &[&str] =
+    &["NORMAL:-VERS-ALL:+VERS-TLS1.2:-KX-ALL:+PSK", "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:+PSK"];
 
 /// A channel with Kmc that carries mId: it reads the SCL's own registration.
 fn uses_kmc(what: &str, peer: &mut peer::Peer, scl: &str) {
