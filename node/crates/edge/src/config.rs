@@ -405,7 +405,8 @@ impl Config {
         if !certified && self.credentials.iter().any(|entry| entry.certificate.is_some()) {
             return wrong("credentials", "a certificate needs tls.client_ca");
         }
-        if !self.open && self.listen_tls.is_none() && !self.plaintext_credentials {
+        let is_plain_only = self.listen.is_some() && self.listen_tls.is_none();
+        if !self.open && is_plain_only && !self.plaintext_credentials {
             return wrong(
                 "plaintext_credentials",
                 "listen alone lets nobody prove who it is: set it, or listen_tls",

@@ -20,6 +20,8 @@ fn the_smallest_configurations_that_work() {
     let plain = "plaintext_credentials = true\n";
     assert_eq!(check(&format!("{SOUND}{plain}{credentials}")), Ok(()));
     assert_eq!(check(&format!("{SOUND}{plain}")), Ok(()), "tokens of the cluster");
+    let gateways = SOUND.replace("listen = \"127.0.0.1:0\"\n", "") + "[mid]\nlisten_psk = \"127.0.0.1:0\"";
+    assert_eq!(check(&gateways), Ok(()), "an edge for gateways alone");
 }
 
 #[test]
