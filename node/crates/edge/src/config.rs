@@ -53,7 +53,7 @@ use std::{
 pub struct Config {
     /// Plain HTTP. At least one of `listen` and `listen_tls`.
     pub listen: Option<SocketAddr>,
-    /// Whether `listen` may be for every address of the machine (0.0.0.0, [::]): whoever reaches any of them may then
+    /// Whether `listen` may be for every address of the machine (`0.0.0.0`, `[::]`): whoever reaches any of them may then
     /// read and change what others send. Default false.
     pub plaintext_anywhere: bool,
     /// HTTPS; needs `tls`.
