@@ -1,59 +1,20 @@
 //! Two SCLs that are registered at each other: what is announced at one appears below its scl at the other, follows the
 //! original and goes with it. Both are ours, so what is sent is what is taken.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cluster_tests::binaries;
 use cluster_tests::body;
-use cluster_tests::cluster::free_ports;
-use cluster_tests::device::{Device, Reply};
-use cluster_tests::process::Process;
+use cluster_tests::device::Reply;
 
+use crate::scl::Scl;
 use crate::support::{alone, expect};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
 /// What an announcement may take in a healthy system, on a busy machine.
 const WITHIN: Duration = Duration::from_secs(5);
 /// What it takes besides the machine.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// `banyan dev` without any setting but its SCL-ID and port.
-struct Scl {
-    address: String,
-    process: Process,
-    _folder: tempfile::TempDir,
-}
-
 impl Scl {
-    fn start(id: &str) -> Scl {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = format!("127.0.0.1:{}", free_ports(1)[0]);
-        let mut command = Command::new(&binaries::build().node);
-        command.args(["dev", "--listen", &address, "--scl-id", id]);
-        command.env("RUST_LOG", "warn,banyan::delivery=debug");
-        let process = Process::start(id, command, folder.path()).expect("the program starts");
-        Scl { address, process, _folder: folder }
-    }
-
-    async fn wait_ready(&mut self) {
-        let mut device = self.device("/m2m");
-        let until = Instant::now() + READY_WITHIN;
-        while !device.retrieve("/m2m").await.is_ok_and(|reply| reply.status == 200) {
-            let ended = self.process.ended().expect("a child can be waited for");
-            assert!(ended.is_none() && Instant::now() < until, "not ready:\n{}", self.process.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn base(&self) -> String {
-        format!("http://{}/m2m", self.address)
-    }
-
-    fn device(&self, from: &str) -> Device {
-        Device::new([self.address.clone()], from)
-    }
-
     /// Reads as this SCL itself until the answer is what is waited for.
     async fn until(&self, path: &str, what: &str, is_so: impl Fn(&Reply) -> bool) -> (Reply, Duration) {
         let mut device = self.device("/m2m");

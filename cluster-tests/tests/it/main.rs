@@ -25,6 +25,7 @@ mod notify_across_kill;
 mod pause_leader;
 mod power_cut;
 mod reuse_of_data;
+mod scl;
 mod security;
 mod slow_subscriber;
 mod stop_leader;

@@ -1,59 +1,17 @@
 //! Commands for an SCL that is away for a while wait at the one that was asked, and arrive once and in order when it is back.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cluster_tests::binaries;
 use cluster_tests::body;
-use cluster_tests::cluster::free_ports;
-use cluster_tests::device::Device;
 use cluster_tests::fault::Signal;
-use cluster_tests::process::Process;
 use cluster_tests::subscriber::contents;
 
+use crate::scl::Scl;
 use crate::support::{alone, expect};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
 const COMMANDS: usize = 12;
 /// An attempt that was under way when the SCL stopped takes ten seconds, the pause after it five.
 const ARRIVED: Duration = Duration::from_secs(60);
-
-/// `banyan dev` without any setting but its SCL-ID and port.
-struct Scl {
-    address: String,
-    process: Process,
-    _folder: tempfile::TempDir,
-}
-
-impl Scl {
-    fn start(id: &str) -> Scl {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let address = format!("127.0.0.1:{}", free_ports(1)[0]);
-        let mut command = Command::new(&binaries::build().node);
-        command.args(["dev", "--listen", &address, "--scl-id", id]);
-        command.env("RUST_LOG", "warn,banyan::delivery=debug");
-        let process = Process::start(id, command, folder.path()).expect("the program starts");
-        Scl { address, process, _folder: folder }
-    }
-
-    async fn wait_ready(&mut self) {
-        let mut device = self.device("/m2m");
-        let until = Instant::now() + READY_WITHIN;
-        while !device.retrieve("/m2m").await.is_ok_and(|reply| reply.status == 200) {
-            let ended = self.process.ended().expect("a child can be waited for");
-            assert!(ended.is_none() && Instant::now() < until, "not ready:\n{}", self.process.log());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    fn base(&self) -> String {
-        format!("http://{}/m2m", self.address)
-    }
-
-    fn device(&self, from: &str) -> Device {
-        Device::new([self.address.clone()], from)
-    }
-}
 
 #[test]
 fn commands_for_an_scl_that_stands_still_arrive_once_and_in_order_when_it_goes_on() {

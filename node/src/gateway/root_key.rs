@@ -7,7 +7,7 @@ use super::connection::RootKey;
 use banyan_binding::session::Key;
 use banyan_model::{
     Timestamp,
-    security::{KEY_OCTETS, M2mNodeId},
+    security::{KEY_OCTETS, M2mNodeId, read_hex},
 };
 use serde::Deserialize;
 use std::{
@@ -125,14 +125,8 @@ pub fn write(file: &Path, root: &RootKey) -> Result<(), RootKeyError> {
 }
 
 fn key_of(hex: &str) -> Option<Key> {
-    if hex.len() != 2 * KEY_OCTETS || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
     let mut secret = Zeroizing::new([0; KEY_OCTETS]);
-    for (at, octet) in secret.iter_mut().enumerate() {
-        *octet = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Key::from_slice(secret.as_slice())
+    read_hex(hex, secret.as_mut()).then(|| Key::from_slice(secret.as_slice()))?
 }
 
 #[cfg(test)]

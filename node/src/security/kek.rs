@@ -5,12 +5,13 @@
 
 use super::seal;
 use aws_lc_rs::digest::{SHA256, digest};
+use banyan_model::security::read_hex;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A key of 32 octets, wiped when it is dropped.
 pub(super) type Secret = Zeroizing<[u8; 32]>;
@@ -86,21 +87,17 @@ fn named(key: Secret) -> (Vec<u8>, Secret) {
 fn read(file: &Path) -> Result<Secret, KekError> {
     let text = fs::read_to_string(file).map_err(|source| KekError::Read { file: file.to_owned(), source })?;
     let text = Zeroizing::new(text);
-    let mut octets = octets(text.trim()).filter(|octets| octets.len() == 32);
-    let mut key = Secret::default();
-    match &octets {
-        Some(octets) => key.copy_from_slice(octets),
-        None => return Err(KekError::Form { file: file.to_owned() }),
+    let (text, mut key) = (text.trim(), Secret::default());
+    if read_hex(text, key.as_mut()) {
+        return Ok(key);
     }
-    octets.zeroize();
+    let form = || KekError::Form { file: file.to_owned() };
+    let octets = Zeroizing::new(BASE64_STANDARD.decode(text).map_err(|_| form())?);
+    if octets.len() != key.len() {
+        return Err(form());
+    }
+    key.copy_from_slice(&octets);
     Ok(key)
-}
-
-fn octets(text: &str) -> Option<Vec<u8>> {
-    if text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return (0..32).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()).collect();
-    }
-    BASE64_STANDARD.decode(text).ok()
 }
 
 impl KeyEncryption for FileKeys {

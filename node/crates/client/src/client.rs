@@ -147,17 +147,12 @@ impl Client {
         hold: Duration,
         deadline: Instant,
     ) -> Result<(ResponsePrimitive, Option<u64>), RequestError> {
-        let shared = &*self.inner.shared;
         let place = Place::Slot(request.target.slot());
-        let shard = shared.shard(place, deadline).await?;
         let request = convert::request_to_bytes(request);
         let bytes = request.len();
         let hold_ms = u32::try_from(hold.as_millis()).unwrap_or(u32::MAX);
         let kind = v1::internal::Kind::Poll(v1::Poll { request, hold_ms });
-        let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
-        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes };
-        // It is held on purpose: only one that is silent for longer is frozen.
-        match request::ask(shared, place, question, hold + request::PATIENCE).await? {
+        match self.internal_held(place, kind, bytes, hold, deadline).await? {
             answer::What::Polled(v1::Polled { response, sequence }) => {
                 Ok((convert::response_from_bytes(response)?, Some(sequence)))
             }
@@ -403,13 +398,15 @@ impl Client {
         &self,
         place: Place,
         kind: v1::internal::Kind,
+        bytes: usize,
         hold: Duration,
         deadline: Instant,
     ) -> Result<answer::What, RequestError> {
         let shared = &*self.inner.shared;
         let shard = shared.shard(place, deadline).await?;
         let what = submission::What::Internal(v1::Internal { kind: Some(kind) });
-        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes: 0 };
+        let question = Question { shard: shard.0, deadline, ticket: None, what, bytes };
+        // Only one that is silent for longer is frozen.
         request::ask(shared, place, question, hold + request::PATIENCE).await
     }
 

@@ -261,7 +261,7 @@ impl Client {
         deadline: Instant,
     ) -> Result<Option<keys_answer::Kind>, RequestError> {
         let question = v1::internal::Kind::Keys(v1::KeysQuestion { kind: Some(kind) });
-        answered(self.internal_held(Place::Keys, question, hold, deadline).await?)
+        answered(self.internal_held(Place::Keys, question, 0, hold, deadline).await?)
     }
 }
 

@@ -10,7 +10,7 @@ use aws_lc_rs::{
 };
 use banyan_model::{
     Timestamp,
-    security::{KEY_OCTETS, M2mNodeId},
+    security::{KEY_OCTETS, M2mNodeId, read_hex},
 };
 use banyan_proto::v1::{ProvisionedKey, RotatedKey};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -99,14 +99,8 @@ fn secret(octets: &[u8]) -> Option<Secret> {
 }
 
 fn from_hex(text: &str) -> Option<Secret> {
-    if text.len() != 2 * KEY_OCTETS || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
     let mut key = Secret::default();
-    for (at, octet) in key.iter_mut().enumerate() {
-        *octet = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(key)
+    read_hex(text, key.as_mut()).then_some(key)
 }
 
 fn to_hex(octets: &[u8]) -> Zeroizing<String> {

@@ -10,6 +10,24 @@ pub const KEY_OCTETS: usize = 32;
 /// Octets of a PSK identity that are taken (RFC 4279 5.3).
 pub const IDENTITY_OCTETS_MAX: usize = 128;
 
+/// Reads hexadecimal digits of either case into octets that the caller owns, and wipes if they are secret. `false`: they are
+/// not exactly as many; what was read so far stands there.
+#[must_use]
+pub fn read_hex(text: &str, into: &mut [u8]) -> bool {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * into.len() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return false;
+    }
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => digit - b'0',
+        letter => (letter | 0x20) - b'a' + 10,
+    };
+    for (octet, pair) in into.iter_mut().zip(digits.chunks_exact(2)) {
+        *octet = value(pair[0]) << 4 | value(pair[1]);
+    }
+    true
+}
+
 /// M2M-Node-ID: 16 octets (`securityM2MNodeId`), written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct M2mNodeId(pub [u8; 16]);
@@ -17,9 +35,8 @@ pub struct M2mNodeId(pub [u8; 16]);
 impl M2mNodeId {
     /// Reads 32 hexadecimal digits of either case.
     pub fn parse(text: &str) -> Option<M2mNodeId> {
-        let digits = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let number = digits.then(|| u128::from_str_radix(text, 16).ok())??;
-        Some(M2mNodeId(number.to_be_bytes()))
+        let mut id = [0; 16];
+        read_hex(text, &mut id).then_some(M2mNodeId(id))
     }
 }
 
@@ -143,5 +160,12 @@ mod tests {
         let id = M2mNodeId::parse("000102030405060708090A0B0C0D0E0F").expect("32 digits");
         assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0e0f");
         assert_eq!(M2mNodeId::parse("+00102030405060708090a0b0c0d0e0f"), None);
+        let all: String = (0..=u8::MAX).map(|octet| format!("{octet:02x}")).collect();
+        let mut octets = [0; 256];
+        assert!(
+            read_hex(&all, &mut octets)
+                && octets.iter().enumerate().all(|(at, octet)| at == usize::from(*octet))
+        );
+        assert!(!read_hex("0\u{e9}0", &mut [0; 2]), "as long in octets, and no digit");
     }
 }
