@@ -1,11 +1,19 @@
 //! The gateway's way to its NSCL: a channel of mId to the first edge that takes it.
 
-use super::{backoff::Backoff, edges::Edges};
+use super::{backoff::Backoff, connection::is_root_refused, edges::Edges};
 use crate::clock;
 use banyan_binding::http::{Connecting, Stream, Uplink};
 use banyan_model::entity::normal_authority;
 use parking_lot::Mutex;
-use std::{fmt, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{net::TcpStream, time::timeout};
 
 /// What [`Secure::connect`] returns.
@@ -48,6 +56,8 @@ pub struct NsclUplink {
     authority: String,
     edges: Mutex<Edges>,
     secure: Arc<dyn Secure>,
+    /// The last edge that said anything refused the root key.
+    key_refused: AtomicBool,
 }
 
 impl NsclUplink {
@@ -59,7 +69,14 @@ impl NsclUplink {
             authority: authority.to_owned(),
             edges: Mutex::new(Edges::new(edges, &backoff)),
             secure,
+            key_refused: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the NSCL does not take, or no longer takes, the root key of this node. It shows with the next channel: at once
+    /// where the gateway polls, for a revocation closes the poll's.
+    pub fn is_key_refused(&self) -> bool {
+        self.key_refused.load(Ordering::Relaxed)
     }
 
     async fn try_in_order(&self) -> io::Result<Box<dyn Stream>> {
@@ -70,8 +87,14 @@ impl NsclUplink {
             let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             self.edges.lock().tried(&edge, attempt.is_ok(), clock::now(), rand::random());
             match attempt {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    self.key_refused.store(false, Ordering::Relaxed);
+                    return Ok(stream);
+                }
                 Err(error) => {
+                    if is_root_refused(&error) {
+                        self.key_refused.store(true, Ordering::Relaxed);
+                    }
                     tracing::debug!(edge, %error, "an edge of the NSCL was not reached");
                     failure = io::Error::new(error.kind(), format!("{edge}: {error}"));
                 }

@@ -31,6 +31,9 @@ pub struct Config {
     /// `http(s)://host[:port]` of this SCL for other SCLs: where their members of a group notify an aggregation. Default:
     /// `http://` and the first authority; without either they notify the contact itself.
     pub public_uri: Option<String>,
+    /// The id of the registered SCL that gets what is for an SCL which is not registered here. Default: nobody, such a
+    /// request is answered with NOT_FOUND. For a cluster of one shard.
+    pub others_by: Option<String>,
     /// Addresses that one discovery answers with, whatever its maxSize. Default 1,000.
     pub discovered_max: usize,
     /// How long a right of another shard may be used, counted from when its owner was asked. Default 1 s: a
@@ -69,6 +72,7 @@ impl Default for Config {
             fan_out_bytes_max: 8 << 20,
             group_members_max: 10_000,
             public_uri: None,
+            others_by: None,
             discovered_max: 1_000,
             rights_lease: Duration::from_secs(1),
             rights_elsewhere_lease: Duration::from_secs(10),

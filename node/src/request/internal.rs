@@ -56,7 +56,10 @@ impl Desk {
                 }));
             }
             Some(internal::Kind::Route(uri)) => {
-                answer(self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri)?)))));
+                let others_by = self.inner.config.others_by.as_deref();
+                answer(
+                    self.at(None, claimed, |shard| Ok(What::Routed(routed(shard.route(&uri, others_by)?)))),
+                );
             }
             Some(internal::Kind::Linked(link)) => {
                 answer(self.at(None, claimed, |shard| Ok(scls(shard.linked(&link, MEMBERS_MAX as usize)?))));

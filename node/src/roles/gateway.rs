@@ -158,17 +158,19 @@ pub async fn serve(
     let edge = Edge::bind(config.edge(&[rpc.to_string()])).await?;
     let dia = edge.addresses().http.unwrap_or(checked.listen);
     let secure = secure(&checked)?;
-    let node_config = config.node(rpc, dia).check()?;
+    let mut node_config = config.node(rpc, dia).check()?;
+    node_config.request.others_by = Some(checked.gateway.nscl_id.clone());
     let store = node::open(&node_config.data, node_config.storage.clone()).await?;
     let node = Node::start_on(node_config, store, rpc_listener).await?;
 
     let (scheme, authority) = (&checked.nscl_scheme, &checked.nscl_authority);
     let uplink = Arc::new(NsclUplink::new(scheme, authority, &checked.edges, secure));
     let edge = edge.with_uplink(uplink.clone());
+    let key = uplink.clone();
     let gateway = Gateway::new(checked.gateway, uplink, node.desk());
     let status = gateway.status();
     let [leaving, ending, stopping, closing] = [(); 4].map(|()| watch::Sender::new(false));
-    let probe = Arc::new(GatewayProbe { node: node.probe(), status: status.clone() });
+    let probe = Arc::new(GatewayProbe { node: node.probe(), status: status.clone(), uplink: key });
     let admin =
         admin_listener.map(|listener| tokio::spawn(admin::serve(listener, probe, closing.subscribe())));
     let mut node = spawn(node.run(said(&stopping)));
@@ -261,12 +263,17 @@ fn bound(listener: &TcpListener, address: SocketAddr) -> Result<SocketAddr, Gate
 struct GatewayProbe {
     node: Arc<dyn Probe>,
     status: Status,
+    uplink: Arc<NsclUplink>,
 }
 
 impl Probe for GatewayProbe {
     fn not_ready(&self) -> Option<String> {
-        let registered = self.status.is_registered();
-        self.node.not_ready().or_else(|| (!registered).then(|| "not registered at the NSCL".to_owned()))
+        let why = match (self.uplink.is_key_refused(), self.status.is_registered()) {
+            (true, _) => Some("the NSCL refuses the root key of this node"),
+            (false, false) => Some("not registered at the NSCL"),
+            (false, true) => None,
+        };
+        self.node.not_ready().or_else(|| why.map(str::to_owned))
     }
 
     fn report(&self) -> BoxFuture<'_, Report> {
@@ -276,6 +283,11 @@ impl Probe for GatewayProbe {
                 name: "gateway_registered",
                 help: "1 while the NSCL knows this SCL and the way to it.",
                 value: u64::from(self.status.is_registered()),
+            });
+            report.values.push(Metric {
+                name: "gateway_key_refused",
+                help: "1 while the NSCL refuses the root key of this node.",
+                value: u64::from(self.uplink.is_key_refused()),
             });
             report
         }

@@ -180,12 +180,18 @@ impl ShardHandle {
         self.inner.read(|view| query::list_members(view, &self.inner.scl, collection, after, limit))
     }
 
-    /// The way to a resource of another SCL, as far as its scl lives in this shard.
+    /// The way to a resource of another SCL, as far as its scl lives in this shard, else by way of the scl `others_by`.
     ///
     /// # Errors
     /// [`ShardError`]; only the leader answers.
-    pub fn route(&self, uri: &str) -> Result<Option<Route>, ShardError> {
-        self.inner.read(|view| route::find(&Tree::new(view, &self.inner.scl), uri))
+    pub fn route(&self, uri: &str, others_by: Option<&str>) -> Result<Option<Route>, ShardError> {
+        self.inner.read(|view| {
+            let tree = Tree::new(view, &self.inner.scl);
+            match (route::find(&tree, uri)?, others_by) {
+                (None, Some(scl)) => route::by_way_of(&tree, scl, uri),
+                (found, _) => Ok(found),
+            }
+        })
     }
 
     /// The SCLs of this shard that are registered with this `link`, at most `max`.

@@ -124,6 +124,20 @@ pub fn find<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> Result<Option<Route>,
     Ok(next(tree, &scl, &uri)?.map(|next| Route { claim, next }))
 }
 
+/// The way to `uri`, which no registered scl has, by one that is registered: a GSCL leaves the rest of the world to its NSCL
+/// (procedures.md 13, 6). `None`: that scl is not registered either. Its claim gives way to any other.
+pub fn by_way_of<V: TreeView>(tree: &Tree<'_, V>, scl: &str, uri: &str) -> Result<Option<Route>, V::Error> {
+    let path = Path::scl_base().child("scls").child(scl);
+    let Some(link) = link(tree, &path)? else { return Ok(None) };
+    let target = match (Path::parse(uri).filter(|_| uri.starts_with('/')), parts(&link)) {
+        (Some(named), Some((scheme, authority, _))) => format!("{scheme}://{authority}{named}"),
+        _ => normal(uri).into_owned(),
+    };
+    let Some(next) = next(tree, &path, &target)? else { return Ok(None) };
+    let claim = Claim { by_link: false, matched: 1, since: Timestamp::default(), scl: scl.to_owned() };
+    Ok(Some(Route { claim, next }))
+}
+
 /// The SCLs of this shard that are registered with this `link`, each with its id, at most `max`.
 pub fn linked<V: TreeView>(
     tree: &Tree<'_, V>,
@@ -384,6 +398,25 @@ mod tests {
         check(&memory, "/a/applications/x", "http://gw.example.org/m2m/applications/x for gw.example.org");
         check(&memory, "/nobody/applications/x", "unknown");
         check(&memory, "rubbish", "unknown");
+    }
+
+    #[test]
+    fn the_rest_of_the_world_is_behind_the_scl_that_has_it() {
+        let mut memory = Memory::default();
+        scl(&mut memory, "nscl", &[("link", text("https://nscl.example.org/m2m"))]);
+        let (memory, own) = (indexed(memory), fixture::scl());
+        let by = |scl: &str, uri: &str| {
+            let route = by_way_of(&Tree::new(&memory, &own), scl, uri).expect("memory reads");
+            route.and_then(|route| route.next).map(|next| format!("{} for {}", next.uri, next.host))
+        };
+        for (uri, expected) in [
+            ("http://GW.example.org:80/m2m/x", "https://nscl.example.org/m2m/x for gw.example.org"),
+            ("/gw/applications/x", "https://nscl.example.org/gw/applications/x for nscl.example.org"),
+        ] {
+            assert_eq!(by("nscl", uri).as_deref(), Some(expected));
+        }
+        assert_eq!(by("other", "/gw/applications/x"), None, "it is not registered");
+        assert_eq!(by("nscl", "rubbish"), None);
     }
 
     #[test]
