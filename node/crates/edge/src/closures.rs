@@ -1,13 +1,22 @@
-//! Hears from the keys' group what may not be used any more, and ends it here.
+//! Hears from the keys' group what may not be used any more, and ends it here: sessions on mId, and tokens.
 //!
 //! The leader holds the question for half a second at most: one that leads no more, without knowing it, is noticed soon
 //! enough for a revocation to bite within a second.
 
-use super::{Keys, Sessions};
-use crate::metrics::Metrics;
-use banyan_client::{Client, keys::Closures};
+use crate::{
+    metrics::Metrics,
+    mid::{Keys, Sessions},
+    tokens::Tokens,
+};
+use banyan_client::{
+    Client,
+    keys::{Closed, Closures},
+};
 use futures_util::{StreamExt, stream};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -22,11 +31,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Identities that are looked up again at once.
 const AGAIN_MAX: usize = 32;
 
+/// What there is at this edge that may be closed.
+pub(crate) struct Closable {
+    pub(crate) mid: Option<OfMid>,
+    /// Set once it is known what the SCL calls itself; until then no token is remembered.
+    pub(crate) tokens: Arc<OnceLock<Arc<Tokens>>>,
+}
+
+/// Sessions, and the keys that are kept for further ones.
+pub(crate) struct OfMid {
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) keys: Arc<Keys>,
+}
+
 /// Follows what is closed until the edge stops.
 pub(crate) async fn follow(
     client: Client,
-    sessions: Arc<Sessions>,
-    keys: Arc<Keys>,
+    here: Closable,
     metrics: Arc<Metrics>,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -37,8 +58,11 @@ pub(crate) async fn follow(
             match client.closures(after, HOLD, asked + HOLD + SLACK).await {
                 Ok(told) => {
                     after = told.number;
-                    apply(told, &sessions, &keys, &metrics).await;
-                    sessions.heard(asked);
+                    metrics.closures_applied(told.closed.len());
+                    here.apply(told).await;
+                    if let Some(mid) = &here.mid {
+                        mid.sessions.heard(asked);
+                    }
                     metrics.closures_heard();
                 }
                 Err(failure) => debug!(%failure, "what was closed is asked for again"),
@@ -52,24 +76,54 @@ pub(crate) async fn follow(
     }
 }
 
-async fn apply(told: Closures, sessions: &Sessions, keys: &Keys, metrics: &Metrics) {
-    let Closures { closed, everything, .. } = told;
-    if !closed.is_empty() {
-        let ended = sessions.close(&closed);
-        keys.forget();
-        metrics.closures_applied(closed.len());
-        info!(closed = closed.len(), ended, "sessions closed");
+impl Closable {
+    async fn apply(&self, told: Closures) {
+        let Closures { closed, everything, .. } = told;
+        let (tokens, keys): (Vec<_>, Vec<_>) =
+            closed.into_iter().partition(|one| matches!(one, Closed::Token(_)));
+        // Tokens first: they wait for nobody.
+        if let Some(known) = self.tokens.get() {
+            forget(known, &tokens, everything);
+        }
+        if let Some(mid) = &self.mid {
+            mid.apply(&keys, everything).await;
+        }
     }
+}
+
+fn forget(known: &Tokens, closed: &[Closed], everything: bool) {
     if everything {
-        warn!("what was closed is not known any more: every session's key is looked up again");
-        let doubtful = sessions.doubt();
-        keys.forget();
-        stream::iter(doubtful)
-            .for_each_concurrent(AGAIN_MAX, |identity| async move {
-                if !keys.is_known(&identity).await {
-                    sessions.close_identity(&identity);
-                }
-            })
-            .await;
+        return known.forget_all();
+    }
+    for one in closed {
+        if let Closed::Token(digest) = one {
+            known.forget(digest);
+        }
+    }
+    if !closed.is_empty() {
+        info!(closed = closed.len(), "tokens revoked");
+    }
+}
+
+impl OfMid {
+    async fn apply(&self, closed: &[Closed], everything: bool) {
+        let OfMid { sessions, keys } = self;
+        if !closed.is_empty() {
+            let ended = sessions.close(closed);
+            keys.forget();
+            info!(closed = closed.len(), ended, "sessions closed");
+        }
+        if everything {
+            warn!("what was closed is not known any more: every session's key is looked up again");
+            let doubtful = sessions.doubt();
+            keys.forget();
+            stream::iter(doubtful)
+                .for_each_concurrent(AGAIN_MAX, |identity| async move {
+                    if !keys.is_known(&identity).await {
+                        sessions.close_identity(&identity);
+                    }
+                })
+                .await;
+        }
     }
 }
