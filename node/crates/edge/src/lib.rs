@@ -10,6 +10,7 @@
 //! What never happens here: a decision about the tree. Nothing of Raft, actors or storage is linked in.
 
 pub mod config;
+pub mod dumps;
 pub mod lines;
 
 mod admin;
