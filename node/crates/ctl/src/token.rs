@@ -87,7 +87,7 @@ pub(crate) async fn run(command: Command) -> Result<(), CtlError> {
         Command::Revoke { token, node } => {
             let revoke = RevokeToken { named: token, source: SOURCE.to_owned() };
             match node.keys(Question::RevokeToken(revoke)).await? {
-                Some(Answer::TokenRevoked(revoked)) => print!("{}revoked\n", table::tokens(&[revoked])),
+                Some(Answer::TokenRevoked(revoked)) => println!("{}revoked", table::tokens(&[revoked])),
                 _ => return Err(node.unexpected()),
             }
             Ok(())
@@ -119,13 +119,13 @@ async fn make(
     match file {
         Some(file) => {
             write(file, out, &token)?;
-            print!("{}the token is in {}\n", table::tokens(&[listed]), out.display());
+            println!("{}the token is in {}", table::tokens(&[listed]), out.display());
             Ok(())
         }
         None => {
             // The token alone goes to standard output, so that another program can take it.
             let mut notes = io::stderr();
-            let noted = write!(notes, "{}the token, which is not shown again:\n", table::tokens(&[listed]));
+            let noted = writeln!(notes, "{}the token, which is not shown again:", table::tokens(&[listed]));
             let printed = noted.and_then(|()| io::stdout().write_all(token.as_bytes()));
             printed.map_err(|source| CtlError::File { file: out.to_owned(), source })
         }
