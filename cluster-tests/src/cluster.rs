@@ -44,6 +44,8 @@ pub struct Config {
     pub log_keep_entries: Option<u64>,
     /// Where data and logs go; `None`: a temporary folder that goes when the cluster is dropped.
     pub folder: Option<PathBuf>,
+    /// Whether edges take bearer tokens only, over plain HTTP. Default: they believe whoever says who it is.
+    pub tokens: bool,
     /// Whether nodes keep keys of M2M nodes and edges let SCLs in by them. Default: no.
     pub keys: bool,
     /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too.
@@ -62,6 +64,7 @@ impl Default for Config {
             snapshot_after_entries: None,
             log_keep_entries: None,
             folder: None,
+            tokens: false,
             keys: false,
             devices: None,
             log: "info".to_owned(),
@@ -265,6 +268,11 @@ impl Cluster {
     pub fn kill_edge(&mut self, index: usize) {
         let mut process = self.edges[index].process.take().expect("only a running edge can be killed");
         process.kill().expect("a child can be killed");
+    }
+
+    /// Where a node is asked by `banyan ctl`.
+    pub fn node_rpc(&self, index: usize) -> &str {
+        &self.nodes[index].serves
     }
 
     /// Admin HTTP addresses of the nodes.
@@ -565,10 +573,10 @@ fn node_config(
     text
 }
 
-/// The configuration file of one edge. Open mode: the tests are the ones who say who they are.
+/// The configuration file of one edge. Open mode unless tokens are wanted: the tests are the ones who say who they are.
 fn edge_config(config: &Config, http: &str, admin: &str, nodes: &[String], mid: &Mid) -> String {
-    let mut text =
-        format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\nopen = true\n");
+    let mut text = format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\n");
+    text.push_str(if config.tokens { "plaintext_credentials = true\n" } else { "open = true\n" });
     if config.keys {
         text.push_str(&format!("\n[mid]\nlisten_psk = {:?}\n", mid.psk));
     }

@@ -16,6 +16,8 @@ pub enum Signal {
     Stop,
     /// Lets a frozen process go on.
     Continue,
+    /// Ends it as a failed assertion in C would: with a core dump, where there may be one.
+    Abort,
 }
 
 /// Sends a signal to a process that this program started.
@@ -28,6 +30,7 @@ pub fn send(pid: u32, signal: Signal) -> std::io::Result<()> {
         Signal::Terminate => "-TERM",
         Signal::Stop => "-STOP",
         Signal::Continue => "-CONT",
+        Signal::Abort => "-ABRT",
     };
     let status = Command::new("kill").arg(name).arg(pid.to_string()).status()?;
     if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("kill {name} {pid}: {status}"))) }

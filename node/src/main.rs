@@ -45,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let program = Program::parse();
     telemetry::start(program.log_json, banyan_edge::lines::stderr);
+    banyan_edge::dumps::off();
     match run(program.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

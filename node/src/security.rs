@@ -17,6 +17,7 @@ mod place;
 mod replica;
 mod seal;
 mod tend;
+mod tokens;
 
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("quick-xml", &["node/crates/codec"]),
     ("openssl", &["node/crates/binding"]),
     ("tokio-openssl", &["node/crates/binding"]),
+    ("rustix", &["node/crates/edge"]),
     (
         "tokio",
         &[

@@ -65,7 +65,7 @@ impl Keys {
                 inner.audit.record(&told(event)?).await?;
                 None
             }
-            Kind::ResolveToken(_) => None,
+            Kind::ResolveToken(question) => inner.resolve_token(&question)?.map(Answer::Token),
             Kind::Import(keys) => Some(Answer::Imported(inner.import(keys).await?)),
             Kind::List(list) => Some(Answer::Listed(inner.list(&list)?)),
             Kind::Rotate(rotate) => Some(Answer::Rotated(inner.rotate(rotate).await?)),
@@ -73,6 +73,9 @@ impl Keys {
                 inner.revoke(revoke).await?;
                 None
             }
+            Kind::CreateToken(create) => Some(Answer::TokenMade(inner.create_token(create).await?)),
+            Kind::ListTokens(list) => Some(Answer::TokensListed(inner.list_tokens(&list)?)),
+            Kind::RevokeToken(revoke) => Some(Answer::TokenRevoked(inner.revoke_token(revoke).await?)),
         };
         Ok(v1::KeysAnswer { kind })
     }

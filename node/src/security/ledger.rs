@@ -2,7 +2,7 @@
 //!
 //! Invariants: an sclId belongs to one node; a key that is revoked, retired or past its time is never active again, and
 //! nothing of it is left but its name; a connection outlives neither its root key nor its own time; what one node may
-//! have stored is bounded; a command that comes twice changes nothing the second time and has the same outcome.
+//! have stored is bounded, and so are tokens; a command that comes twice changes nothing the second time and has the same outcome.
 
 use super::place;
 use banyan_model::security::{IDENTITY_OCTETS_MAX, KeyRef, M2mNodeId};
@@ -67,6 +67,8 @@ pub(super) fn apply<R: Records>(records: &mut R, command: Bytes) -> Result<Outco
         Kind::Revoke(revoke) => ledger.revoke(&revoke)?,
         Kind::Sweep(v1::Sweep {}) => ledger.sweep()?,
         Kind::BindNode(bind) => ledger.bind(&bind)?,
+        Kind::AddToken(add) => ledger.add_token(add)?,
+        Kind::RevokeToken(digest) => ledger.revoke_token(digest)?,
     };
     let Ledger { closed, .. } = ledger;
     Ok(Outcome { said: v1::KeysOutcome { kind: Some(said) }, closed })
@@ -349,7 +351,12 @@ impl<R: Records> Ledger<'_, R> {
         let mut swept = 0;
         for due in self.records.keys(place::due_by(self.now), SWEEP_MAX)? {
             let key = place::record_of(&due).to_vec();
-            if place::is_connection(&key) {
+            if place::is_token(&key) {
+                match find::<_, v1::TokenRecord>(self.records, &key)? {
+                    Some(record) => self.remove_token(place::digest_of(&key), &record)?,
+                    None => self.records.delete(due),
+                }
+            } else if place::is_connection(&key) {
                 match find::<_, v1::ConnectionRecord>(self.records, &key)? {
                     Some(record) => self.end_connection(record.connection)?,
                     None => self.records.delete(due),
@@ -416,6 +423,8 @@ fn dies(record: &v1::KmrRecord) -> i64 {
 pub(super) fn ended(record: &v1::KmrRecord, now: i64) -> bool {
     !matches!(record.state(), KmrState::Pending | KmrState::Active) || dies(record) <= now
 }
+
+mod tokens;
 
 #[cfg(test)]
 mod tests;

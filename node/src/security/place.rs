@@ -94,6 +94,37 @@ pub(super) fn fingerprint(fingerprint: &[u8]) -> Vec<u8> {
     key(b'f', &[fingerprint])
 }
 
+/// The `TokenRecord` of a token.
+pub(super) fn token(digest: &[u8]) -> Vec<u8> {
+    key(b't', &[digest])
+}
+
+/// All tokens after this one; nothing: all of them.
+pub(super) fn tokens_after(after: &[u8]) -> KeyRange {
+    let from = if after.is_empty() { key(b't', &[]) } else { key(b't', &[after, &[0]]) };
+    (from, key(b't' + 1, &[]))
+}
+
+/// The digest of a [`token`] key.
+pub(super) fn digest_of(token: &[u8]) -> &[u8] {
+    token.get(key(b't', &[]).len()..).unwrap_or_default()
+}
+
+/// That an entity has a token; empty.
+pub(super) fn token_of(entity: &str, digest: &[u8]) -> Vec<u8> {
+    key(b'e', &[entity.as_bytes(), &[0], digest])
+}
+
+/// All tokens of an entity, whose name holds no zero.
+pub(super) fn tokens_of(entity: &str) -> KeyRange {
+    (key(b'e', &[entity.as_bytes(), &[0]]), key(b'e', &[entity.as_bytes(), &[1]]))
+}
+
+/// The `TokenCount`.
+pub(super) fn token_count() -> Vec<u8> {
+    key(b'u', &[])
+}
+
 /// That a record falls due; what follows is the record's own key.
 pub(super) fn due(at_ms: i64, record: &[u8]) -> Vec<u8> {
     key(b'x', &[&at_ms.max(0).to_be_bytes(), record])
@@ -107,6 +138,11 @@ pub(super) fn due_by(now_ms: i64) -> KeyRange {
 /// The record of a [`due`] key.
 pub(super) fn record_of(due: &[u8]) -> &[u8] {
     due.get(key(b'x', &[&[0; 8]]).len()..).unwrap_or_default()
+}
+
+/// Whether a record's key is a token's.
+pub(super) fn is_token(record: &[u8]) -> bool {
+    record.starts_with(&key(b't', &[]))
 }
 
 /// Whether a record's key is a connection's.

@@ -231,3 +231,97 @@ async fn imported_keys_stand_each_for_itself() {
     };
     assert_eq!((page.nodes.len(), page.more, page.nodes[0].scl_id.as_str()), (1, true, "gw1"));
 }
+
+impl Bench {
+    async fn create_token(&self, digest: u8, label: &str, lifetime_ms: u64) -> v1::TokenRecord {
+        let create = v1::CreateToken {
+            digest: vec![digest; 32].into(),
+            entity: "/m2m/applications/na".to_owned(),
+            label: label.to_owned(),
+            lifetime_ms,
+            source: "ctl".to_owned(),
+        };
+        match self.ask(Question::CreateToken(create)).await.unwrap() {
+            Some(Answer::TokenMade(made)) => made.record.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn resolve_token(&self, digest: u8) -> Option<v1::Token> {
+        let asked = v1::ResolveToken { digest: vec![digest; 32].into() };
+        match self.ask(Question::ResolveToken(asked)).await.unwrap() {
+            Some(Answer::Token(token)) => Some(token),
+            None => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn revoke_token(&self, named: &str) -> Result<v1::ListedToken, KeysError> {
+        let revoke = v1::RevokeToken { named: named.to_owned(), source: "ctl".to_owned() };
+        match self.ask(Question::RevokeToken(revoke)).await? {
+            Some(Answer::TokenRevoked(revoked)) => Ok(revoked),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_speaks_for_its_entity_until_it_is_revoked_or_expires() {
+    let bench = Bench::start(tempfile::tempdir().unwrap(), 1, &[]).await;
+    let begin = bench.closures(0).await.number;
+    assert_eq!(bench.resolve_token(1).await, None);
+    assert_eq!(bench.create_token(1, "dashboard", 0).await.expires_ms, 0);
+    let short = bench.create_token(2, "short", 300).await;
+    assert!(short.expires_ms > short.created_ms && short.created_by == "ctl", "{short:?}");
+    let entity = "/m2m/applications/na".to_owned();
+    assert_eq!(bench.resolve_token(1).await, Some(v1::Token { entity, expires_ms: 0 }));
+    assert!(bench.resolve_token(2).await.is_some_and(|token| token.expires_ms == short.expires_ms));
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    assert_eq!(bench.resolve_token(2).await, None, "before it is swept");
+
+    let list = |after: &[u8]| Question::ListTokens(v1::ListTokens { after: after.to_vec().into(), limit: 1 });
+    let Some(Answer::TokensListed(page)) = bench.ask(list(&[])).await.unwrap() else { panic!("no list") };
+    assert_eq!((page.tokens.len(), page.more, page.tokens[0].digest.as_ref()), (1, true, [1; 32].as_slice()));
+    let Some(Answer::TokensListed(page)) = bench.ask(list(&[1; 32])).await.unwrap() else {
+        panic!("no list")
+    };
+    assert_eq!((page.more, page.tokens[0].digest.as_ref()), (false, [2; 32].as_slice()));
+
+    for named in ["", "0101010", "020202020203", "nothing"] {
+        assert!(matches!(bench.revoke_token(named).await, Err(KeysError::Refused(_))), "{named}");
+    }
+    bench.create_token(3, "dashboard", 0).await;
+    let refused = bench.revoke_token("dashboard").await.unwrap_err();
+    assert!(refused.to_string().contains("several"), "{refused}");
+    let (closures, revoked) = tokio::join!(bench.closures(begin), bench.revoke_token("01010101"));
+    assert_eq!(revoked.unwrap().digest, vec![1; 32]);
+    assert_eq!(closures.closed, [v1::Closed { token: vec![1; 32].into(), ..Default::default() }]);
+    assert_eq!(bench.resolve_token(1).await, None);
+    assert!(bench.resolve_token(3).await.is_some());
+    assert_eq!(bench.revoke_token("dashboard").await.unwrap().digest, vec![3; 32], "one is left");
+
+    let told = bench.audit();
+    for what in ["create token", "revoke token"] {
+        for result in ["requested", "accepted"] {
+            let line =
+                format!("\"what\":\"{what}\",\"result\":\"{result}\",\"key\":\"token 0101010101010101\"");
+            assert!(told.contains(&line), "{line}: {told}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_audited_is_not_made() {
+    let bench = Bench::start(tempfile::tempdir().unwrap(), 1, &[]).await;
+    let file = bench.folder.path().join("audit.jsonl");
+    fs::rename(&file, bench.folder.path().join("audit.old")).unwrap();
+    fs::create_dir(&file).unwrap();
+    let create = v1::CreateToken {
+        digest: vec![1; 32].into(),
+        entity: "/m2m/applications/na".to_owned(),
+        ..Default::default()
+    };
+    let refused = bench.ask(Question::CreateToken(create)).await.unwrap_err();
+    assert!(refused.to_string().contains("audit"), "{refused}");
+    assert_eq!(bench.resolve_token(1).await, None);
+}

@@ -18,6 +18,7 @@ pub use psk_connector::{ConnectorConfig, PskConnector};
 pub use suites::{LEGACY_SUITE, PskError, SUITES, SUITES_1_3};
 
 use crate::session::{Key, Known};
+use std::net::SocketAddr;
 
 /// Label of the exporter (RFC 5705) that makes Kmc from a service connection, without a context.
 pub const CONNECTION_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Connection";
@@ -26,6 +27,6 @@ pub const CONNECTION_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Connection";
 pub trait KeyLookup: Send + Sync + 'static {
     /// The key of an identity as it came (1 to 128 octets, perhaps no UTF-8) and whose it is. `None`: nobody's, or
     /// its life has ended, or it was revoked; the peer must not be able to tell which. It may take its time: only the
-    /// handshake that asks waits, and gives up after its own time-out.
-    fn key(&self, identity: &[u8]) -> impl Future<Output = Option<(Key, Known)>> + Send;
+    /// handshake that asks waits, and gives up after its own time-out. `peer`: who shows it.
+    fn key(&self, identity: &[u8], peer: SocketAddr) -> impl Future<Output = Option<(Key, Known)>> + Send;
 }

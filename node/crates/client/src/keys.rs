@@ -309,6 +309,9 @@ fn not_asked_for(answer: &keys_answer::Kind) -> RequestError {
         keys_answer::Kind::Imported(_) => "imported",
         keys_answer::Kind::Listed(_) => "listed",
         keys_answer::Kind::Rotated(_) => "rotated",
+        keys_answer::Kind::TokenMade(_) => "token made",
+        keys_answer::Kind::TokensListed(_) => "tokens listed",
+        keys_answer::Kind::TokenRevoked(_) => "token revoked",
         keys_answer::Kind::Refused(_) => "refused",
     };
     RequestError::Answer(Malformed::Unknown { what, value: "not asked for".to_owned() })

@@ -138,12 +138,12 @@ fn transfer_key(file: &Path) -> Result<sealed::Secret, CtlError> {
 }
 
 /// A file that was not there, for its owner only.
-fn create(file: &Path) -> Result<fs::File, CtlError> {
+pub(crate) fn create(file: &Path) -> Result<fs::File, CtlError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     made.map_err(|source| CtlError::File { file: file.to_owned(), source })
 }
 
-fn write(mut to: fs::File, file: &Path, text: &str) -> Result<(), CtlError> {
+pub(crate) fn write(mut to: fs::File, file: &Path, text: &str) -> Result<(), CtlError> {
     let written = to.write_all(text.as_bytes()).and_then(|()| to.sync_all());
     written.map_err(|source| CtlError::File { file: file.to_owned(), source })
 }

@@ -3,6 +3,7 @@
 mod keys;
 mod sealed;
 mod table;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +50,9 @@ enum Command {
     /// Root keys of M2M nodes.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Bearer tokens of applications.
+    #[command(subcommand)]
+    Token(token::Command),
 }
 
 #[derive(Args, Debug)]
@@ -120,6 +124,12 @@ pub enum CtlError {
     /// Nothing is known of this M2M node.
     #[error("there is no M2M node {0}")]
     NoSuchNode(String),
+    /// What an application's address begins with is not known yet.
+    #[error("{0} has not heard of a cluster yet")]
+    NotFounded(String),
+    /// The machine gives no random numbers.
+    #[error("no random numbers can be drawn")]
+    Random,
 }
 
 /// Asks and prints.
@@ -133,6 +143,7 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
             print!("{}", table::status(&status));
         }
         Command::Keys(command) => keys::run(command).await?,
+        Command::Token(command) => token::run(command).await?,
         Command::StepDown { node, deadline_ms } => {
             let wait = TIMEOUT + Duration::from_millis(deadline_ms.into());
             let status = node.ask(wait, Some(StepDownRequest { deadline_ms })).await?;

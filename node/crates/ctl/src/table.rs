@@ -2,7 +2,12 @@
 
 use crate::keys::shown;
 use banyan_model::Timestamp;
-use banyan_proto::v1::{GroupStatus, KmrState, ListedKmr, ListedNode, NodeInfo, NodeStatus, ShardInfo};
+use banyan_proto::v1::{
+    GroupStatus, KmrState, ListedKmr, ListedNode, ListedToken, NodeInfo, NodeStatus, ShardInfo,
+};
+
+/// Digits of a digest that are shown: as the audit log has them.
+const TOKEN_DIGITS: usize = 16;
 
 pub(crate) fn status(status: &NodeStatus) -> String {
     let node = status.node.clone().unwrap_or_default();
@@ -124,6 +129,17 @@ pub(crate) fn keys_of(node: &ListedNode) -> String {
     });
     text.push_str(&table(&["CONNECTION", "BY", "MADE", "EXPIRES"], connections.collect()));
     text
+}
+
+pub(crate) fn tokens(tokens: &[ListedToken]) -> String {
+    let row = |token: &ListedToken| {
+        let record = token.record.clone().unwrap_or_default();
+        let mut digits = shown(&token.digest);
+        digits.truncate(TOKEN_DIGITS);
+        let (made, expires) = (time(record.created_ms), time(record.expires_ms));
+        vec![digits, record.entity, or_dash(&record.label), made, expires, or_dash(&record.created_by)]
+    };
+    table(&["TOKEN", "FOR", "LABEL", "MADE", "EXPIRES", "BY"], tokens.iter().map(row).collect())
 }
 
 fn state(kmr: &ListedKmr) -> &'static str {

@@ -33,7 +33,9 @@ struct Node {
 #[tonic::async_trait]
 impl Admin for Node {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
-        Err(Status::unimplemented("keys only"))
+        let settings = v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() };
+        let directory = v1::DirectoryState { settings: Some(settings), ..Default::default() };
+        Ok(Response::new(v1::NodeStatus { directory: Some(directory), ..Default::default() }))
     }
 
     async fn step_down(&self, _: Request<v1::StepDownRequest>) -> Result<Response<v1::NodeStatus>, Status> {
@@ -55,6 +57,12 @@ impl Admin for Node {
                 expires_ms: 1_893_456_000_000,
                 scl_id: None,
             })),
+            Question::CreateToken(create) if create.label == "no" => {
+                return Err(Status::failed_precondition("too many"));
+            }
+            Question::CreateToken(create) => {
+                Some(Answer::TokenMade(v1::ListedToken { digest: create.digest, record: None }))
+            }
             Question::Rotate(_) => return Err(Status::failed_precondition("the node is not known")),
             _ => None,
         };
@@ -185,4 +193,36 @@ async fn a_revocation_names_what_it_ends() {
     });
     assert_eq!(revoked.collect::<Vec<_>>(), [(16, Some(3)), (16, None)]);
     assert!(Program::try_parse_from(["ctl", "keys", "revoke", "00"]).is_err());
+}
+
+#[tokio::test]
+async fn a_token_goes_to_a_file_of_its_owner_and_only_its_digest_to_the_node() {
+    let bench = Bench::start().await;
+    let out = bench.path("token");
+    let shown = out.to_str().unwrap();
+    let refused = bench.run(&["token", "create", "--for", "na", "--label", "no", "--out", shown]).await;
+    assert!(matches!(refused, Err(CtlError::Refused { .. })), "{refused:?}");
+    assert!(!out.exists(), "no empty file is left");
+    bench.asked();
+
+    let create = ["token", "create", "--for", "a b", "--expires", "90d", "--label", "x", "--out", shown];
+    bench.run(&create).await.unwrap();
+    assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = fs::read_to_string(&out).unwrap();
+    let token = token.strip_suffix('\n').unwrap();
+    let random = token.strip_prefix("bny_").unwrap();
+    assert_eq!(random.len(), banyan_model::security::TOKEN_CHARACTERS);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    let expected = v1::CreateToken {
+        digest: digest.as_ref().to_vec().into(),
+        entity: "/m2m/applications/a%20b".to_owned(),
+        label: "x".to_owned(),
+        lifetime_ms: 90 * 86_400_000,
+        source: "ctl".to_owned(),
+    };
+    assert_eq!(bench.asked(), [Question::CreateToken(expected)]);
+
+    let again = bench.run(&create).await;
+    assert!(matches!(again, Err(CtlError::File { .. })), "{again:?}");
+    assert_eq!(bench.asked(), [], "a token that has nowhere to go is not made");
 }

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         true => log.json().init(),
         false => log.init(),
     }
+    banyan_edge::dumps::off();
     match start(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -113,7 +113,7 @@ impl Metrics {
             let (name, result) = ("banyan_edge_mid_made_total", if *is_done { "done" } else { "refused" });
             line(format_args!("{name}{{what=\"{what}\",result=\"{result}\"}} {number}\n"));
         }
-        // Without mId nobody listens for closures.
+        // Without mId and tokens nobody listens for closures.
         let Some(heard) = *self.closures_heard.lock() else { return };
         let closures = self.closures.load(Ordering::Relaxed);
         line(format_args!("# TYPE banyan_edge_mid_closures_total counter\n"));

@@ -1,8 +1,7 @@
 //! Sessions on mId (TS 102 690 clause 8): who is at the other end, what it may do, and when it may no more.
 //!
 //! In reading order: `keys` tells a handshake the key of an identity, `owners` whose a certificate is, `sessions` knows
-//! every channel that stands, `closures` hears from the keys' group what may not be used any more and closes it; `door`
-//! stands before the binding and answers `POST /m2m/bootstrap` and `POST /m2m/connection` (`made`), `rules` says what an
+//! every channel that stands; `door` stands before the binding and answers `POST /m2m/bootstrap` and `POST /m2m/connection` (`made`), `rules` says what an
 //! SCL may ask, `audit` has told what was refused.
 //!
 //! Invariants: no secret leaves this room but into a handshake; a session whose key was closed ends at once, and an
@@ -11,7 +10,6 @@
 
 mod audit;
 mod channel;
-mod closures;
 mod door;
 mod keys;
 mod links;
@@ -22,7 +20,6 @@ mod sessions;
 
 pub(crate) use audit::Audit;
 pub(crate) use channel::Measured;
-pub(crate) use closures::follow;
 pub(crate) use door::{BootstrapDoor, MidDoor, Owned};
 pub(crate) use keys::{Keys, Lookup};
 pub(crate) use links::Links;

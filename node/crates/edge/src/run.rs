@@ -6,6 +6,7 @@ use self::mid::{MidListeners, MidSide};
 use crate::{
     Config, ConfigError,
     admin::Admin,
+    closures::{self, Closable},
     config::{Checked, millis},
     egress::{self, Courier},
     forward::{Counted, Forwarder},
@@ -147,8 +148,15 @@ impl Edge {
             let (policy, sources) = (checked.mid.policy, Arc::clone(&checked.mid.sources));
             MidSide::new(policy, sources, client.clone(), Arc::clone(&metrics))
         });
-        if let Some(side) = &side {
-            side.serve(&config, checked.mid, mid, &doors, &stopping, &mut tasks)?;
+        let of_mid = match &side {
+            Some(side) => side.serve(&config, checked.mid, mid, &doors, &stopping, &mut tasks)?,
+            None => None,
+        };
+        let tokens = Arc::default();
+        let takes_tokens = config.tokens && !config.open;
+        if takes_tokens || of_mid.is_some() {
+            let here = Closable { mid: of_mid, tokens: Arc::clone(&tokens) };
+            tasks.spawn(closures::follow(client.clone(), here, Arc::clone(&metrics), stopping.clone()));
         }
         tasks.spawn(found(Found {
             client: client.clone(),
@@ -158,6 +166,7 @@ impl Edge {
             addresses,
             doors,
             side,
+            tokens: takes_tokens.then_some(tokens),
             metrics: Arc::clone(&metrics),
             stopping: stopping.clone(),
         }));
@@ -229,13 +238,16 @@ struct Found {
     addresses: Addresses,
     doors: Doors,
     side: Option<MidSide>,
+    /// Where the tokens are to be found by who follows what was closed.
+    tokens: Option<Arc<OnceLock<Arc<Tokens>>>>,
     metrics: Arc<Metrics>,
     stopping: watch::Receiver<bool>,
 }
 
 /// Waits for the first map, which says what the SCL calls itself; then opens the door and the egress streams.
 async fn found(parts: Found) {
-    let Found { client, config, contact_tls, uplink, addresses, doors, side, metrics, stopping } = parts;
+    let Found { client, config, contact_tls, uplink, addresses, doors, side, tokens, metrics, stopping } =
+        parts;
     let mut maps = client.map();
     let scl = tokio::select! {
         () = stopped(stopping.clone()) => return,
@@ -244,9 +256,11 @@ async fn found(parts: Found) {
             None => return,
         },
     };
-    let tokens = (config.tokens && !config.open)
-        .then(|| Arc::new(Tokens::new(client.clone(), scl.clone(), millis(config.request_timeout_ms))));
-    let identity = match config.identity(scl.clone(), tokens.clone()) {
+    let tokens = tokens.map(|place| {
+        let timeout = millis(config.request_timeout_ms);
+        Arc::clone(place.get_or_init(|| Arc::new(Tokens::new(client.clone(), scl.clone(), timeout))))
+    });
+    let identity = match config.identity(scl.clone(), tokens) {
         Ok(identity) => identity,
         // The list was found sound before anything was bound. Should it not be now, the edge is never ready.
         Err(failure) => return error!(error = &failure as &dyn std::error::Error, "credentials"),
@@ -273,20 +287,9 @@ async fn found(parts: Found) {
     }
     // Last: it is what readiness looks at.
     doors.mia.service.open(mia);
-    let closures = async {
-        if let Some(tokens) = tokens {
-            tokio::select! {
-                () = tokens.follow_closures() => {}
-                () = stopped(stopping.clone()) => {}
-            }
-        }
-    };
-    let delivering = async {
-        if config.egress.slots > 0 {
-            egress::run(client, courier, metrics, &config, stopping.clone()).await;
-        }
-    };
-    tokio::join!(closures, delivering);
+    if config.egress.slots > 0 {
+        egress::run(client, courier, metrics, &config, stopping.clone()).await;
+    }
 }
 
 fn binding_config(config: &Config, scl: Scl) -> binding::Config {

@@ -1,15 +1,12 @@
 //! Bearer tokens of the cluster, as this edge remembers them.
 //!
 //! A token is asked for by its SHA-256 and remembered for a minute, that there is none for five seconds; while one
-//! request asks, others with the same token wait for its answer. What the cluster says is closed is forgotten at once,
-//! and an answer that was under way then is not remembered. Without the cluster's word a revoked token ends with its
+//! request asks, others with the same token wait for its answer. What the cluster says is closed (`closures`) is forgotten
+//! at once, and an answer that was under way then is not remembered. Without the cluster's word a revoked token ends with its
 //! minute. Both memories are bounded and separate, so that invented tokens drive no real one out.
 
 use banyan_binding::identity::{Digest, LookingUp, TokenLookup};
-use banyan_client::{
-    Client, RequestError,
-    keys::{Closed, Token},
-};
+use banyan_client::{Client, RequestError, keys::Token};
 use banyan_model::{Entity, Refusal, Scl, StatusCode};
 use parking_lot::Mutex;
 use std::{
@@ -27,8 +24,6 @@ const REMEMBERED_MAX: usize = 8_192;
 const ASKED_MAX: usize = 1_024;
 /// A request that cannot say who asks is not worth its whole time.
 const LOOK_UP_MAX: Duration = Duration::from_secs(2);
-const CLOSURES_HELD: Duration = Duration::from_secs(30);
-const CLOSURES_AGAIN: Duration = Duration::from_secs(1);
 
 /// What became of a question.
 type Asked = Result<Option<Token>, ()>;
@@ -63,31 +58,6 @@ impl Tokens {
     /// Any token may have been revoked.
     pub(crate) fn forget_all(&self) {
         *self.memory.lock() = Memory::default();
-    }
-
-    /// Forgets what the cluster closes, for as long as the future is polled.
-    pub(crate) async fn follow_closures(&self) {
-        let mut after = 0;
-        loop {
-            let deadline = Instant::now() + CLOSURES_HELD + LOOK_UP_MAX;
-            match self.client.closures(after, CLOSURES_HELD, deadline).await {
-                Ok(closures) => {
-                    after = closures.number;
-                    if closures.everything {
-                        self.forget_all();
-                    }
-                    for closed in closures.closed {
-                        if let Closed::Token(digest) = closed {
-                            self.forget(&digest);
-                        }
-                    }
-                }
-                Err(failure) => {
-                    debug!(%failure, "what was closed cannot be asked for");
-                    tokio::time::sleep(CLOSURES_AGAIN).await;
-                }
-            }
-        }
     }
 
     async fn ask(&self, digest: Digest, cell: &OnceCell<Asked>) -> Asked {

@@ -10,6 +10,11 @@ pub const KEY_OCTETS: usize = 32;
 /// Octets of a PSK identity that are taken (RFC 4279 5.3).
 pub const IDENTITY_OCTETS_MAX: usize = 128;
 
+/// A bearer token of the cluster begins with this ...
+pub const TOKEN_PREFIX: &str = "bny_";
+/// ... and goes on with so many characters of base64url, 256 random bits.
+pub const TOKEN_CHARACTERS: usize = 43;
+
 /// Reads hexadecimal digits of either case into octets that the caller owns, and wipes if they are secret. `false`: they are
 /// not exactly as many; what was read so far stands there.
 #[must_use]

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::*;
+use super::{
+    tokens::{TOKENS_MAX, TOKENS_OF_ENTITY_MAX},
+    *,
+};
 use banyan_proto::v1::keys_command::Kind;
 use std::collections::BTreeMap;
 
@@ -256,4 +259,78 @@ impl Memory {
             assert!(self.keys(place::connections_of(node), usize::MAX).unwrap().len() <= CONNECTIONS_MAX);
         }
     }
+}
+
+const NA: &str = "/m2m/applications/na";
+
+fn token(number: u32) -> Vec<u8> {
+    let mut digest = vec![0; 32];
+    digest[..4].copy_from_slice(&number.to_be_bytes());
+    digest
+}
+
+impl Memory {
+    fn add_token(&mut self, at: i64, number: u32, entity: &str, expires_ms: i64) -> Said {
+        let (label, created_by) = (format!("label {number}"), "ctl".to_owned());
+        let record =
+            v1::TokenRecord { entity: entity.to_owned(), label, created_ms: at, created_by, expires_ms };
+        let add = v1::AddToken { digest: token(number).into(), record: Some(record) };
+        self.apply(at, Kind::AddToken(add)).outcome
+    }
+
+    fn token_records(&self) -> usize {
+        self.0.keys().filter(|key| matches!(key[9], b't' | b'e' | b'x')).count()
+    }
+}
+
+#[test]
+fn a_token_lives_until_it_is_revoked_or_expires_and_leaves_nothing() {
+    let mut keys = Memory::default();
+    let Said::Token(made) = keys.add_token(1, 1, NA, 0) else { panic!("refused") };
+    assert_eq!(keys.add_token(9, 1, NA, 0), Said::Token(made), "a repetition has the first one's answer");
+    assert!(matches!(keys.add_token(9, 1, "/m2m/applications/other", 0), Said::Refused(_)));
+    keys.add_token(1, 2, NA, DAY);
+
+    assert_eq!(keys.apply(DAY - 1, Kind::Sweep(v1::Sweep {})).outcome, Said::Done(0));
+    let swept = keys.apply(DAY, Kind::Sweep(v1::Sweep {}));
+    assert_eq!((swept.outcome, swept.closed), (Said::Done(1), Vec::new()));
+    let revoked = keys.apply(DAY, Kind::RevokeToken(token(1).into()));
+    assert_eq!(revoked.outcome, Said::Done(1));
+    assert_eq!(revoked.closed, [v1::Closed { token: token(1).into(), ..Default::default() }]);
+    assert!(matches!(keys.apply(DAY, Kind::RevokeToken(token(1).into())).outcome, Said::Refused(_)));
+    assert_eq!(keys.token_records(), 0);
+}
+
+#[test]
+fn tokens_are_bounded_for_each_entity_and_in_all() {
+    let mut keys = Memory::default();
+    let of_entity = u32::try_from(TOKENS_OF_ENTITY_MAX).unwrap();
+    for number in 0..of_entity {
+        assert!(matches!(keys.add_token(1, number, NA, 0), Said::Token(_)));
+    }
+    let refused = keys.add_token(1, of_entity, NA, 0);
+    assert!(matches!(&refused, Said::Refused(why) if why.contains(NA)), "{refused:?}");
+    // An entity whose name begins like another's has its own.
+    assert!(matches!(keys.add_token(1, of_entity, "/m2m/applications/na2", 0), Said::Token(_)));
+    keys.apply(2, Kind::RevokeToken(token(0).into()));
+    assert!(matches!(keys.add_token(2, 0, NA, 0), Said::Token(_)), "one has gone");
+
+    for number in of_entity + 1..TOKENS_MAX {
+        let entity = format!("/m2m/applications/{}", number / of_entity);
+        assert!(matches!(keys.add_token(3, number, &entity, 0), Said::Token(_)), "{number}");
+    }
+    let refused = keys.add_token(3, TOKENS_MAX, "/m2m/applications/one-more", 0);
+    assert!(matches!(&refused, Said::Refused(why) if why.contains("10000")), "{refused:?}");
+}
+
+#[test]
+fn a_token_that_makes_no_sense_is_refused() {
+    let mut keys = Memory::default();
+    for entity in ["", "na", "/m2m/applications/a\nb", &"/".repeat(2_000)] {
+        assert!(matches!(keys.add_token(1, 1, entity, 0), Said::Refused(_)), "{entity:?}");
+    }
+    let record = v1::TokenRecord { entity: NA.to_owned(), ..Default::default() };
+    let short = v1::AddToken { digest: vec![1; 31].into(), record: Some(record) };
+    assert!(matches!(keys.apply(1, Kind::AddToken(short)).outcome, Said::Refused(_)));
+    assert!(keys.0.is_empty());
 }

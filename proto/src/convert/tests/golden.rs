@@ -85,9 +85,63 @@ fn logs_votes_and_memberships_are_written_byte_for_byte() {
 
 #[test]
 fn records_of_keys_are_written_byte_for_byte() {
-    let node = Bytes::from_static(b"a gateway's node");
-    let kmr = v1::KmrRecord {
-        node: node.clone(),
+    message("keys.kmr", &kmr());
+    message("keys.connection", &connection());
+    let alias = vec!["meter".to_owned()];
+    message("keys.node", &v1::NodeRecord { scl_id: "gw".to_owned(), alias, last_index: 2, barred: true });
+    message("keys.data_key", &data_key());
+    message("keys.closure_count", &v1::ClosureCount { number: 300 });
+    message("keys.token", &token());
+    message("keys.token_count", &v1::TokenCount { tokens: 300 });
+}
+
+#[test]
+fn commands_of_keys_are_written_byte_for_byte() {
+    for (name, kind) in keys_commands() {
+        let command = v1::KeysCommand { at_ms: AT.0, kind: Some(kind) };
+        message(&format!("keys_command.{name}"), &command);
+    }
+}
+
+const M2M_NODE: Bytes = Bytes::from_static(b"a gateway's node");
+const DIGEST: Bytes = Bytes::from_static(b"thirty-two octets of some SHA256");
+
+/// Each kind: one that is missing does not compile.
+fn keys_commands() -> Vec<(&'static str, v1::keys_command::Kind)> {
+    use v1::keys_command::Kind;
+    let name = |kind: &Kind| match kind {
+        Kind::PutDataKey(_) => "put_data_key",
+        Kind::RewrapDataKey(_) => "rewrap_data_key",
+        Kind::AddKmr(_) => "add_kmr",
+        Kind::AddConnection(_) => "add_connection",
+        Kind::Revoke(_) => "revoke",
+        Kind::Sweep(_) => "sweep",
+        Kind::BindNode(_) => "bind_node",
+        Kind::AddToken(_) => "add_token",
+        Kind::RevokeToken(_) => "revoke_token",
+    };
+    let bind = || v1::BindNode {
+        node: M2M_NODE,
+        scl_id: Some("gw".to_owned()),
+        alias: vec!["meter".to_owned(), "m2".to_owned()],
+    };
+    let kinds = vec![
+        Kind::PutDataKey(data_key()),
+        Kind::RewrapDataKey(v1::RewrapDataKey { from_kek: Bytes::from_static(b"old"), to: Some(data_key()) }),
+        Kind::AddKmr(v1::AddKmr { record: Some(kmr()), bind: Some(bind()) }),
+        Kind::AddConnection(v1::AddConnection { record: Some(connection()) }),
+        Kind::Revoke(v1::Revoke { node: M2M_NODE, index: Some(2) }),
+        Kind::Sweep(v1::Sweep {}),
+        Kind::BindNode(bind()),
+        Kind::AddToken(v1::AddToken { digest: DIGEST, record: Some(token()) }),
+        Kind::RevokeToken(DIGEST),
+    ];
+    kinds.into_iter().map(|kind| (name(&kind), kind)).collect()
+}
+
+fn kmr() -> v1::KmrRecord {
+    v1::KmrRecord {
+        node: M2M_NODE,
         index: 2,
         sealed: Bytes::from_static(b"sealed"),
         expires_ms: AT.0,
@@ -96,26 +150,35 @@ fn records_of_keys_are_written_byte_for_byte() {
         created_by: "bootstrap".to_owned(),
         created_ms: AT.0 - 2,
         fingerprint: Bytes::from_static(b"print"),
-    };
-    let connection = v1::ConnectionRecord {
+    }
+}
+
+fn connection() -> v1::ConnectionRecord {
+    v1::ConnectionRecord {
         connection: 0x0123_4567_89ab_cdef,
         index: 1,
-        node: node.clone(),
+        node: M2M_NODE,
         sealed: Bytes::from_static(b"sealed"),
         expires_ms: AT.0,
         kmr_index: Some(2),
         created_ms: AT.0 - 2,
         fingerprint: Bytes::from_static(b"print"),
-    };
+    }
+}
+
+fn data_key() -> v1::DataKey {
     let kek = Bytes::from_static(b"kek");
-    let key = v1::DataKey { wrapped: Bytes::from_static(b"wrapped"), kek, made_ms: AT.0 };
-    let alias = vec!["meter".to_owned()];
-    let of_node = v1::NodeRecord { scl_id: "gw".to_owned(), alias, last_index: 2, barred: true };
-    message("keys.kmr", &kmr);
-    message("keys.connection", &connection);
-    message("keys.node", &of_node);
-    message("keys.data_key", &key);
-    message("keys.closure_count", &v1::ClosureCount { number: 300 });
+    v1::DataKey { wrapped: Bytes::from_static(b"wrapped"), kek, made_ms: AT.0 }
+}
+
+fn token() -> v1::TokenRecord {
+    v1::TokenRecord {
+        entity: "/m2m/applications/na".to_owned(),
+        label: "dashboard".to_owned(),
+        created_ms: AT.0 - 2,
+        created_by: "ctl".to_owned(),
+        expires_ms: AT.0,
+    }
 }
 
 #[test]
@@ -146,12 +209,15 @@ fn the_directory_is_written_byte_for_byte() {
     };
     let read = message("directory_state", &state);
     assert_eq!(ShardMap::try_from(&read), Ok(map));
+    let keys = v1::ShardInfo { shard: 1 << 32, replicas: vec![1, 2, 3], ..Default::default() };
+    message("directory_state.keys", &v1::DirectoryState { keys: Some(keys.clone()), ..state.clone() });
     let command = |kind| v1::DirectoryCommand { kind: Some(kind) };
     message("directory_command.found", &command(v1::directory_command::Kind::Found(state)));
     message(
         "directory_command.upsert_member",
         &command(v1::directory_command::Kind::UpsertMember(member(4))),
     );
+    message("directory_command.found_keys", &command(v1::directory_command::Kind::FoundKeys(keys)));
 }
 
 /// Every file belongs to a message above.
@@ -159,6 +225,7 @@ fn the_directory_is_written_byte_for_byte() {
 fn the_folder_holds_exactly_the_golden_files() {
     let mut expected: BTreeSet<String> = operations().iter().map(|(n, _)| format!("command.{n}")).collect();
     expected.extend(records().iter().map(|(n, _)| format!("record.{n}")));
+    expected.extend(keys_commands().iter().map(|(n, _)| format!("keys_command.{n}")));
     expected.extend(
         [
             "reply",
@@ -172,6 +239,10 @@ fn the_folder_holds_exactly_the_golden_files() {
             "directory_state",
             "directory_command.found",
             "directory_command.upsert_member",
+            "directory_command.found_keys",
+            "directory_state.keys",
+            "keys.token",
+            "keys.token_count",
             "keys.kmr",
             "keys.connection",
             "keys.node",

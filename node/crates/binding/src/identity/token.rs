@@ -5,7 +5,10 @@
 //! refused without asking anybody.
 
 use aws_lc_rs::digest;
-use banyan_model::{Entity, Refusal};
+use banyan_model::{
+    Entity, Refusal,
+    security::{TOKEN_CHARACTERS, TOKEN_PREFIX},
+};
 use std::{fmt, pin::Pin};
 
 /// SHA-256 of a token.
@@ -23,14 +26,11 @@ pub trait TokenLookup: fmt::Debug + Send + Sync + 'static {
     fn look_up(&self, digest: Digest) -> LookingUp<'_>;
 }
 
-const PREFIX: &str = "bny_";
-const RANDOM_CHARACTERS: usize = 43;
-
 /// The digest of what looks like a token of the cluster.
 pub(super) fn digest(token: &str) -> Option<Digest> {
-    let random = token.strip_prefix(PREFIX)?;
+    let random = token.strip_prefix(TOKEN_PREFIX)?;
     let is_base64url = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_';
-    (random.len() == RANDOM_CHARACTERS && random.bytes().all(is_base64url)).then_some(())?;
+    (random.len() == TOKEN_CHARACTERS && random.bytes().all(is_base64url)).then_some(())?;
     let mut octets = [0; 32];
     octets.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     Some(octets)

@@ -26,17 +26,26 @@ pub(super) struct Gate<S> {
     handed: usize,
     octets: usize,
     shown: VecDeque<Shown>,
+    /// The alert that ends the handshake, until it is time.
+    parting: Vec<u8>,
 }
 
 impl<S> Gate<S> {
     pub(super) fn new(inner: S) -> Gate<S> {
         let shown = VecDeque::new();
-        Gate { inner, scan: Some(Scan::default()), held: Vec::new(), handed: 0, octets: 0, shown }
+        let (held, parting) = (Vec::new(), Vec::new());
+        Gate { inner, scan: Some(Scan::default()), held, handed: 0, octets: 0, shown, parting }
     }
 
     /// The identities that hold everything up. Once the last of them is taken, reading goes on.
     pub(super) fn shown(&mut self) -> Option<Shown> {
         self.shown.pop_front()
+    }
+
+    /// The alert that ends a handshake, which was held back; nothing if none was written.
+    pub(super) fn parting(&mut self) -> Option<(&mut S, Vec<u8>)> {
+        let parting = std::mem::take(&mut self.parting);
+        (!parting.is_empty()).then_some((&mut self.inner, parting))
     }
 
     /// The handshake is over.
@@ -82,12 +91,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
     }
 }
 
+/// Whether it is a record with a fatal alert in plaintext (RFC 5246 6.2.1 and 7.2, RFC 8446 5.1 and 6): nothing follows it.
+fn is_fatal(record: &[u8]) -> bool {
+    matches!(record, [21, _, _, 0, 2, 2, _])
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    /// Until the handshake is over the alert that ends it is taken and held back: it would say when OpenSSL gave up.
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
+        let gate = &mut *self;
+        if gate.scan.is_some() && is_fatal(octets) {
+            gate.parting.extend_from_slice(octets);
+            return Poll::Ready(Ok(octets.len()));
+        }
         Pin::new(&mut self.inner).poll_write(context, octets)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A peer that shows several identities (TLS 1.3) is who the first one is that is known. Of one that shows none that is
 //! known the first is given a stand-in key, made from it and a secret of this process: the handshake then goes the way
-//! of a wrong key, alert for alert, and nobody learns which nodes exist.
+//! of a wrong key, alert for alert and at the same time, and nobody learns which nodes exist.
 
 use super::{
     KeyLookup,
@@ -29,9 +29,19 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
 use tokio_openssl::SslStream;
+use tracing::debug;
+
+/// A handshake that failed is told so no sooner; well above what looking an identity up takes, well below what an honest
+/// peer that mistyped its key would mind.
+const FAILED_AFTER: Duration = Duration::from_millis(50);
 
 /// What a server may choose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -97,8 +107,18 @@ impl<L: KeyLookup> Psk<L> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.set_ex_data(self.answers, Arc::clone(&answers));
         let mut stream = SslStream::new(ssl, Gate::new(socket))?;
-        while let Step::Shown(identities) = poll_fn(|context| step(&mut stream, context)).await? {
-            let answer = self.look_up(identities).await;
+        let mut shown = None;
+        loop {
+            let identities = match poll_fn(|context| step(&mut stream, context)).await {
+                Ok(Step::Shown(identities)) => identities,
+                Ok(Step::Over) => break,
+                Err(failure) => {
+                    part(stream.get_mut(), shown).await;
+                    return Err(failure);
+                }
+            };
+            shown.get_or_insert_with(Instant::now);
+            let answer = self.look_up(identities, address).await;
             answers.lock().found.extend(answer);
         }
         stream.get_mut().open();
@@ -110,12 +130,12 @@ impl<L: KeyLookup> Psk<L> {
     }
 
     /// The first that is known, or the first.
-    async fn look_up(&self, identities: Shown) -> Option<Answer> {
+    async fn look_up(&self, identities: Shown, peer: SocketAddr) -> Option<Answer> {
         // Made in any case, so that whoever is not known has not to wait for it.
         let first = identities.first()?.clone();
         let stand_in = Key::from_slice(hmac::sign(&self.stand_in, &first).as_ref())?;
         for identity in identities {
-            if let Some((key, known)) = self.lookup.key(&identity).await {
+            if let Some((key, known)) = self.lookup.key(&identity, peer).await {
                 return Some(Answer { identity, key, known: Some(known) });
             }
         }
@@ -142,6 +162,20 @@ fn step(stream: &mut SslStream<Gate<TcpStream>>, context: &mut Context<'_>) -> P
         return Poll::Ready(Ok(Step::Shown(identities)));
     }
     accepted.map(|ended| ended.map(|()| Step::Over).map_err(failed))
+}
+
+/// Tells the peer that its handshake failed, at a time that says nothing of how long its identity was looked up: whole
+/// [`FAILED_AFTER`]s after it was shown.
+async fn part(gate: &mut Gate<TcpStream>, shown: Option<Instant>) {
+    let Some((socket, alert)) = gate.parting() else { return };
+    if let Some(shown) = shown {
+        let steps = shown.elapsed().as_nanos() / FAILED_AFTER.as_nanos() + 1;
+        sleep_until(shown + FAILED_AFTER * u32::try_from(steps).unwrap_or(u32::MAX)).await;
+    }
+    // A peer that has gone is told nothing.
+    if let Err(gone) = socket.write_all(&alert).await {
+        debug!(%gone, "a peer did not wait for its alert");
+    }
 }
 
 impl Answers {

@@ -18,6 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
@@ -50,7 +51,7 @@ impl Keys {
 }
 
 impl KeyLookup for Keys {
-    async fn key(&self, identity: &[u8]) -> Option<(Key, Known)> {
+    async fn key(&self, identity: &[u8], _: SocketAddr) -> Option<(Key, Known)> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if identity == b"slow" {
             self.gate.acquire().await.unwrap().forget();
@@ -221,6 +222,33 @@ async fn a_wrong_key_and_an_unknown_identity_look_the_same() {
         let for_unknown = overheard(&mut bench, &connector, &unknown, &kmr()).await;
         assert_eq!(for_wrong, for_unknown);
         assert_eq!(for_wrong.last().unwrap(), &(21, 2, vec![2, alert]));
+    }
+}
+
+/// Whatever it was that failed, and however long it took to look up: told at a time of its own. A success is not delayed.
+#[tokio::test]
+async fn a_failure_is_told_no_sooner_than_a_fixed_time() {
+    const FAILED_AFTER: Duration = Duration::from_millis(50);
+    let mut bench = Bench::start(PskConfig::default()).await;
+    let wrong = Key::new([1; 32]);
+    let unknown = IDENTITY.replace("/3@", "/4@");
+    for tls_1_3 in [false, true] {
+        let connector = connector(tls_1_3, SUITES);
+        for (identity, key) in [(IDENTITY, &wrong), (&unknown, &kmr())] {
+            let begun = Instant::now();
+            assert!(connector.connect(bench.socket().await, identity.as_bytes(), key).await.is_err());
+            assert!(begun.elapsed() >= FAILED_AFTER, "{identity}: {:?}", begun.elapsed());
+            assert!(bench.next().await.is_err());
+        }
+        // The quickest of some: the machine has other things to do.
+        let mut quickest = Duration::MAX;
+        for _ in 0..20 {
+            let begun = Instant::now();
+            connector.connect(bench.socket().await, IDENTITY.as_bytes(), &kmr()).await.unwrap();
+            quickest = quickest.min(begun.elapsed());
+            assert!(bench.next().await.is_ok());
+        }
+        assert!(quickest < FAILED_AFTER, "{quickest:?}");
     }
 }
 

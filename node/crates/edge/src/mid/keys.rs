@@ -3,7 +3,7 @@
 //! A key that was found is kept for a minute at most, an identity that nobody has for five seconds, so that neither a
 //! gateway that reconnects nor somebody who guesses costs a question each time. What is closed leaves the cache at once
 //! (`closures`); while this edge does not hear what is closed, nothing kept counts. Handshakes that ask the same at the
-//! same time ask once.
+//! same time ask once: the audit log has the address of the first.
 //!
 //! Invariants: each map has a bound, and a flood of unknown identities takes no place from known ones; a secret is wiped
 //! when it is dropped.
@@ -20,6 +20,7 @@ use banyan_client::{Client, RequestError, keys::ResolvedKey};
 use parking_lot::Mutex;
 use std::{
     collections::{HashMap, hash_map},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -35,17 +36,21 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Times that something may be closed during a look-up before it is given up.
 const ATTEMPTS: u32 = 4;
 
-/// Who can be asked.
+/// Who asks, in the audit log, when it is this edge that wants to know and no peer.
+const AGAIN: &str = "edge";
+
+/// Who can be asked. `source`: for whom, for the audit log.
 pub(crate) trait Resolve: Send + Sync + 'static {
     fn resolve(
         &self,
         identity: &[u8],
+        source: &str,
     ) -> impl Future<Output = Result<Option<ResolvedKey>, RequestError>> + Send;
 }
 
 impl Resolve for Client {
-    async fn resolve(&self, identity: &[u8]) -> Result<Option<ResolvedKey>, RequestError> {
-        self.resolve_key(identity, "edge", Instant::now() + KEYS_TIMEOUT).await
+    async fn resolve(&self, identity: &[u8], source: &str) -> Result<Option<ResolvedKey>, RequestError> {
+        self.resolve_key(identity, source, Instant::now() + KEYS_TIMEOUT).await
     }
 }
 
@@ -83,10 +88,10 @@ impl<R: Resolve> Keys<R> {
 
     /// Whether an identity still has a key; not from the cache.
     pub(crate) async fn is_known(&self, identity: &[u8]) -> bool {
-        matches!(self.asked.resolve(identity).await, Ok(Some(_)))
+        matches!(self.asked.resolve(identity, AGAIN).await, Ok(Some(_)))
     }
 
-    async fn find(&self, identity: &Arc<[u8]>) -> Option<ResolvedKey> {
+    async fn find(&self, identity: &Arc<[u8]>, peer: SocketAddr) -> Option<ResolvedKey> {
         loop {
             let end = match self.turn(identity) {
                 Turn::Kept(kept) => return kept,
@@ -98,7 +103,7 @@ impl<R: Resolve> Keys<R> {
                 Turn::Ask(end) => Asking { keys: self, identity, _end: end },
             };
             let epoch = self.sessions.epoch();
-            let answer = self.asked.resolve(identity).await;
+            let answer = self.asked.resolve(identity, &peer.to_string()).await;
             let found = answer.unwrap_or_else(|failure| {
                 warn!(%failure, "a key could not be looked up");
                 None
@@ -174,12 +179,12 @@ impl Cache {
 pub(crate) struct Lookup<R = Client>(pub(crate) Arc<Keys<R>>);
 
 impl<R: Resolve> KeyLookup for Lookup<R> {
-    async fn key(&self, identity: &[u8]) -> Option<(Key, Known)> {
+    async fn key(&self, identity: &[u8], peer: SocketAddr) -> Option<(Key, Known)> {
         let Lookup(keys) = self;
         let identity: Arc<[u8]> = identity.into();
         for _ in 0..ATTEMPTS {
             let epoch = keys.sessions.epoch();
-            let found = keys.find(&identity).await?;
+            let found = keys.find(&identity, peer).await?;
             if found.expires <= now() {
                 return None;
             }

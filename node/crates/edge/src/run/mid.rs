@@ -1,14 +1,15 @@
-//! Starting what mId needs: its listeners, and the task that hears what was closed.
+//! Starting what mId needs: its listeners.
 
 use super::{Doors, StartError, server_config, stopped};
 use crate::{
     Config,
+    closures::OfMid,
     config::{CheckedMid, millis},
     forward::OnMid,
     metrics::Metrics,
     mid::{
         Audit, BootstrapDoor, DeviceCertificates, IvalPolicy, Keys, Links, Lookup, Measured, MidDoor,
-        OverNetwork, OverSession, Sessions, follow,
+        OverNetwork, OverSession, Sessions,
     },
 };
 use banyan_binding::{
@@ -72,7 +73,7 @@ impl MidSide {
         (Arc::new(session), Arc::new(network))
     }
 
-    /// Serves the listeners, as far as they are set.
+    /// Serves the listeners, as far as they are set; what may be closed of them.
     pub(super) fn serve(
         &self,
         config: &Config,
@@ -81,7 +82,7 @@ impl MidSide {
         doors: &Doors,
         stopping: &watch::Receiver<bool>,
         tasks: &mut JoinSet<()>,
-    ) -> Result<(), StartError> {
+    ) -> Result<Option<OfMid>, StartError> {
         let sessions = Sessions::new(Duration::from_secs(config.mid.max_session_age_s));
         let keys = Arc::new(Keys::new(self.client.clone(), Arc::clone(&sessions)));
         let devices =
@@ -122,10 +123,6 @@ impl MidSide {
             let server = server(Arc::new(channel), "bootstrap");
             tasks.spawn(server.serve(listener, Arc::new(door), stopped(stopping.clone())));
         }
-        if config.mid.has_sessions() {
-            let metrics = Arc::clone(&self.metrics);
-            tasks.spawn(follow(self.client.clone(), sessions, keys, metrics, stopping.clone()));
-        }
-        Ok(())
+        Ok(config.mid.has_sessions().then_some(OfMid { sessions, keys }))
     }
 }

@@ -436,6 +436,9 @@ async fn a_gateway_connects_by_its_root_key_and_comes_back_by_its_connection_key
     let root = Key::new([0x5A; 32]);
     assert!(connect(&by_kmr, &Key::new([0; 32])).await.is_err(), "a wrong key");
     assert!(connect(by_kmc, &root).await.is_err(), "nobody has it yet");
+    let sources = node.keys.lock().unwrap().sources.clone();
+    let is_ours = |source: &String| source.parse().is_ok_and(|peer: SocketAddr| peer.ip().is_loopback());
+    assert!(sources.len() >= 2 && sources.iter().all(is_ours), "the audit is told who tries: {sources:?}");
     let (mut gateway, exported) = connect(&by_kmr, &root).await.expect("a session");
     assert_eq!(gateway.status(REGISTER, &registration("gw")).await, 403);
     assert_eq!(gateway.status(CONNECT, "").await, 200);

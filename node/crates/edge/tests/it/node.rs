@@ -60,7 +60,8 @@ pub(crate) struct Node {
 pub(crate) struct Keys {
     /// By PSK identity.
     pub(crate) known: HashMap<Vec<u8>, v1::ResolvedKey>,
-    pub(crate) looked_up: usize,
+    /// Who showed the identities that were looked up.
+    pub(crate) sources: Vec<String>,
     /// It refuses everything that makes a key.
     pub(crate) refuses: bool,
     pub(crate) bootstraps: Vec<v1::Bootstrap>,
@@ -76,7 +77,7 @@ impl Keys {
         use keys_answer::Kind;
         match kind.expect("a question") {
             keys_question::Kind::ResolveKey(asked) => {
-                self.looked_up += 1;
+                self.sources.push(asked.source);
                 self.known.get(asked.identity.as_ref()).cloned().map(Kind::Resolved)
             }
             keys_question::Kind::Bootstrap(_) | keys_question::Kind::OpenConnection(_) if self.refuses => {

@@ -17,11 +17,13 @@ struct Group {
 }
 
 const NODE: M2mNodeId = M2mNodeId([7; 16]);
+const PEER: &str = "192.0.2.7:4711";
 const KMR: KeyRef = KeyRef::Kmr { node: NODE, index: 1 };
 
 impl Resolve for Arc<Group> {
-    async fn resolve(&self, identity: &[u8]) -> Result<Option<ResolvedKey>, RequestError> {
+    async fn resolve(&self, identity: &[u8], source: &str) -> Result<Option<ResolvedKey>, RequestError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(source, PEER, "who tries is told");
         let is_known = identity == b"known" && !*self.is_closed.lock();
         self.gate.acquire().await.expect("open").forget();
         let expires = Timestamp(now().0 + 3_600_000);
@@ -49,7 +51,7 @@ fn bench() -> (Arc<Group>, Arc<Sessions>, Arc<Keys<Arc<Group>>>) {
 }
 
 async fn is_found(keys: &Arc<Keys<Arc<Group>>>, identity: &[u8]) -> bool {
-    Lookup(Arc::clone(keys)).key(identity).await.is_some()
+    Lookup(Arc::clone(keys)).key(identity, PEER.parse().expect("an address")).await.is_some()
 }
 
 #[tokio::test(start_paused = true)]
