@@ -26,8 +26,13 @@ impl Factory {
     /// With the files that edges need: `ca.pem`, `edge.pem`, `edge.key`, and `crl.pem` that lists nothing.
     #[allow(clippy::new_without_default, reason = "a new one differs from every other")]
     pub fn new() -> Factory {
+        Factory::called("factory")
+    }
+
+    /// One whose CA has this name.
+    pub fn called(name: &str) -> Factory {
         let mut ca = CertificateParams::new(Vec::new()).expect("no names");
-        ca.distinguished_name = named("factory");
+        ca.distinguished_name = named(name);
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");

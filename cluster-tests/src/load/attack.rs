@@ -36,7 +36,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// The cluster does not take honest requests.
 pub async fn run(folder: &Path, duration: Duration, per_second: f64) -> Result<(), String> {
     let factory = Factory::new();
-    let strangers = Factory::new();
+    let strangers = Factory::called("strangers");
     strangers.device("device", 2, &[0x66; 16]);
     let config = Config {
         edges: 1,
@@ -48,7 +48,10 @@ pub async fn run(folder: &Path, duration: Duration, per_second: f64) -> Result<(
     };
     let cluster = Cluster::start(binaries::build(), config).await;
     let edge = cluster.edges()[0].clone();
-    println!("nodes and edge: {:?}; honest clients: {per_second} requests a second of each kind", cluster.pids());
+    println!(
+        "nodes and edge: {:?}; honest clients: {per_second} requests a second of each kind",
+        cluster.pids()
+    );
     let containers: Rc<[Container]> = set_up(&edge, "honest", CONTAINERS, BYTES).await?.into();
     let honest = Honest { edge: edge.clone(), containers, per_second };
 
@@ -87,7 +90,8 @@ impl Honest {
         let edges = std::slice::from_ref(&self.edge);
         let work = Work::Mix { reads_percent: 80 };
         let mut standing = HttpWorker::many(edges, &self.containers, work, CONNECTIONS, 1);
-        let mut anew: Vec<Anew> = (0..CONNECTIONS).map(|at| Anew::new(&self.edge, &self.containers, at)).collect();
+        let mut anew: Vec<Anew> =
+            (0..CONNECTIONS).map(|at| Anew::new(&self.edge, &self.containers, at)).collect();
         let pace = Pace::Fixed { per_second: self.per_second };
         let (standing, anew) =
             tokio::join!(drive(&mut standing, pace, duration), drive(&mut anew, pace, duration));

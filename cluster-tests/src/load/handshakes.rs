@@ -83,7 +83,10 @@ pub async fn run(options: Options) -> Result<(), String> {
 }
 
 /// Makes them for a while: how many a second, and the edge's CPU for each.
-async fn measure<F>(options: &Options, once: impl Fn(usize) -> F + Clone + Send + 'static) -> Result<String, String>
+async fn measure<F>(
+    options: &Options,
+    once: impl Fn(usize) -> F + Clone + Send + 'static,
+) -> Result<String, String>
 where
     F: Future<Output = Result<(), String>> + Send,
 {

@@ -65,7 +65,8 @@ impl Attack {
             certificate: strangers.path("device.pem").into(),
             key: strangers.path("device.key").into(),
         };
-        let client = tls::client(Path::new(&factory.path("ca.pem")), Some(&files)).map_err(|e| e.to_string())?;
+        let client =
+            tls::client(Path::new(&factory.path("ca.pem")), Some(&files)).map_err(|e| e.to_string())?;
         let keys = PskConnector::new(&ConnectorConfig::default()).map_err(|e| e.to_string())?;
         let heads = Kind::Slow { begin: b"GET /m2m HTTP/1.1\r\nHost: h\r\nX: ".to_vec(), trickle: true };
         // The first half of a record with a ClientHello.
@@ -171,10 +172,14 @@ fn told(answer: &[u8]) -> String {
 
 /// Heads that two parsers read differently.
 fn two_readings() -> Vec<(&'static str, Vec<u8>)> {
-    let head = "POST /m2m/applications HTTP/1.1\r\nHost: h\r\nFrom: /m2m\r\nContent-Type: application/xml\r\n";
+    let head =
+        "POST /m2m/applications HTTP/1.1\r\nHost: h\r\nFrom: /m2m\r\nContent-Type: application/xml\r\n";
     let smuggled = "0\r\n\r\nGET /m2m HTTP/1.1\r\nHost: h\r\n\r\n";
     vec![
-        ("CL and TE", format!("{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n{smuggled}").into()),
+        (
+            "CL and TE",
+            format!("{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n{smuggled}").into(),
+        ),
         ("two CL", format!("{head}Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde").into()),
         ("bare LF", format!("{head}X: y\nContent-Length: 4\r\n\r\nabcd").into()),
         ("obs-fold", format!("{head}X: y\r\n z\r\nContent-Length: 4\r\n\r\nabcd").into()),
@@ -190,7 +195,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
             format!("<!ENTITY {of} \"{inner}\">")
         })
         .collect();
-    let laughs = format!("<!DOCTYPE l [<!ENTITY a \"ha\">{entities}]><m2m:application {m2m}>&j;</m2m:application>");
+    let laughs =
+        format!("<!DOCTYPE l [<!ENTITY a \"ha\">{entities}]><m2m:application {m2m}>&j;</m2m:application>");
     let outside = format!(
         "<!DOCTYPE l [<!ENTITY a SYSTEM \"file:///etc/hostname\">]><m2m:application {m2m}>&a;</m2m:application>"
     );
@@ -207,7 +213,8 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
         let length = text.len();
         (
             what,
-            format!("{head}Content-Type: application/{kind}\r\nContent-Length: {length}\r\n\r\n{text}").into_bytes(),
+            format!("{head}Content-Type: application/{kind}\r\nContent-Length: {length}\r\n\r\n{text}")
+                .into_bytes(),
         )
     })
     .into()
@@ -247,7 +254,8 @@ impl Attackers {
         drop(self.stop);
         let ended = self.thread.join().map_err(|_| "an attacker panicked".to_owned())?;
         ended.map_err(|e| e.to_string())?;
-        let told: Vec<String> = self.tally.lock().iter().map(|(what, count)| format!("{count} x {what}")).collect();
+        let told: Vec<String> =
+            self.tally.lock().iter().map(|(what, count)| format!("{count} x {what}")).collect();
         Ok(told.join("; "))
     }
 }

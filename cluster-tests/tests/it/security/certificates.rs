@@ -4,16 +4,17 @@ use cluster_tests::cluster::Config;
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 
 use super::LIMIT;
-use cluster_tests::factory::{Factory, dns};
 use super::peer::{self, Peer};
 use super::provisioned::{BOOTSTRAP, CONNECT, CONNECTION_LABEL};
 use crate::support::{alone, cluster};
+use cluster_tests::factory::{Factory, dns};
 
 /// Alerts (RFC 8446 6.2).
-const BAD_CERTIFICATE: u8 = 42;
+const UNSUPPORTED_CERTIFICATE: u8 = 43;
 pub(super) const CERTIFICATE_REVOKED: u8 = 44;
 const CERTIFICATE_EXPIRED: u8 = 45;
 const UNKNOWN_CA: u8 = 48;
+const DECRYPT_ERROR: u8 = 51;
 const CERTIFICATE_REQUIRED: u8 = 116;
 
 #[test]
@@ -22,12 +23,14 @@ fn a_certificate_of_another_kind_gets_no_session() {
         return;
     }
     alone(LIMIT, || async {
-        let (factory, others) = (Factory::new(), Factory::new());
+        let factory = Factory::new();
+        let (others, impostors) = (Factory::called("strangers"), Factory::new());
         let id = [0xD0; 16];
         factory.device("device", 2, &id);
         factory.device("revoked", 3, &id);
         factory.revoke(&[3]);
         others.device("device", 4, &id);
+        impostors.device("device", 4, &id);
         factory.issue("expired", 5, |wanted| wanted.not_after = date_time_ymd(2020, 1, 1));
         factory.issue("to come", 6, |wanted| wanted.not_before = date_time_ymd(2090, 1, 1));
         // What a node and an edge of the cluster have, and what only a server has, should the factory ever sign them.
@@ -42,18 +45,21 @@ fn a_certificate_of_another_kind_gets_no_session() {
         let mid = cluster.mid(0);
 
         let none: [String; 0] = [];
-        let presented: [(&str, Vec<String>, Option<u8>); 8] = [
+        let presented: [(&str, Vec<String>, Option<u8>); 9] = [
             ("none", none.to_vec(), Some(CERTIFICATE_REQUIRED)),
             ("of another CA", others.shows("device").to_vec(), Some(UNKNOWN_CA)),
+            ("of a CA of the same name", impostors.shows("device").to_vec(), Some(DECRYPT_ERROR)),
             ("revoked", factory.shows("revoked").to_vec(), Some(CERTIFICATE_REVOKED)),
             ("expired", factory.shows("expired").to_vec(), Some(CERTIFICATE_EXPIRED)),
             ("not valid yet", factory.shows("to come").to_vec(), Some(CERTIFICATE_EXPIRED)),
-            ("for servers only", factory.shows("server").to_vec(), Some(BAD_CERTIFICATE)),
+            ("for servers only", factory.shows("server").to_vec(), Some(UNSUPPORTED_CERTIFICATE)),
             // These two are verified and then belong to no node: closed, for TLS has no word for it.
             ("a role of the cluster", factory.shows("role").to_vec(), None),
             ("an edge's own", factory.shows("edge").to_vec(), None),
         ];
-        for (listener, address, head) in [("bootstrap", &mid.bootstrap, BOOTSTRAP), ("tls", &mid.tls, CONNECT)] {
+        for (listener, address, head) in
+            [("bootstrap", &mid.bootstrap, BOOTSTRAP), ("tls", &mid.tls, CONNECT)]
+        {
             for (what, shows, alert) in &presented {
                 for version in ["-tls1_2", "-tls1_3"] {
                     let more: Vec<&str> = shows.iter().map(String::as_str).chain([version]).collect();

@@ -26,7 +26,7 @@ fn the_leader_of_the_keys_dies_during_a_thousand_handshakes() {
         let mut cluster = keeping_keys().await;
         // One node each: what an edge has looked up it remembers, and would not ask for again.
         let nodes: Vec<Node> = (0..HANDSHAKES).map(|number| Node::new(&format!("gw-{number}"))).collect();
-        for some in nodes.chunks(200) {
+        for some in nodes.chunks(20) {
             import(&cluster, some).await;
         }
         let edges = [cluster.mid(0).psk.clone(), cluster.mid(1).psk.clone()];

@@ -10,11 +10,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::LIMIT;
-use cluster_tests::factory::Factory;
 use super::keeping_keys;
 use super::peer::{self, hex};
 use super::provisioned::{Node, connect, import};
 use crate::support::{alone, cluster, expect};
+use cluster_tests::factory::Factory;
 
 const REGISTER: &str = "POST /m2m/scls HTTP/1.1\nContent-Type: application/xml";
 /// Half-open connections are given up after 10 s.
@@ -41,7 +41,11 @@ fn an_scl_of_another_node_is_denied_and_audited() {
             for id in ["other", "nobody"] {
                 let (status, answer) = gw.ask(REGISTER, &scl(id)).expect("an answer");
                 assert_eq!(status, 401, "{version} {id}: {answer}");
-                assert_eq!(body::element(&answer, "statusCode"), Some("STATUS_PERMISSION_DENIED"), "{answer}");
+                assert_eq!(
+                    body::element(&answer, "statusCode"),
+                    Some("STATUS_PERMISSION_DENIED"),
+                    "{answer}"
+                );
             }
             for (head, from) in [
                 ("GET /m2m/scls/other HTTP/1.1", "/m2m/scls/other"),
@@ -101,8 +105,10 @@ fn plain_text_at_a_tls_port_is_closed_and_nothing_of_it_told() {
             {
                 let scl = body::scl(&marker, &format!("http://{marker}.example.com/m2m"));
                 let head = REGISTER.replace('\n', "\r\n");
-                let request =
-                    format!("{head}\r\nHost: nscl\r\nFrom: {marker}\r\nContent-Length: {}\r\n\r\n{scl}", scl.len());
+                let request = format!(
+                    "{head}\r\nHost: nscl\r\nFrom: {marker}\r\nContent-Length: {}\r\n\r\n{scl}",
+                    scl.len()
+                );
                 let mut socket = TcpStream::connect(address).await.expect("it listens");
                 socket.write_all(request.as_bytes()).await.expect("it is taken");
                 let began = Instant::now();

@@ -11,11 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use cluster_tests::factory::Factory;
 use super::peer::{self, Peer};
 use super::provisioned::{BOOTSTRAP, CONNECT, CONNECTION_LABEL, Node, import};
 use super::{LIMIT, certificates::CERTIFICATE_REVOKED};
 use crate::support::{alone, cluster};
+use cluster_tests::factory::Factory;
 
 /// Serial numbers: of whom is let in all the time, of whom is revoked meanwhile.
 const GOOD: u64 = 4;
@@ -48,10 +48,8 @@ fn replaced_files_count_for_the_next_handshake_and_refuse_nobody() {
 
         // Somebody comes in all the time.
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let files = KeyFiles {
-            certificate: factory.path("good.pem").into(),
-            key: factory.path("good.key").into(),
-        };
+        let files =
+            KeyFiles { certificate: factory.path("good.pem").into(), key: factory.path("good.key").into() };
         let client = tls::client(Path::new(&factory.path("ca.pem")), Some(&files)).expect("sound files");
         let coming: Vec<_> = listeners(&cluster)
             .into_iter()
