@@ -84,6 +84,7 @@ fn the_leader_of_the_keys_dies_during_a_thousand_handshakes() {
             waited.len(),
             waited.iter().max().copied().unwrap_or_default()
         );
+        assert_ne!(cluster.leader_of_keys().await, leader, "the killed node leads");
         // With another leader a wrong key is as wrong as before.
         for (_, (connector, edge, psk)) in of_wrong.iter().take(20) {
             assert!(handshake(connector, edge, psk).await.is_err(), "{} came in", psk.identity);
