@@ -15,7 +15,7 @@ pub(super) const CERTIFICATE_REVOKED: u8 = 44;
 const CERTIFICATE_EXPIRED: u8 = 45;
 const UNKNOWN_CA: u8 = 48;
 const DECRYPT_ERROR: u8 = 51;
-const CERTIFICATE_REQUIRED: u8 = 116;
+pub(super) const CERTIFICATE_REQUIRED: u8 = 116;
 
 #[test]
 fn a_certificate_of_another_kind_gets_no_session() {

@@ -11,8 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::LIMIT;
-use super::peer;
-use super::provisioned::{Node, import};
+use super::certificates::CERTIFICATE_REQUIRED;
+use super::peer::{self, Peer};
+use super::provisioned::{CONNECTION_LABEL, Node, import};
 use crate::support::{alone, cluster};
 use cluster_tests::factory::{Factory, dns};
 
@@ -75,8 +76,10 @@ fn nodes_offer_mutual_tls_and_nothing_else() {
         let address = cluster.rpc(0);
         told("a node's gRPC", &scanned(address, &factory, banyan_client::EDGE_NAME), &owned(BY_CERTIFICATE));
         for version in ["-tls1_2", "-tls1_3"] {
-            let said = peer::probe(address, &[version]);
-            assert!(peer::alert(&said).is_some(), "without a certificate, {version}\n{said}");
+            // In TLS 1.3 the refusal comes when the client has ended its handshake: it has to ask for something.
+            let asked = Peer::s_client(address, CONNECTION_LABEL, &[version]).ask("GET / HTTP/1.1", "");
+            let said = asked.expect_err("it came in without a certificate");
+            assert_eq!(peer::alert(&said), Some(CERTIFICATE_REQUIRED), "{version}\n{said}");
         }
         let mut socket = TcpStream::connect(address).await.expect("it listens");
         socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("it is taken");
