@@ -48,9 +48,12 @@ pub struct Config {
     pub tokens: bool,
     /// Whether nodes keep keys of M2M nodes and edges let SCLs in by them. Default: no.
     pub keys: bool,
-    /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too.
-    /// Default: they do not. Needs `keys`.
+    /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too, and
+    /// for applications with certificates over HTTPS. Default: they do not. Needs `keys`.
     pub devices: Option<PathBuf>,
+    /// Folder with `ca.pem` and certificate and key of the roles `banyan-node` and `banyan-edge`: mutual TLS inside the
+    /// cluster. Default: plain text. Operators' questions ([`Cluster::status`], [`Cluster::keys`]) are plain text only.
+    pub mutual: Option<PathBuf>,
     /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
     pub log: String,
 }
@@ -67,6 +70,7 @@ impl Default for Config {
             tokens: false,
             keys: false,
             devices: None,
+            mutual: None,
             log: "info".to_owned(),
         }
     }
@@ -100,7 +104,7 @@ struct Member {
     process: Option<Process>,
 }
 
-/// Addresses of an edge's listeners on mId, whether they are configured or not.
+/// Addresses of an edge's listeners with TLS, whether they are configured or not.
 #[derive(Clone, Debug, Default)]
 pub struct Mid {
     /// TLS by pre-shared keys.
@@ -109,6 +113,8 @@ pub struct Mid {
     pub bootstrap: String,
     /// Service connections by device certificates.
     pub tls: String,
+    /// mIa by certificates.
+    pub https: String,
 }
 
 impl Member {
@@ -159,15 +165,16 @@ impl Cluster {
             (None, None) => unreachable!("one of both was just chosen"),
         };
         std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
-        let ports = free_ports(2 * config.nodes + 5 * config.edges);
+        let ports = free_ports(2 * config.nodes + 6 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
         let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
         let (http, edge_admin) = (take(config.edges), take(config.edges));
         let mids: Vec<Mid> = (0..config.edges)
             .map(|_| {
-                let listeners = take(3);
-                Mid { psk: listeners[0].clone(), bootstrap: listeners[1].clone(), tls: listeners[2].clone() }
+                let mut listeners = take(4).into_iter();
+                let mut next = || listeners.next().expect("four were taken");
+                Mid { psk: next(), bootstrap: next(), tls: next(), https: next() }
             })
             .collect();
         if config.keys {
@@ -294,7 +301,12 @@ impl Cluster {
         std::fs::read_to_string(file).expect("a node that led the keys' group has an audit log")
     }
 
-    /// Where an edge listens for SCLs.
+    /// Address at which a node serves gRPC.
+    pub fn rpc(&self, node: usize) -> &str {
+        &self.nodes[node].serves
+    }
+
+    /// Where an edge listens with TLS.
     pub fn mid(&self, edge: usize) -> &Mid {
         &self.edges[edge].mid
     }
@@ -322,6 +334,12 @@ impl Cluster {
     /// The data folder of a node.
     pub fn data(&self, node: usize) -> PathBuf {
         self.folder.join(&self.nodes[node].name)
+    }
+
+    /// What an edge wrote to its log, over all its lives.
+    pub fn edge_log(&self, edge: usize) -> String {
+        std::fs::read_to_string(self.folder.join(format!("{}.log", self.edges[edge].name)))
+            .unwrap_or_default()
     }
 
     /// What a node wrote to its log, over all its lives.
@@ -552,7 +570,8 @@ fn node_config(
     // By its name, too, for clients that come in elsewhere than at HTTP.
     let authorities: Vec<&str> = authorities.iter().map(String::as_str).chain(["nscl"]).collect();
     let mut text = format!(
-        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\nplaintext = true\n",
+        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\n{inside}",
+        inside = inside(config, "tls", banyan_client::NODE_NAME),
         data = folder.join(name).display().to_string(),
         shards = config.shards,
     );
@@ -575,8 +594,12 @@ fn node_config(
 
 /// The configuration file of one edge. Open mode unless tokens are wanted: the tests are the ones who say who they are.
 fn edge_config(config: &Config, http: &str, admin: &str, nodes: &[String], mid: &Mid) -> String {
-    let mut text = format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\nplaintext = true\n");
+    let mut text = format!("listen = {http:?}\nadmin = {admin:?}\nnodes = {nodes:?}\n");
     text.push_str(if config.tokens { "plaintext_credentials = true\n" } else { "open = true\n" });
+    if config.devices.is_some() {
+        text.push_str(&format!("listen_tls = {:?}\n", mid.https));
+    }
+    text.push_str(&inside(config, "node_tls", banyan_client::EDGE_NAME));
     if config.keys {
         text.push_str(&format!("\n[mid]\nlisten_psk = {:?}\n", mid.psk));
     }
@@ -591,8 +614,27 @@ fn edge_config(config: &Config, http: &str, admin: &str, nodes: &[String], mid: 
             file("ca.pem"),
             file("crl.pem"),
         ));
+        text.push_str(&format!(
+            "\n[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\nclient_crl = {:?}\n",
+            file("edge.pem"),
+            file("edge.key"),
+            file("ca.pem"),
+            file("crl.pem"),
+        ));
     }
     text
+}
+
+/// What stands for connections inside the cluster: plain text, or a table of files of this role.
+fn inside(config: &Config, table: &str, role: &str) -> String {
+    let Some(folder) = &config.mutual else { return "plaintext = true\n".to_owned() };
+    let file = |name: String| folder.join(name).display().to_string();
+    format!(
+        "\n[{table}]\nca = {:?}\ncertificate = {:?}\nkey = {:?}\n",
+        file("ca.pem".to_owned()),
+        file(format!("{role}.pem")),
+        file(format!("{role}.key")),
+    )
 }
 
 impl Drop for Cluster {

@@ -9,6 +9,7 @@ pub mod body;
 pub mod catch_up;
 pub mod cluster;
 pub mod device;
+pub mod factory;
 pub mod fake;
 pub mod fault;
 pub mod http;

@@ -5,10 +5,12 @@
 //! a fixed schedule whose latencies count from when a request was due, not from when it could be sent
 //! ([`pace::Pace::Fixed`]): a stalled server cannot hide its stall (no coordinated omission).
 
+pub mod attack;
 pub mod compare;
 pub mod discovery;
 pub mod etcd;
 pub mod gateways;
+pub mod handshakes;
 pub mod nothing;
 pub mod observe;
 pub mod pace;

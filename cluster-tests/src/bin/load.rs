@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use cluster_tests::load::compare;
 use cluster_tests::load::etcd;
 use cluster_tests::load::gateways;
+use cluster_tests::load::handshakes;
 use cluster_tests::load::nothing;
 use cluster_tests::load::observe::Observed;
 use cluster_tests::load::pace::{Measured, Pace, Worker, drive};
@@ -36,8 +37,8 @@ enum Command {
     },
     /// Registers many gateways over mId with pre-shared keys and keeps them.
     Gateways(gateways::Options),
-    /// Makes handshakes with pre-shared keys, suite by suite.
-    Handshakes(gateways::HandshakeOptions),
+    /// Makes handshakes with pre-shared keys, suite by suite, and with certificates.
+    Handshakes(handshakes::Options),
     /// Writes random root keys for `gateways`, in the form that `banyan ctl keys seal` takes.
     GatewayKeys(gateways::KeyOptions),
     /// Starts a cluster and the yardsticks itself and prints the tables.
@@ -144,7 +145,7 @@ async fn run(command: Command) -> Result<(), String> {
             nothing::serve(listener).await.map_err(|e| e.to_string())
         }
         Command::Gateways(options) => gateways::run(options).await,
-        Command::Handshakes(options) => gateways::handshakes(options).await,
+        Command::Handshakes(options) => handshakes::run(options).await,
         Command::GatewayKeys(options) => gateways::make_keys(&options),
         Command::Compare(options) => compare::run(options).await,
     }

@@ -5,6 +5,8 @@
 //! - `flat`: creates and reads in a container of few and of many instances, as ratios;
 //! - `slow-subscriber`: the producer's latency without and with a subscriber that takes 500 ms to answer;
 //! - `discovery`: discoveries, creates and listings among few and many resources (`discovery`), only when it is asked for;
+//! - `attack`: honest clients before and during attacks on the edge (`attack`), in a cluster of its own, only when it is
+//!   asked for;
 //! - `catch-up`: how long a node that was away during many writes needs, and how it does it.
 //!
 //! Everything it starts ends with it.
@@ -20,6 +22,7 @@ use crate::binaries;
 use crate::catch_up;
 use crate::cluster::{Cluster, Config};
 use crate::device::Device;
+use crate::load::attack;
 use crate::load::discovery;
 use crate::load::etcd::EtcdCluster;
 use crate::load::observe::Observed;
@@ -50,6 +53,8 @@ pub enum Table {
     CatchUp,
     /// Discoveries, creates and listings among few and many resources; not one of the default ones.
     Discovery,
+    /// Honest clients while an edge is attacked; not one of the default ones.
+    Attack,
 }
 
 /// Options of `load compare`.
@@ -82,6 +87,9 @@ pub struct Options {
     /// Resources of `discovery`, one size after the other; what is looked for comes with the first.
     #[arg(long, value_delimiter = ',', default_value = "20000,200000")]
     resources: Vec<u64>,
+    /// Requests a second of honest clients of either kind in `attack`: well below what the machine can.
+    #[arg(long, default_value_t = 200.0)]
+    honest_rate: f64,
     /// HTTP/2 connections to etcd at most; the puts in flight share them. One to each member suits etcd best: with one
     /// for each put it reached half as many puts a second at 256.
     #[arg(long, default_value_t = 3)]
@@ -103,7 +111,7 @@ pub struct Options {
 impl Options {
     fn wants(&self, table: Table) -> bool {
         // To fill a tree takes minutes, and leaves a cluster behind that the other tables are not about.
-        let by_default = self.tables.is_empty() && table != Table::Discovery;
+        let by_default = self.tables.is_empty() && !matches!(table, Table::Discovery | Table::Attack);
         by_default || self.tables.contains(&table)
     }
 
@@ -128,6 +136,12 @@ pub async fn run(options: Options) -> Result<(), String> {
     };
     if options.yardsticks_only {
         return rates(&options, None, &folder).await.map(drop);
+    }
+    if options.wants(Table::Attack) {
+        attack::run(&folder.join("attacked"), options.duration(), options.honest_rate).await?;
+        if options.tables.iter().all(|table| *table == Table::Attack) {
+            return Ok(());
+        }
     }
     let config = Config {
         edges: 1,

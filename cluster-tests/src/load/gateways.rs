@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use banyan_binding::mid::{ConnectorConfig, PskConnector, SUITES};
+use banyan_binding::mid::{ConnectorConfig, PskConnector};
 use banyan_binding::session::Key;
 use banyan_proto::v1::{self, admin_client::AdminClient};
 use futures_util::StreamExt;
@@ -65,82 +65,7 @@ pub struct KeyOptions {
     file: PathBuf,
 }
 
-/// Options of `load handshakes`.
-#[derive(clap::Args)]
-pub struct HandshakeOptions {
-    /// The edge's `mid.listen_psk`.
-    #[arg(long, default_value = "127.0.0.1:8445")]
-    edge: String,
-    /// Root keys that the cluster knows.
-    #[arg(long)]
-    keys: PathBuf,
-    /// Handshakes under way at the same time.
-    #[arg(long, default_value_t = 8)]
-    at_once: usize,
-    /// Seconds for each suite.
-    #[arg(long, default_value_t = 5)]
-    seconds: u64,
-    /// Process id of the edge, whose CPU is reported.
-    #[arg(long)]
-    pid: u32,
-}
-
-/// Makes handshakes one after the other, suite by suite, and prints how many a second and what the edge spent on each.
-///
-/// # Errors
-/// The keys cannot be read, or a handshake fails.
-pub async fn handshakes(options: HandshakeOptions) -> Result<(), String> {
-    let gateways = Arc::new(read(&options.keys)?);
-    let observed = Observed { pids: vec![options.pid], admins: Vec::new() };
-    for suite in SUITES.iter().copied().map(Some).chain([None]) {
-        let connector = Arc::new(connector(suite)?);
-        let until = Instant::now() + Duration::from_secs(options.seconds);
-        let (before, began) = (observed.look().await.map_err(|e| e.to_string())?, Instant::now());
-        let mut workers = JoinSet::new();
-        for worker in 0..options.at_once {
-            let (connector, gateways) = (Arc::clone(&connector), Arc::clone(&gateways));
-            let edge = options.edge.clone();
-            workers.spawn(async move {
-                let mut made = 0_u64;
-                for gateway in gateways.iter().cycle().skip(worker) {
-                    if Instant::now() >= until {
-                        break;
-                    }
-                    let kmr = key(&gateway.kmr).ok_or("kmr: not 64 hexadecimal digits")?;
-                    let identity = format!("kmr/{}/{}@mas.example.com", gateway.node, gateway.index);
-                    channel(&connector, &edge, &identity, &kmr).await?;
-                    made += 1;
-                }
-                Ok::<_, String>(made)
-            });
-        }
-        let mut made = 0;
-        while let Some(worker) = workers.join_next().await {
-            made += worker.map_err(|e| e.to_string())??;
-        }
-        let took = began.elapsed().as_secs_f64();
-        let after = observed.look().await.map_err(|e| e.to_string())?;
-        let cpu = observed.spent(&before, &after).cpu.unwrap_or_default().as_secs_f64();
-        println!(
-            "{:<30} {:>6.0} handshakes/s, {:>5.0} us of the edge's CPU each",
-            suite.unwrap_or("TLS 1.3"),
-            made as f64 / took,
-            1e6 * cpu / made as f64,
-        );
-    }
-    Ok(())
-}
-
-/// Offers this suite of TLS 1.2 only, or TLS 1.3.
-fn connector(suite: Option<&'static str>) -> Result<PskConnector, String> {
-    let config = match suite {
-        None => ConnectorConfig { suites: Vec::new(), ..ConnectorConfig::default() },
-        Some(suite) => ConnectorConfig { tls_1_3: false, suites: vec![suite] },
-    };
-    PskConnector::new(&config).map_err(|error| error.to_string())
-}
-
-fn read(file: &Path) -> Result<Vec<Provisioned>, String> {
+pub(super) fn read(file: &Path) -> Result<Vec<Provisioned>, String> {
     let failed = |why: String| format!("{}: {why}", file.display());
     let text = fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
     let gateway = |line| serde_json::from_str(line).map_err(|error| failed(error.to_string()));
@@ -167,14 +92,14 @@ pub fn make_keys(options: &KeyOptions) -> Result<(), String> {
 
 /// One gateway of the file.
 #[derive(Clone, serde::Deserialize)]
-struct Provisioned {
-    node: String,
-    index: u32,
-    kmr: String,
+pub(super) struct Provisioned {
+    pub(super) node: String,
+    pub(super) index: u32,
+    pub(super) kmr: String,
     scl_id: String,
 }
 
-type Channel = Connection<SslStream<TcpStream>>;
+pub(super) type Channel = Connection<SslStream<TcpStream>>;
 
 /// What all of them did.
 #[derive(Default)]
@@ -193,7 +118,8 @@ pub async fn run(options: Options) -> Result<(), String> {
     if let Some(node) = &options.import {
         import(node, &gateways).await?;
     }
-    let connector = Arc::new(connector(None)?);
+    let offers = ConnectorConfig { suites: Vec::new(), ..ConnectorConfig::default() };
+    let connector = Arc::new(PskConnector::new(&offers).map_err(|error| error.to_string())?);
     let observed = Observed { pids: options.pids.clone(), admins: Vec::new() };
     let before = observed.look().await.map_err(|e| e.to_string())?;
 
@@ -385,7 +311,7 @@ async fn keep_polling(mut polls: Channel, poll: &[u8], tally: &Tally) -> String 
     }
 }
 
-async fn channel(
+pub(super) async fn channel(
     connector: &PskConnector,
     edge: &str,
     identity: &str,
@@ -416,7 +342,7 @@ fn request(method: &str, host: &str, path: &str, xml: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn key(hex: &str) -> Option<Key> {
+pub(super) fn key(hex: &str) -> Option<Key> {
     Key::from_slice(&octets(hex)?)
 }
 

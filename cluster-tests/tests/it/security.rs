@@ -4,6 +4,14 @@ mod peer;
 mod provisioned;
 mod tokens;
 
+mod bootstrap;
+mod certificates;
+mod inventory;
+mod leader_killed;
+mod leaks;
+mod refusals;
+mod replaced_files;
+
 use std::time::{Duration, Instant};
 
 use banyan_binding::mid::{ConnectorConfig, PskConnector};

@@ -10,6 +10,8 @@ use super::peer::{Peer, hex, unhex};
 use crate::support::check_schema;
 
 pub(super) const CONNECTION_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Connection";
+pub(super) const BOOTSTRAP_LABEL: &str = "EXPORTER-ETSI-TC-M2M-Bootstrap";
+pub(super) const BOOTSTRAP: &str = "POST /m2m/bootstrap HTTP/1.1";
 pub(super) const CONNECT: &str = "POST /m2m/connection HTTP/1.1";
 
 /// A key and the identity under which the cluster knows it.
