@@ -46,6 +46,8 @@ pub struct Config {
     pub folder: Option<PathBuf>,
     /// Whether nodes keep keys of M2M nodes and edges let SCLs in by them. Default: no.
     pub keys: bool,
+    /// Where edges listen for SCLs that have keys. Default: the loopback.
+    pub mid_address: String,
     /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too.
     /// Default: they do not. Needs `keys`.
     pub devices: Option<PathBuf>,
@@ -63,6 +65,7 @@ impl Default for Config {
             log_keep_entries: None,
             folder: None,
             keys: false,
+            mid_address: "127.0.0.1".to_owned(),
             devices: None,
             log: "info".to_owned(),
         }
@@ -164,7 +167,8 @@ impl Cluster {
         let mids: Vec<Mid> = (0..config.edges)
             .map(|_| {
                 let listeners = take(3);
-                Mid { psk: listeners[0].clone(), bootstrap: listeners[1].clone(), tls: listeners[2].clone() }
+                let psk = listeners[0].replace("127.0.0.1", &config.mid_address);
+                Mid { psk, bootstrap: listeners[1].clone(), tls: listeners[2].clone() }
             })
             .collect();
         if config.keys {
@@ -256,6 +260,11 @@ impl Cluster {
     /// HTTP addresses of the edges.
     pub fn edges(&self) -> Vec<String> {
         self.edges.iter().map(|edge| edge.serves.clone()).collect()
+    }
+
+    /// gRPC addresses of the nodes.
+    pub fn node_rpcs(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.serves.clone()).collect()
     }
 
     /// Kills an edge with SIGKILL and waits for its end.
