@@ -114,7 +114,7 @@ impl Place {
 
     fn address(&self, at: u32) -> String {
         let host = self.first + at;
-        format!("198.{}.{}.{}", 18 + (host >> 16), host >> 8 & 255, host & 255)
+        format!("198.{}.{}.{}", 18 + (host >> 16), (host >> 8) & 255, host & 255)
     }
 
     fn inside(&self, arguments: &[&str]) -> Result<(), String> {
