@@ -48,6 +48,8 @@ pub struct Config {
     pub tokens: bool,
     /// Whether nodes keep keys of M2M nodes and edges let SCLs in by them. Default: no.
     pub keys: bool,
+    /// Where edges listen for SCLs that have keys. Default: the loopback.
+    pub mid_address: String,
     /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too, and
     /// for applications with certificates over HTTPS. Default: they do not. Needs `keys`.
     pub devices: Option<PathBuf>,
@@ -69,6 +71,7 @@ impl Default for Config {
             folder: None,
             tokens: false,
             keys: false,
+            mid_address: "127.0.0.1".to_owned(),
             devices: None,
             mutual: None,
             log: "info".to_owned(),
@@ -174,7 +177,8 @@ impl Cluster {
             .map(|_| {
                 let mut listeners = take(4).into_iter();
                 let mut next = || listeners.next().expect("four were taken");
-                Mid { psk: next(), bootstrap: next(), tls: next(), https: next() }
+                let psk = next().replace("127.0.0.1", &config.mid_address);
+                Mid { psk, bootstrap: next(), tls: next(), https: next() }
             })
             .collect();
         if config.keys {
@@ -266,6 +270,11 @@ impl Cluster {
     /// HTTP addresses of the edges.
     pub fn edges(&self) -> Vec<String> {
         self.edges.iter().map(|edge| edge.serves.clone()).collect()
+    }
+
+    /// gRPC addresses of the nodes.
+    pub fn node_rpcs(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| node.serves.clone()).collect()
     }
 
     /// Kills an edge with SIGKILL and waits for its end.

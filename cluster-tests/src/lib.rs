@@ -16,6 +16,7 @@ pub mod http;
 pub mod invariant;
 pub mod load;
 pub mod metrics;
+pub mod network;
 pub mod oracle;
 pub mod power_cut;
 pub mod process;

@@ -14,6 +14,7 @@ mod bad_folder;
 mod bad_input;
 mod catch_up;
 mod conformance;
+mod cut_link;
 mod flow;
 mod gateway;
 mod group_of_thousand;

@@ -2,11 +2,15 @@
 //!
 //! A requestNotify is carried out on the own tree, whose rights decide, and answered with a responseNotify. One poll is
 //! open at a time; what it brought is carried out beside the next one, and no more than [`UNDER_WAY_MAX`] at once.
+//!
+//! What the NSCL has stored it sends again under the same correlationID until it has the answer: such a request is taken in
+//! as one that is answered later, whose answer the own tree keeps, so that it is done once.
 
 use super::{backoff::Backoff, nscl::Nscl};
+use crate::request::Desk;
 use banyan_binding::http::{self as binding, Asked, asked};
 use banyan_codec::{Limits, Style, response_notify_body};
-use banyan_model::{Body, Method, ResponsePrimitive, StatusCode, value::Struct};
+use banyan_model::{Body, Method, RequestPrimitive, ResponsePrimitive, StatusCode, value::Struct};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +18,7 @@ use std::{
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, sleep_until},
 };
 
 /// Longer than an edge holds a poll.
@@ -24,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(8);
 const UNDER_WAY_MAX: usize = 32;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
+/// Pauses between two questions for an answer that the own tree still owes.
+const ASK_MIN: Duration = Duration::from_millis(5);
+const ASK_MAX: Duration = Duration::from_millis(500);
 
 /// Polls whatever channel there is; never ends by itself. `doubts` hears of a channel that is gone.
 pub(super) async fn run(nscl: Arc<Nscl>, doubts: Arc<Notify>) {
@@ -79,9 +86,13 @@ async fn carry_out(nscl: &Nscl, message: &Struct) {
         return;
     };
     let answer = match request {
-        Ok(request) => {
+        Ok(mut request) => {
             let uri = scl.address(&request.target);
-            nscl.desk().call(&uri, request, Instant::now() + TIMEOUT).await
+            if request.correlation.is_some() {
+                // It was passed on: its answer is kept as long as it may come again, not longer.
+                request.via.push(nscl.config().nscl_id.clone());
+            }
+            outcome(nscl.desk(), &uri, request).await
         }
         Err(refusal) => refusal.into(),
     };
@@ -95,5 +106,20 @@ async fn carry_out(nscl: &Nscl, message: &Struct) {
             tracing::debug!(status = ?refused.status, info = refused.info, "an answer came too late")
         }
         Err(failure) => tracing::debug!(%failure, "an answer was not delivered"),
+    }
+}
+
+/// What comes of a request in the own tree: one that is answered later is asked for until it is.
+async fn outcome(desk: &Desk, uri: &str, request: RequestPrimitive) -> ResponsePrimitive {
+    let deadline = Instant::now() + TIMEOUT;
+    let mut pause = ASK_MIN;
+    loop {
+        let answer = desk.call(uri, request.clone(), deadline).await;
+        let again = Instant::now() + pause;
+        if answer.status != StatusCode::Accepted || again >= deadline {
+            return answer;
+        }
+        sleep_until(again.into()).await;
+        pause = (pause * 2).min(ASK_MAX);
     }
 }

@@ -5,6 +5,7 @@ use crate::clock;
 use banyan_binding::http::{Connecting, Stream, Uplink};
 use banyan_model::entity::normal_authority;
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     fmt, io,
     pin::Pin,
@@ -35,11 +36,25 @@ impl Secure for Trusted {
     }
 }
 
+/// A link over which nothing comes back for so long is gone. Without that a poll, which has nothing to send, waits for its
+/// whole time on a connection that the network forgot.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// An idle connection is tried after the first, then at the second.
+const PROBES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
+
 /// TCP to an edge.
 pub(super) async fn tcp(edge: &str) -> io::Result<TcpStream> {
     let socket = TcpStream::connect(edge).await?;
-    if let Err(failure) = socket.set_nodelay(true) {
-        tracing::debug!(%failure, "TCP_NODELAY could not be set");
+    let options = SockRef::from(&socket);
+    let probes = TcpKeepalive::new().with_time(PROBES.0).with_interval(PROBES.1);
+    let set = [
+        socket.set_nodelay(true),
+        options.set_tcp_keepalive(&probes),
+        // Of probes as of what is sent.
+        options.set_tcp_user_timeout(Some(SILENCE_MAX)),
+    ];
+    if let Some(failure) = set.into_iter().find_map(Result::err) {
+        tracing::debug!(%failure, "an option of TCP could not be set");
     }
     Ok(socket)
 }

@@ -207,11 +207,13 @@ impl Targets {
     }
 }
 
-/// Whether another attempt may end otherwise: nobody was reached, or whoever was reached could not yet say.
+/// Whether another attempt may end otherwise: nobody was reached, or whoever was reached could not yet say. One whose
+/// outcome is unknown (REQUEST_TIMEOUT, of our own cluster on the way too) tells it under the same id.
 fn is_transient(status: StatusCode) -> bool {
     matches!(
         status,
         StatusCode::Accepted
+            | StatusCode::RequestTimeout
             | StatusCode::BadGateway
             | StatusCode::GatewayTimeout
             | StatusCode::ServiceUnavailable

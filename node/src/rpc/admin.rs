@@ -17,6 +17,9 @@ pub trait Operator: Send + Sync + 'static {
 
     /// Hands leaderships over; returns when this node leads nothing, at the latest after `deadline`.
     fn step_down(&self, deadline: Duration) -> BoxFuture<'_, v1::NodeStatus>;
+
+    /// What is stored for other SCLs in the shards that this node leads.
+    fn stored(&self) -> BoxFuture<'_, v1::StoredAnswer>;
 }
 
 /// An import of many keys takes its time.
@@ -42,6 +45,14 @@ impl Admin for Service {
         self.guard.node(&request)?;
         let deadline = Duration::from_millis(request.into_inner().deadline_ms.into()).min(STEP_DOWN_MAX);
         Ok(Response::new(self.operator.step_down(deadline).await))
+    }
+
+    async fn stored(
+        &self,
+        request: Request<v1::StoredQuestion>,
+    ) -> Result<Response<v1::StoredAnswer>, Status> {
+        self.guard.node(&request)?;
+        Ok(Response::new(self.operator.stored().await))
     }
 
     async fn keys(&self, request: Request<v1::KeysQuestion>) -> Result<Response<v1::KeysAnswer>, Status> {

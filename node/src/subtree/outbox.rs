@@ -129,7 +129,7 @@ impl ShardHandle {
 }
 
 /// Every queue with entries: one look at each, however long it is.
-fn queues(view: &View<'_>) -> Result<Vec<Path>, ViewError> {
+pub(super) fn queues(view: &View<'_>) -> Result<Vec<Path>, ViewError> {
     let mut queues = Vec::new();
     let mut range = Range::outboxes();
     loop {

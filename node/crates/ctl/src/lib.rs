@@ -1,6 +1,7 @@
 //! The operator's command line: asks a node over its gRPC port and prints what it says as a table.
 
 mod keys;
+mod saf;
 mod sealed;
 mod table;
 mod token;
@@ -53,9 +54,14 @@ enum Command {
     /// Bearer tokens of applications.
     #[command(subcommand)]
     Token(token::Command),
+    /// What is stored for other SCLs and waits for them, by the SCL and who asked.
+    Saf {
+        #[command(flatten)]
+        node: NodeArguments,
+    },
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 struct NodeArguments {
     /// The node's host:port (gRPC).
     #[arg(long, default_value = "127.0.0.1:7000")]
@@ -97,6 +103,9 @@ pub enum CtlError {
     /// It still leads something.
     #[error("the node still leads {0} groups")]
     StillLeads(usize),
+    /// What they know is missing in what was printed.
+    #[error("{0} members do not answer: what they lead is not in the list")]
+    Silent(usize),
     /// Not an answer to what was asked: another release.
     #[error("{0} answers something else than was asked")]
     Unexpected(String),
@@ -144,6 +153,7 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
         }
         Command::Keys(command) => keys::run(command).await?,
         Command::Token(command) => token::run(command).await?,
+        Command::Saf { node } => saf::run(&node).await?,
         Command::StepDown { node, deadline_ms } => {
             let wait = TIMEOUT + Duration::from_millis(deadline_ms.into());
             let status = node.ask(wait, Some(StepDownRequest { deadline_ms })).await?;

@@ -4,7 +4,9 @@ use crate::keys::shown;
 use banyan_model::Timestamp;
 use banyan_proto::v1::{
     GroupStatus, KmrState, ListedKmr, ListedNode, ListedToken, NodeInfo, NodeStatus, ShardInfo,
+    StoredRequests,
 };
+use std::cmp::Reverse;
 
 /// Digits of a digest that are shown: as the audit log has them.
 const TOKEN_DIGITS: usize = 16;
@@ -77,6 +79,27 @@ fn groups(status: &NodeStatus) -> String {
     };
     let header = ["GROUP", "ROLE HERE", "LEADER", "TERM", "APPLIED", "COMMITTED", "LAST", "REPLICAS"];
     table(&header, status.groups.iter().map(row).collect())
+}
+
+/// By the SCL, then by who asks, the most urgent first.
+pub(crate) fn stored(mut stored: Vec<StoredRequests>) -> String {
+    stored.sort_by(|one, other| {
+        let order = |of: &StoredRequests| (of.target.clone(), of.entity.clone(), Reverse(of.category));
+        order(one).cmp(&order(other))
+    });
+    let row = |one: &StoredRequests| {
+        vec![
+            one.target.clone(),
+            one.entity.clone(),
+            one.category.to_string(),
+            one.requests.to_string(),
+            bytes(one.octets),
+            Timestamp(one.oldest_ms).to_string(),
+            Timestamp(one.deadline_ms).to_string(),
+        ]
+    };
+    let header = ["SCL", "WHO ASKS", "CATEGORY", "REQUESTS", "SIZE", "OLDEST ACCEPTED", "FIRST DUE"];
+    table(&header, stored.iter().map(row).collect())
 }
 
 /// A key of an import that was refused.
@@ -192,6 +215,31 @@ fn bytes(count: u64) -> String {
 mod tests {
     use super::*;
     use banyan_proto::v1::{DirectoryState, StorageStatus};
+
+    #[test]
+    fn what_is_stored_stands_by_its_scl_and_the_most_urgent_first() {
+        let one = |target: &str, category| StoredRequests {
+            target: target.to_owned(),
+            entity: "/m2m/applications/a".to_owned(),
+            category,
+            requests: 2,
+            octets: 3 << 10,
+            oldest_ms: 0,
+            deadline_ms: 60_000,
+        };
+        let shown = stored(vec![one("/gw-b", 3), one("/gw-a", 1), one("/gw-a", 7)]);
+        let lines = |scl: &str, category: u32| {
+            format!(
+                "{scl}  /m2m/applications/a  {category}         2         3.0 KiB  1970-01-01T00:00:00Z  1970-01-01T00:01:00Z"
+            )
+        };
+        let expected = [lines("/gw-a", 7), lines("/gw-a", 1), lines("/gw-b", 3)];
+        assert_eq!(
+            shown.lines().filter(|line| line.starts_with('/')).collect::<Vec<_>>(),
+            expected,
+            "{shown}"
+        );
+    }
 
     #[test]
     fn a_status_is_a_table() {

@@ -42,6 +42,10 @@ impl Admin for Node {
         Err(Status::unimplemented("keys only"))
     }
 
+    async fn stored(&self, _: Request<v1::StoredQuestion>) -> Result<Response<v1::StoredAnswer>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
     async fn keys(&self, request: Request<v1::KeysQuestion>) -> Result<Response<v1::KeysAnswer>, Status> {
         let question = request.into_inner().kind.unwrap();
         self.asked.lock().unwrap().push(question.clone());

@@ -237,6 +237,42 @@ pub fn stored<V: TreeView>(view: &V) -> Result<Vec<(Rcat, Kept)>, V::Error> {
     each.into_iter().collect()
 }
 
+/// Requests of one category that one entity has stored for one SCL.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waiting {
+    /// Requests.
+    pub entries: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// When the oldest was accepted.
+    pub oldest: Timestamp,
+    /// When the first falls due.
+    pub deadline: Timestamp,
+}
+
+impl Waiting {
+    /// One of them; `None`: it is not for another SCL, or has its answer.
+    pub fn of(request: &Deferred) -> Option<(WaitingKey, Waiting)> {
+        let Deferred { entity, at, forwarding: Some(forwarding), octets, answer: None, .. } = request else {
+            return None;
+        };
+        let Forwarding { target, rcat, deadline } = forwarding;
+        let one = Waiting { entries: 1, octets: *octets, oldest: *at, deadline: *deadline };
+        Some(((target.clone(), entity.clone(), *rcat), one))
+    }
+
+    /// Counts others in.
+    pub fn add(&mut self, other: &Waiting) {
+        self.entries += other.entries;
+        self.octets = self.octets.saturating_add(other.octets);
+        self.oldest = self.oldest.min(other.oldest);
+        self.deadline = self.deadline.min(other.deadline);
+    }
+}
+
+/// The SCL, the entity and the category of [`Waiting`].
+pub type WaitingKey = (String, String, Rcat);
+
 /// What is kept under a key of totals.
 ///
 /// # Errors

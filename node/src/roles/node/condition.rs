@@ -8,14 +8,16 @@ use crate::{
     security::Keys,
     subtree::Shards,
 };
-use banyan_model::placement::Shard;
+use banyan_model::{deferred::Waiting, placement::Shard, saf::Rcat};
 use banyan_proto::v1;
 use banyan_raft::{Group, GroupStatus, Groups};
 use banyan_storage::{Stats, Store};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 
+/// Lines of an answer about what is stored.
+const STORED_MAX: usize = 1_000;
 /// A replica that is further behind than this is catching up.
 const BEHIND_MAX: u64 = 1_024;
 
@@ -195,6 +197,36 @@ impl Operator for Condition {
         async move {
             self.groups.step_down_all(deadline).await;
             self.status().await
+        }
+        .boxed()
+    }
+
+    fn stored(&self) -> BoxFuture<'_, v1::StoredAnswer> {
+        let shards = self.shards.all();
+        async {
+            // It may look at a hundred thousand requests.
+            let counted = spawn_blocking(move || {
+                let mut all = BTreeMap::new();
+                for shard in shards {
+                    if let Err(error) = shard.waiting(&mut all) {
+                        // Whoever leads it says it.
+                        tracing::debug!(shard = shard.id().0, %error, "what is stored is not told");
+                    }
+                }
+                all
+            });
+            let all = counted.await.unwrap_or_default();
+            let more = all.len() > STORED_MAX;
+            let line = |((target, entity, category), waiting): ((_, _, Rcat), Waiting)| v1::StoredRequests {
+                target,
+                entity,
+                category: category.number().into(),
+                requests: waiting.entries,
+                octets: waiting.octets,
+                oldest_ms: waiting.oldest.0,
+                deadline_ms: waiting.deadline.0,
+            };
+            v1::StoredAnswer { stored: all.into_iter().take(STORED_MAX).map(line).collect(), more }
         }
         .boxed()
     }

@@ -5,11 +5,12 @@
 //! be this SCL's, for whoever polls passes nothing on.
 
 use super::{conditions, criteria, intake};
-use banyan_codec::{Format, Limits};
+use banyan_codec::{Format, Limits, tolerated_delay};
 use banyan_model::{
     Method, Refusal, RequestPrimitive, Scl, StatusCode, Value,
     filter::FilterCriteria,
-    primitive::{NotifyMedia, ReferencePoint},
+    primitive::{Correlation, NotifyMedia, ReferencePoint},
+    saf::{Rcat, Trpdt},
     value::Struct,
 };
 use bytes::Bytes;
@@ -74,6 +75,13 @@ fn request(scl: &Scl, message: &Struct, limits: &Limits) -> Result<RequestPrimit
         return Ok(request);
     }
     let verb = if method == Method::Update { http::Method::PUT } else { http::Method::POST };
+    // What its SCL has stored may come again, and is known by its id then.
+    request.trpdt = trpdt(message);
+    request.rcat = message.text("RCAT").and_then(Rcat::named);
+    if request.trpdt.is_some() {
+        let id = message.text("xEtsiCorrelationIDHeader").map(str::to_owned);
+        request.correlation = id.map(|id| Correlation { id, contact: None });
+    }
     request.body = intake::decode(&verb, &request.target, &headers, &bytes, limits);
     if intake::format(&headers) == Some(Format::Json) {
         request.notify_media = NotifyMedia::Json;
@@ -112,6 +120,14 @@ fn headers(message: &Struct) -> HeaderMap {
         set(name, message.text(field));
     }
     headers
+}
+
+fn trpdt(message: &Struct) -> Option<Trpdt> {
+    let Some(Value::Struct(carried)) = message.get("TRPDT") else { return None };
+    match (carried.get("tolerableDelay"), carried.text("tolerableTime")) {
+        (Some(Value::Duration(delay)), _) if !delay.negative => Some(Trpdt::After(*delay)),
+        (_, time) => time.and_then(tolerated_delay),
+    }
 }
 
 /// groupRequestIdentifier as its header has it.
@@ -156,7 +172,11 @@ fn with_criteria(message: &Struct, of_query: FilterCriteria) -> FilterCriteria {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Carried, names::GROUP_REQUEST, request_notify};
+    use crate::http::{
+        Carried,
+        names::{GROUP_REQUEST, RCAT, TRPDT},
+        request_notify,
+    };
     use banyan_model::{Body, Timestamp};
 
     fn scl() -> Scl {
@@ -208,6 +228,32 @@ mod tests {
         let request = sent(Method::Create, instances, "", ENTITY, "21.5").request.unwrap();
         let content = Bytes::from_static(b"21.5");
         assert_eq!(request.body, Body::Raw { content_type: "text/plain".to_owned(), bytes: content });
+    }
+
+    #[test]
+    fn what_its_scl_has_stored_is_known_when_it_comes_again() {
+        let instances = "http://gw.example.org/m2m/containers/c/contentInstances";
+        let asked = |trpdt: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RCAT, HeaderValue::from_static("3"));
+            headers.extend(trpdt.map(|trpdt| (TRPDT, HeaderValue::from_static(trpdt))));
+            let message = request_notify(Carried {
+                method: Method::Create,
+                target: instances,
+                query: "",
+                requesting_entity: ENTITY,
+                headers: &headers,
+                bytes: Bytes::new(),
+                contact: "http://nscl.example.org/m2m/scls/gw/communicationChannels/cc/answer",
+                correlation_id: "9001",
+            });
+            asked(&scl(), &message.unwrap(), &Limits::default()).unwrap().request.unwrap()
+        };
+        let stored = asked(Some("PT5M"));
+        assert_eq!(stored.correlation, Some(Correlation { id: "9001".to_owned(), contact: None }));
+        assert_eq!((stored.trpdt, stored.rcat), (tolerated_delay("PT5M"), Rcat::new(3)));
+        assert_eq!(asked(Some("13:00:00")).trpdt, tolerated_delay("13:00:00"));
+        assert_eq!(asked(None).correlation, None, "it waits for its answer and comes once");
     }
 
     #[test]
