@@ -10,6 +10,7 @@ use cluster_tests::binaries;
 use cluster_tests::body;
 use cluster_tests::cluster::{Cluster, Config, free_ports, is_ready};
 use cluster_tests::device::{Device, Reply};
+use cluster_tests::factory::Factory;
 use cluster_tests::fault::Signal;
 use cluster_tests::metrics::Metrics;
 use cluster_tests::process::Process;
@@ -74,19 +75,35 @@ impl Gateway {
     fn start_by_key(folder: &Path, address: &str, nscl: &Cluster) -> Gateway {
         let kmr = folder.join("kmr.hex");
         std::fs::write(&kmr, "17".repeat(32)).expect("the folder can be written");
+        let (node, kmr) = ("42".repeat(16), kmr.display().to_string());
+        let key = format!("[key]\nnode_id = {node:?}\nindex = 1\nkmr_file = {kmr:?}\n");
+        Gateway::start_secure(folder, address, nscl, "", &key)
+    }
+
+    /// By its certificate, with which it gets a root key.
+    fn start_by_certificate(folder: &Path, address: &str, nscl: &Cluster, factory: &Factory) -> Gateway {
+        // Its certificate has names and no addresses.
+        let msbf = nscl.mid(0).bootstrap.replace("127.0.0.1", "localhost");
+        let device = format!(
+            "[device]\ncertificate = {:?}\nkey = {:?}\ntrusted = {:?}\n",
+            factory.path("device.pem"),
+            factory.path("device.key"),
+            factory.path("ca.pem"),
+        );
+        Gateway::start_secure(folder, address, nscl, &format!("bootstrap = {msbf:?}\n"), &device)
+    }
+
+    fn start_secure(folder: &Path, address: &str, nscl: &Cluster, of_nscl: &str, by: &str) -> Gateway {
         let data = folder.join("gateway");
         let admin = free_ports(1)[0];
         let text = format!(
             "data = \"{}\"\nlisten = \"{address}\"\nscl_id = \"{ID}\"\npublic_uri = \"{URI}\"\nopen = true\n\
              reach.polling = true\nregistration.lifetime_ms = {LIFETIME_MS}\nadmin = \"127.0.0.1:{admin}\"\n\
-             [nscl]\nbase = \"http://{}/m2m\"\nscl_id = \"nscl\"\nedges = [\"{}\", \"{}\"]\n\
-             [key]\nnode_id = \"{}\"\nindex = 1\nkmr_file = \"{}\"\n",
+             [nscl]\nbase = \"http://{}/m2m\"\nscl_id = \"nscl\"\nedges = [\"{}\", \"{}\"]\n{of_nscl}{by}",
             data.display(),
             nscl.edges()[0],
             nscl.mid(0).psk,
             nscl.mid(1).psk,
-            "42".repeat(16),
-            kmr.display(),
         );
         let mut gateway = Gateway::start_with(folder, address, &text);
         gateway.admin = Some(format!("127.0.0.1:{admin}"));
@@ -418,4 +435,61 @@ async fn by_key() {
 #[test]
 fn a_gateway_comes_in_by_its_root_key_and_is_out_without_it() {
     alone(Duration::from_secs(300), by_key);
+}
+
+/// Bootstraps that were taken, by the audit logs.
+fn bootstraps(nscl: &Cluster) -> usize {
+    let is_one = |line: &&str| line.contains("\"what\":\"bootstrap\"") && line.contains("accepted");
+    let of = |node: usize| {
+        let log = std::fs::read_to_string(nscl.data(node).join("audit.jsonl")).unwrap_or_default();
+        log.lines().filter(is_one).count()
+    };
+    (0..3).map(of).sum()
+}
+
+async fn by_certificate() {
+    let factory = Factory::new();
+    factory.device("device", 2, &NODE);
+    let config = Config { keys: true, devices: Some(factory.folder()), ..Config::default() };
+    let nscl = cluster(config).await;
+    // What the node is called; its key is its own business.
+    let named = ProvisionedKey {
+        node: NODE.to_vec().into(),
+        scl_id: Some(ID.to_owned()),
+        ..ProvisionedKey::default()
+    };
+    let import = ImportKeys { keys: vec![named], source: "test".to_owned() };
+    let imported = nscl.keys(keys_question::Kind::Import(import)).await;
+    let Some(keys_answer::Kind::Imported(imported)) = imported else { panic!("{imported:?}") };
+    assert_eq!(imported.refused, [""]);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let mut gateway = Gateway::start_by_certificate(folder.path(), &address, &nscl, &factory);
+    registered(&gateway, &nscl).await;
+    prepare(&gateway, &nscl).await;
+    both_ways(&gateway, &nscl, "one").await;
+
+    // What it got it keeps.
+    gateway.process.kill().expect("a child can be killed");
+    gateway = Gateway::start_by_certificate(folder.path(), &address, &nscl, &factory);
+    registered(&gateway, &nscl).await;
+    both_ways(&gateway, &nscl, "two").await;
+    assert_eq!(bootstraps(&nscl), 1);
+
+    // A root key that is taken away is replaced by another one.
+    let revoke = RevokeKeys { node: NODE.to_vec().into(), index: Some(1), source: "test".to_owned() };
+    nscl.keys(keys_question::Kind::Revoke(revoke)).await;
+    let begun = Instant::now();
+    while bootstraps(&nscl) < 2 {
+        assert!(begun.elapsed() < WITHIN, "no other key\n{}", gateway.process.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    both_ways(&gateway, &nscl, "three").await;
+    println!("it went on with another key {:?} after the revocation of the first", begun.elapsed());
+}
+
+#[test]
+fn a_gateway_gets_its_root_key_by_its_certificate_and_another_one_when_that_is_revoked() {
+    alone(Duration::from_secs(300), by_certificate);
 }

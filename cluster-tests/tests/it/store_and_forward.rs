@@ -52,8 +52,19 @@ fn commands_for_an_scl_that_stands_still_arrive_once_and_in_order_when_it_goes_o
         for number in 0..COMMANDS {
             expect("accepted", 202, send(number).await);
         }
+        // One that names no correlationID is held, and goes after those before it.
+        let held = tokio::spawn({
+            let mut sender = a.device("/m2m/applications/cmd");
+            async move {
+                let instance = body::content_instance(None, "held");
+                let headers =
+                    [("content-type", "application/xml"), ("X-etsi-rcat", "3"), ("X-etsi-trpdt", "PT1M")];
+                sender.request("POST", target, &headers, instance.as_bytes()).await
+            }
+        });
         // Long enough for attempts that end without an answer, and whose octets the other side reads when it goes on.
         tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(!held.is_finished(), "it is answered only when the other SCL can be asked");
         b.process.signal(Signal::Continue).expect("it goes on");
 
         let begun = Instant::now();
@@ -72,9 +83,11 @@ fn commands_for_an_scl_that_stands_still_arrive_once_and_in_order_when_it_goes_o
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
+        expect("held", 201, held.await.expect("it does not panic"));
         let collection = format!("{containers}/c/contentInstances");
         let stored = expect("instances", 200, owner.retrieve(&collection).await);
-        let expected: Vec<String> = (0..COMMANDS).map(|number| format!("command {number}")).collect();
+        let commands = (0..COMMANDS).map(|number| format!("command {number}"));
+        let expected: Vec<String> = commands.chain(["held".to_owned()]).collect();
         assert_eq!(contents(stored.text()), expected, "once and in order");
     });
 }

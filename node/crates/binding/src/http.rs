@@ -21,6 +21,7 @@ mod conditions;
 mod correlation;
 mod criteria;
 mod guard;
+mod hold;
 mod intake;
 mod names;
 mod outgoing;

@@ -5,6 +5,7 @@ use super::{
     accept::Accept,
     carried::carried_answer,
     conditions, correlation, criteria,
+    hold::Hold,
     intake::{self, Budget, Taken},
     names,
     rate::Rates,
@@ -21,7 +22,10 @@ use crate::{
 use banyan_codec::{Edition, Format, Limits};
 use banyan_model::{
     Body, Entity, Method, Path, Refusal, RequestPrimitive, ResourceType, ResponsePrimitive, Scl, StatusCode,
-    channel, group, partial, primitive::NotifyMedia, saf, tables,
+    channel, group, partial,
+    primitive::NotifyMedia,
+    saf::{self, Trpdt},
+    tables,
 };
 use http::{HeaderMap, Request, header, request::Parts};
 use hyper::body::Incoming;
@@ -85,6 +89,7 @@ pub struct Binding<H, I> {
     config: Config,
     budget: Budget,
     limits: Asked,
+    hold: Hold,
     relay: Option<Relay>,
 }
 
@@ -151,6 +156,12 @@ enum Read {
         via: Vec<String>,
         taken: Option<Taken>,
     },
+    /// The same, and the connection is held for the answer.
+    Held {
+        request: RequestPrimitive,
+        delay: Trpdt,
+        taken: Option<Taken>,
+    },
 }
 
 /// What is answered.
@@ -166,7 +177,7 @@ impl<H: Handler, I: Identity> Binding<H, I> {
     pub fn new(config: Config, identity: I, handler: H) -> Binding<H, I> {
         let budget = Budget::new(config.bodies_bytes_max);
         let limits = Asked::new(config.rates);
-        Binding { handler, identity, config, budget, limits, relay: None }
+        Binding { handler, identity, config, budget, limits, hold: Hold::default(), relay: None }
     }
 
     /// Has requests that are another's to answer passed on; without it they are NOT_FOUND.
@@ -193,6 +204,9 @@ impl<H: Handler, I: Identity> Binding<H, I> {
                 Ok(hop) => self.pass_on(&hop, head, taken.as_ref(), &entity, &via).await,
                 Err(refusal) => Answer::Ours(ResponsePrimitive::from(refusal).into()),
             },
+            Ok(Read::Held { request, delay, taken: _share }) => {
+                Answer::Ours(self.hold.answer(&self.handler, request, delay, peer).await)
+            }
             Ok(Read::Ours { request, taken }) => {
                 let answer = self.handler.exchange(request, peer).await;
                 let Some(uri) = &answer.response.retarget else { return Answer::Ours(answer) };
@@ -303,10 +317,14 @@ impl<H: Handler, I: Identity> Binding<H, I> {
             let uri = target.elsewhere.ok_or_else(|| refused(Refusal::not_found()))?;
             let later = correlation::read(scl, &head.headers).map_err(refused)?;
             let taken = if has_body { Some(self.take(body).await?) } else { None };
-            if later.correlation.is_some() {
+            let (is_asked_for, delay) = (later.correlation.is_some(), later.trpdt);
+            if is_asked_for || delay.is_some() {
                 let request =
                     self.stored(head, method, &uri, requesting_entity, via, later, taken.as_ref(), dress)?;
-                return Ok(Read::Ours { request, taken });
+                return Ok(match delay.filter(|_| !is_asked_for) {
+                    Some(delay) => Read::Held { request, delay, taken },
+                    None => Read::Ours { request, taken },
+                });
             }
             return Ok(Read::Elsewhere { uri, entity: requesting_entity, via, taken });
         };
