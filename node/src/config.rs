@@ -17,7 +17,7 @@
 
 pub mod gateway;
 
-use crate::{delivery, directory, request, security, subtree};
+use crate::{delivery, directory, handover, request, security, subtree};
 use banyan_binding::tls::{ClientFiles, KeyFiles, TlsError};
 use banyan_model::validate::Policy;
 use clap::Args;
@@ -113,6 +113,14 @@ pub struct KeySettings {
     pub kmr_lifetime_days: u64,
     /// securityLifetime of a Kmc, in seconds. Default 86,400.
     pub connection_lifetime_s: u64,
+    /// Where NAFs and AAA servers of operators hand keys over. Default: nowhere.
+    pub handover_listen: Option<SocketAddr>,
+    /// The certificate of that port, PEM. Required with it.
+    pub handover_certificate: Option<PathBuf>,
+    /// Its key.
+    pub handover_key: Option<PathBuf>,
+    /// Whose certificates may hand keys over.
+    pub handover_ca: Option<PathBuf>,
 }
 
 impl Default for KeySettings {
@@ -125,6 +133,10 @@ impl Default for KeySettings {
             nscl_fqdn: "nscl.example.com".to_owned(),
             kmr_lifetime_days: 3_650,
             connection_lifetime_s: 86_400,
+            handover_listen: None,
+            handover_certificate: None,
+            handover_key: None,
+            handover_ca: None,
         }
     }
 }
@@ -164,6 +176,32 @@ impl KeySettings {
             kmr_lifetime: Duration::from_secs(self.kmr_lifetime_days * 86_400),
             connection_lifetime: Duration::from_secs(self.connection_lifetime_s),
         })
+    }
+
+    /// The hand-over port: whole, or not at all.
+    fn handover(&self) -> Result<Option<handover::Config>, ConfigError> {
+        let files = [
+            ("keys.handover_certificate", &self.handover_certificate),
+            ("keys.handover_key", &self.handover_key),
+            ("keys.handover_ca", &self.handover_ca),
+        ];
+        let Some(listen) = self.handover_listen else {
+            return match files.iter().any(|(_, file)| file.is_some()) {
+                true => Err(setting_error("keys.handover_listen", "must be set, too")),
+                false => Ok(None),
+            };
+        };
+        if self.kek.is_none() {
+            return Err(setting_error("keys.kek", "must be set where keys are handed over"));
+        }
+        let needed = files.map(|(setting, file)| {
+            file.clone().ok_or_else(|| setting_error(setting, "must be set with keys.handover_listen"))
+        });
+        let [certificate, key, roots] = needed;
+        let keys = KeyFiles { certificate: certificate?, key: key? };
+        let clients = ClientFiles { roots: roots?, revoked: None };
+        banyan_binding::tls::server(&keys, Some(&clients)).map_err(ConfigError::Handover)?;
+        Ok(Some(handover::Config { listen, keys, clients }))
     }
 }
 
@@ -469,6 +507,8 @@ pub enum ConfigError {
     Setting { setting: String, why: String },
     #[error("tls")]
     Tls(#[from] TlsError),
+    #[error("keys.handover_listen")]
+    Handover(#[source] TlsError),
     #[error("keys.kek")]
     Kek(#[from] security::KekError),
     #[error("addresses of nodes")]
@@ -493,6 +533,7 @@ pub struct Checked {
     pub request: request::Config,
     pub delivery: delivery::Config,
     pub keys: security::Config,
+    pub handover: Option<handover::Config>,
     pub client: banyan_client::Config,
 }
 
@@ -576,6 +617,7 @@ impl Config {
             return Err(setting_error("public_uri", "must be http(s)://host[:port] with no path"));
         }
         let keys = self.keys.checked(&data)?;
+        let handover = self.keys.handover()?;
         check_counts(&subtree, &request)?;
         check_delivery(&delivery)?;
         let client = self.client(&directory, tls.clone());
@@ -593,6 +635,7 @@ impl Config {
             request,
             delivery,
             keys,
+            handover,
             client,
         })
     }

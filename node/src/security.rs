@@ -23,6 +23,7 @@ mod tokens;
 mod tests;
 
 pub use kek::{FileKeys, KekError, KeyEncryption};
+pub use ledger::names_an_scl;
 
 use crate::{clock, directory::KEYS_GROUP};
 use audit::{Audit, AuditError, Event};
@@ -119,6 +120,9 @@ pub enum KeysError {
     /// It was understood and is refused.
     #[error("{0}")]
     Refused(String),
+    /// Nothing of the kind can be done until an operator has seen to it.
+    #[error("{0}")]
+    Unable(String),
 }
 
 impl From<Malformed> for KeysError {
@@ -129,13 +133,13 @@ impl From<Malformed> for KeysError {
 
 impl From<AuditError> for KeysError {
     fn from(error: AuditError) -> KeysError {
-        KeysError::Refused(error.to_string())
+        KeysError::Unable(error.to_string())
     }
 }
 
 impl From<seal::SealError> for KeysError {
     fn from(error: seal::SealError) -> KeysError {
-        KeysError::Refused(error.to_string())
+        KeysError::Unable(error.to_string())
     }
 }
 
@@ -225,7 +229,7 @@ impl Inner {
     /// What opens sealed keys.
     fn data_key(&self) -> Result<Secret, KeysError> {
         let Some(kek) = &self.config.kek else {
-            return Err(KeysError::Refused("keys.kek is not set: this cluster keeps no keys".to_owned()));
+            return Err(KeysError::Unable("keys.kek is not set: this cluster keeps no keys".to_owned()));
         };
         let stored: Option<v1::DataKey> = self.find(&place::data_key())?;
         let stored = stored.ok_or(KeysError::Busy("the data key is not made yet"))?;
@@ -237,7 +241,7 @@ impl Inner {
         }
         let key = kek.unwrap(&stored.kek, &stored.wrapped).map_err(|why| {
             tracing::error!(why, "data key cannot be unwrapped");
-            KeysError::Refused(format!("the data key cannot be unwrapped: {why}"))
+            KeysError::Unable(format!("the data key cannot be unwrapped: {why}"))
         })?;
         *cached = Some((stored.wrapped.to_vec(), key.clone()));
         Ok(key)

@@ -52,7 +52,18 @@ const FOREIGN: &[(&str, &[&str])] = &[
 const ROOMS: &[(&str, &[&str])] = &[
     (
         "config",
-        &["subtree", "directory", "security", "request", "delivery", "gateway", "rpc", "admin", "roles"],
+        &[
+            "subtree",
+            "directory",
+            "security",
+            "request",
+            "delivery",
+            "gateway",
+            "rpc",
+            "admin",
+            "handover",
+            "roles",
+        ],
     ),
     ("clock", &[]),
     ("telemetry", &[]),
@@ -64,7 +75,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("gateway", &["request"]),
     ("rpc", &["request", "directory", "delivery"]),
     ("admin", &[]),
-    ("roles", &["subtree", "directory", "security", "request", "delivery", "gateway", "rpc", "admin"]),
+    ("handover", &["security"]),
+    (
+        "roles",
+        &["subtree", "directory", "security", "request", "delivery", "gateway", "rpc", "admin", "handover"],
+    ),
 ];
 
 /// Names that belong to one room of the node: a path prefix in its sources, and the rooms that may write it.

@@ -148,7 +148,7 @@ impl Desk {
                 Err(KeysError::NotLeader { leader }) => not_leader(leader),
                 Err(KeysError::Busy(why)) => busy(retry_after, why),
                 Err(KeysError::Unknown) => What::OutcomeUnknown("a change of keys".to_owned()),
-                Err(KeysError::Refused(why)) => refused_keys(why),
+                Err(KeysError::Refused(why) | KeysError::Unable(why)) => refused_keys(why),
             });
         });
     }

@@ -10,11 +10,13 @@ use crate::{
     config::{Arguments, Checked, ConfigError},
     delivery::Delivery,
     directory::{self, Directory, DirectoryError, View},
+    handover,
     request::{Desk, RightsCache},
     rpc,
     security::Keys,
     subtree::Shards,
 };
+use banyan_binding::tls::Watched;
 use banyan_client::Client;
 use banyan_model::placement::{NodeId, Shard};
 use banyan_raft::{Group, Groups, Links};
@@ -66,6 +68,9 @@ pub enum StartError {
     /// The directory.
     #[error("the directory cannot be opened")]
     Directory(#[from] DirectoryError),
+    /// The hand-over port's certificates.
+    #[error("TLS of the hand-over port")]
+    Handover(#[from] banyan_binding::tls::TlsError),
     /// The client towards the other nodes.
     #[error("the way to the other nodes")]
     Client(#[from] banyan_client::ConfigError),
@@ -107,6 +112,8 @@ pub struct Addresses {
     pub rpc: SocketAddr,
     /// HTTP for the operator.
     pub admin: Option<SocketAddr>,
+    /// Where keys are handed over.
+    pub handover: Option<SocketAddr>,
 }
 
 /// A running member.
@@ -129,6 +136,7 @@ pub struct Node {
     parts: JoinSet<Result<(), RunError>>,
     delivery: JoinHandle<()>,
     links: JoinHandle<()>,
+    handover: Option<JoinHandle<()>>,
     admin: Option<JoinHandle<()>>,
 }
 
@@ -176,12 +184,23 @@ impl Node {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
+        let handover = match config.handover {
+            Some(handover::Config { listen: address, keys, clients }) => {
+                let tls = Watched::read(keys, Some(clients))?;
+                Some((listen(address).await?, tls, address))
+            }
+            None => None,
+        };
         let addresses = Addresses {
             rpc: bound(&listener, config.listen)?,
             admin: operator_listener
                 .as_ref()
                 .zip(config.admin)
                 .map(|(listener, address)| bound(listener, address))
+                .transpose()?,
+            handover: handover
+                .as_ref()
+                .map(|(listener, _, address)| bound(listener, *address))
                 .transpose()?,
         };
         let id = identity(&store).await?;
@@ -209,6 +228,10 @@ impl Node {
             deliveries: delivery.counters(),
             edges: delivery.edges().count(),
             draining: draining.subscribe(),
+        });
+        let handover = handover.map(|(listener, tls, _)| {
+            let keeper = Arc::new(operated.clone());
+            tokio::spawn(handover::serve(listener, tls, keeper, stopping.subscribe()))
         });
         let services = rpc::Services {
             desk: desk.clone(),
@@ -256,6 +279,7 @@ impl Node {
             parts,
             delivery,
             links,
+            handover,
             admin,
         })
     }
@@ -334,6 +358,9 @@ impl Node {
             tracing::warn!("requests were still under way when the node stopped");
         }
         self.links.abort();
+        if let Some(handover) = &self.handover {
+            handover.abort();
+        }
         self.parts.shutdown().await;
         self.shards.stop().await;
         self.groups.shutdown().await;

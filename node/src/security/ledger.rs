@@ -17,12 +17,17 @@ use prost::Message;
 const KMRS_MAX: usize = 8;
 /// Service connections of one node; the oldest ends for a further one.
 const CONNECTIONS_MAX: usize = 16;
-/// Aliases of one node.
+/// Aliases of one node; the oldest goes for a further one.
 const ALIASES_MAX: usize = 8;
 /// Octets of an sclId.
 const SCL_ID_OCTETS_MAX: usize = 128;
 /// Records that one sweep removes.
 pub(super) const SWEEP_MAX: usize = 256;
+
+/// Whether this may be an sclId.
+pub fn names_an_scl(id: &str) -> bool {
+    (1..=SCL_ID_OCTETS_MAX).contains(&id.len()) && !id.contains(['/', '?', '#'])
+}
 
 /// The state as the commands before have left it.
 pub(super) trait Records {
@@ -136,7 +141,7 @@ impl<R: Records> Ledger<'_, R> {
             None => record.scl_id.clone(),
         };
         let aliases = bind.map_or(&[][..], |bind| &bind.alias);
-        if scl.is_empty() || scl.len() > SCL_ID_OCTETS_MAX || scl.contains(['/', '?', '#']) {
+        if !names_an_scl(&scl) {
             return Ok(Err(format!("scl_id: must have 1 to {SCL_ID_OCTETS_MAX} octets and no / ? #")));
         }
         if M2mNodeId::parse(&scl).is_some_and(|other| other != node) {
@@ -156,10 +161,15 @@ impl<R: Records> Ledger<'_, R> {
                 return Ok(Err(format!("alias: {alias} belongs to another node")));
             }
         }
-        let mut all = record.alias.clone();
-        all.extend(aliases.iter().filter(|alias| !record.alias.contains(alias)).cloned());
-        if all.len() > ALIASES_MAX {
+        if aliases.len() > ALIASES_MAX {
             return Ok(Err(format!("alias: a node has at most {ALIASES_MAX}")));
+        }
+        // What is named again is the newest again.
+        let mut all = record.alias.clone();
+        all.retain(|alias| !aliases.contains(alias));
+        all.extend_from_slice(aliases);
+        for gone in all.drain(..all.len().saturating_sub(ALIASES_MAX)) {
+            self.records.delete(place::alias(gone.as_bytes()));
         }
         if !record.scl_id.is_empty() && record.scl_id != scl {
             self.records.delete(place::scl(&record.scl_id));

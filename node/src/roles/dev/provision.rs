@@ -76,7 +76,9 @@ async fn ask(keys: &[Keys], kind: keys_question::Kind) -> Result<Option<keys_ans
         for one in keys {
             match one.answer(v1::KeysQuestion { kind: Some(kind.clone()) }, until).await {
                 Ok(answer) => return Ok(answer.kind),
-                Err(error @ KeysError::Refused(_)) => return Err(DevError::Keys(error)),
+                Err(error @ (KeysError::Refused(_) | KeysError::Unable(_))) => {
+                    return Err(DevError::Keys(error));
+                }
                 Err(error) => last = error,
             }
         }
