@@ -53,6 +53,9 @@ pub struct Config {
     /// Folder with `edge.pem`, `edge.key`, `ca.pem` and `crl.pem`: edges listen for devices with certificates, too, and
     /// for applications with certificates over HTTPS. Default: they do not. Needs `keys`.
     pub devices: Option<PathBuf>,
+    /// Folder with `edge.pem`, `edge.key` and `ca.pem`: nodes take keys from who shows a certificate of that CA. Default:
+    /// they do not. Needs `keys`.
+    pub handover: Option<PathBuf>,
     /// Folder with `ca.pem` and certificate and key of the roles `banyan-node` and `banyan-edge`: mutual TLS inside the
     /// cluster. Default: plain text. Operators' questions ([`Cluster::status`], [`Cluster::keys`]) are plain text only.
     pub mutual: Option<PathBuf>,
@@ -73,6 +76,7 @@ impl Default for Config {
             keys: false,
             mid_address: "127.0.0.1".to_owned(),
             devices: None,
+            handover: None,
             mutual: None,
             log: "info".to_owned(),
         }
@@ -104,6 +108,8 @@ struct Member {
     serves: String,
     /// Where an edge listens for SCLs.
     mid: Mid,
+    /// Where a node takes keys.
+    handover: String,
     process: Option<Process>,
 }
 
@@ -168,10 +174,11 @@ impl Cluster {
             (None, None) => unreachable!("one of both was just chosen"),
         };
         std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
-        let ports = free_ports(2 * config.nodes + 6 * config.edges);
+        let ports = free_ports(3 * config.nodes + 6 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
         let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
+        let handover = take(config.nodes);
         let (http, edge_admin) = (take(config.edges), take(config.edges));
         let mids: Vec<Mid> = (0..config.edges)
             .map(|_| {
@@ -198,14 +205,19 @@ impl Cluster {
                     admin,
                     serves,
                     mid: Mid::default(),
+                    handover: String::new(),
                     process: None,
                 }
             };
         let nodes = (0..config.nodes)
             .map(|i| {
                 let name = format!("node-{i}");
-                let text = node_config(&config, &folder, &name, &rpc[i], &node_admin[i], &rpc, &http);
-                member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i])
+                let mut text = node_config(&config, &folder, &name, &rpc[i], &node_admin[i], &rpc, &http);
+                if let Some(files) = &config.handover {
+                    text.push_str(&handover_config(&handover[i], files));
+                }
+                let node = member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i]);
+                Member { handover: handover[i].clone(), ..node }
             })
             .collect();
         let edges = (0..config.edges)
@@ -343,6 +355,11 @@ impl Cluster {
     /// The data folder of a node.
     pub fn data(&self, node: usize) -> PathBuf {
         self.folder.join(&self.nodes[node].name)
+    }
+
+    /// Where a node takes keys, whether that is configured or not.
+    pub fn handover(&self, node: usize) -> &str {
+        &self.nodes[node].handover
     }
 
     /// What an edge wrote to its log, over all its lives.
@@ -599,6 +616,17 @@ fn node_config(
         text.push_str(&format!("\n[keys]\nkek = {:?}\n", folder.join(KEK).display().to_string()));
     }
     text
+}
+
+/// What stands in `[keys]`, the last table, of a node that takes keys.
+fn handover_config(listen: &str, files: &Path) -> String {
+    let file = |name: &str| files.join(name).display().to_string();
+    format!(
+        "handover_listen = {listen:?}\nhandover_certificate = {:?}\nhandover_key = {:?}\nhandover_ca = {:?}\n",
+        file("edge.pem"),
+        file("edge.key"),
+        file("ca.pem"),
+    )
 }
 
 /// The configuration file of one edge. Open mode unless tokens are wanted: the tests are the ones who say who they are.

@@ -6,6 +6,7 @@ mod tokens;
 
 mod bootstrap;
 mod certificates;
+mod handover;
 mod inventory;
 mod leader_killed;
 mod leaks;

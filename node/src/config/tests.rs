@@ -72,10 +72,34 @@ fn a_wrong_setting_is_named() {
             ),
             "tls: failed to read /absent.pem",
         ),
+        (&format!("{sound}[keys]\nhandover_ca = \"a\""), "keys.handover_listen: must be set, too"),
+        (
+            &format!("{sound}[keys]\nhandover_listen = \"127.0.0.1:1\""),
+            "keys.kek: must be set where keys are handed over",
+        ),
     ] {
         let seen = check(text).map(drop).expect_err(text);
         assert!(seen.contains(said), "{text}\nsays {seen:?}, not {said:?}");
     }
+}
+
+#[test]
+fn the_port_for_keys_needs_all_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let kek = folder.path().join("kek");
+    fs::write(&kek, "5a".repeat(32)).unwrap();
+    let port = format!(
+        "{SOUND}{PLAIN}[keys]\nkek = {:?}\nhandover_listen = \"127.0.0.1:1\"\n",
+        kek.display().to_string()
+    );
+    let files = ["certificate", "key", "ca"].map(|file| format!("handover_{file} = \"/absent.pem\"\n"));
+    for (at, missing) in ["certificate", "key", "ca"].iter().enumerate() {
+        let others: String = (0..3).filter(|other| *other != at).map(|other| files[other].as_str()).collect();
+        let said = check(&format!("{port}{others}")).unwrap_err();
+        assert_eq!(said, format!("keys.handover_{missing}: must be set with keys.handover_listen"));
+    }
+    let said = check(&format!("{port}{}", files.concat())).unwrap_err();
+    assert_eq!(said, "keys.handover_listen: failed to read /absent.pem");
 }
 
 #[test]

@@ -149,6 +149,26 @@ fn two_nodes_cannot_have_one_name() {
 }
 
 #[test]
+fn the_oldest_alias_makes_room() {
+    let mut keys = Memory::default();
+    let bind = |alias: &[usize]| {
+        let alias = alias.iter().map(|number| format!("b-tid-{number}")).collect();
+        Kind::BindNode(v1::BindNode { node: NODE.0.to_vec().into(), scl_id: None, alias })
+    };
+    for number in 0..ALIASES_MAX {
+        assert_eq!(keys.apply(1, bind(&[number])).outcome, Said::Done(0));
+    }
+    assert_eq!(keys.apply(1, bind(&[0])).outcome, Said::Done(0), "named again, it is the newest");
+    assert_eq!(keys.apply(1, bind(&[ALIASES_MAX])).outcome, Said::Done(0));
+    let known = |number: usize| keys.0.contains_key(&place::alias(format!("b-tid-{number}").as_bytes()));
+    assert_eq!((0..=ALIASES_MAX).filter(|number| !known(*number)).collect::<Vec<_>>(), [1]);
+    let record: v1::NodeRecord = keys.find(&place::node(NODE)).unwrap();
+    assert_eq!(record.alias.len(), ALIASES_MAX);
+    let all: Vec<usize> = (0..=ALIASES_MAX).collect();
+    assert!(matches!(keys.apply(1, bind(&all)).outcome, Said::Refused(_)), "at most so many at once");
+}
+
+#[test]
 fn a_revoked_key_is_forgotten_with_its_connections_and_a_revoked_node_stays_out() {
     let mut keys = Memory::default();
     keys.bootstrap(1, NODE, 1, 10);
