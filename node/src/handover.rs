@@ -2,8 +2,8 @@
 //! (TS 102 690 clause 8.3, the access-network assisted procedures). What is posted is an import like an operator's.
 //!
 //! Only clients with a certificate of the configured CA come in, and everyone of them may hand over any key: the CA
-//! should be one of its own. A key is wiped here once it was carried to the keys' group; what the HTTP and TLS
-//! libraries had of it in their buffers is not in our hands.
+//! should be one of its own. A key is wiped here once it was carried to the keys' group; what the HTTP, TLS
+//! and gRPC libraries had of it in their buffers is not in our hands.
 
 mod posted;
 
@@ -38,6 +38,8 @@ const BODY_MAX: usize = 4 << 10;
 const CONNECTIONS_MAX: usize = 64;
 /// The handshake and the header of a request.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
+/// A connection on which nothing is asked.
+const IDLE: Duration = Duration::from_secs(10);
 /// The body.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
 /// The keys' group's answer.
@@ -97,6 +99,7 @@ fn limits() -> ServerConfig {
         streams_max: 1,
         handshake_timeout: ASKED_WITHIN,
         header_timeout: ASKED_WITHIN,
+        idle_timeout: IDLE,
         drain_timeout: DRAIN,
         ..ServerConfig::default()
     }
