@@ -3,7 +3,7 @@
 //! Nothing that is said quotes the body: it could be the key.
 
 use crate::{clock, security::names_an_scl};
-use banyan_model::security::{IDENTITY_OCTETS_MAX, KEY_OCTETS, M2mNodeId};
+use banyan_model::security::{IDENTITY_OCTETS_MAX, KEY_OCTETS, M2mNodeId, read_hex};
 use banyan_proto::v1;
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -128,14 +128,6 @@ impl Posted {
 }
 
 fn key(digits: &str) -> Option<Zeroizing<[u8; KEY_OCTETS]>> {
-    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
     let mut key = Zeroizing::new([0; KEY_OCTETS]);
-    if pairs.len() != KEY_OCTETS {
-        return None;
-    }
-    for (octet, [high, low]) in key.iter_mut().zip(pairs) {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-        *octet = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(key)
+    read_hex(digits, key.as_mut()).then_some(key)
 }
