@@ -7,7 +7,7 @@ use banyan_binding::{
     http::{Binding, Caller, Client, ClientConfig, Config, Hop, Relay, Response, Server, Service, serve},
     identity::{Open, Peer},
 };
-use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode};
+use banyan_model::{Refusal, RequestPrimitive, ResponsePrimitive, Scl, StatusCode, saf::outward_uri};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
@@ -67,10 +67,13 @@ struct Near {
     far: SocketAddr,
     gone: SocketAddr,
     routed: Arc<Mutex<Vec<String>>>,
+    /// Where requests for another SCL go that were given to be stored.
+    stored: Arc<Mutex<Vec<String>>>,
 }
 
 impl Handler for Near {
     async fn handle(&self, request: RequestPrimitive) -> ResponsePrimitive {
+        self.stored.lock().unwrap().extend(outward_uri(&request.target).map(str::to_owned));
         let below = request.target.to_string();
         let served = below.strip_prefix("/applications/a/");
         let retarget = served.map(|rest| format!("http://{}/meter/{rest}", self.far));
@@ -111,7 +114,7 @@ impl World {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             listener.local_addr().unwrap()
         };
-        let near = Near { far: far_address, gone, routed: Arc::default() };
+        let near = Near { far: far_address, gone, routed: Arc::default(), stored: Arc::default() };
         let ours = Scl { authorities: vec!["nscl:8080".to_owned()], ..scl() };
         let mut config = Config::new(ours.clone());
         config.limits.bytes_max = 100;
@@ -169,7 +172,7 @@ async fn another_scl_is_named_in_four_ways() {
 async fn the_other_side_is_told_who_asks_and_through_whom_and_nothing_of_the_hop() {
     let world = World::start(8).await;
     let said = "From: /m2m/applications/a\nVia: 1.1 gscl-2\nContent-Type: application/json\nAccept: application/json\n\
-                If-Match: \"e0\"\nX-etsi-rcat: 3\nX-etsi-trpdt: PT10M\nX-etsi-groupRequestIdentifier: 0A\n\
+                If-Match: \"e0\"\nX-etsi-rcat: 3\nX-etsi-groupRequestIdentifier: 0A\n\
                 Authorization: Bearer secret\nCookie: a=b\nX-own: 1";
     for (verb, target, line) in [
         ("POST", "/m2m/containers", "POST /m2m/containers"),
@@ -186,7 +189,6 @@ async fn the_other_side_is_told_who_asks_and_through_whom_and_nothing_of_the_hop
             ("accept", Some("application/json")),
             ("if-match", Some("\"e0\"")),
             ("x-etsi-rcat", Some("3")),
-            ("x-etsi-trpdt", Some("PT10M")),
             ("x-etsi-grouprequestidentifier", Some("0A")),
             ("authorization", None),
             ("cookie", None),
@@ -195,6 +197,15 @@ async fn the_other_side_is_told_who_asks_and_through_whom_and_nothing_of_the_hop
             assert_eq!(text(&got.headers, name), value, "{verb}: {name}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_that_tolerates_a_delay_is_given_to_be_stored_and_not_passed_on() {
+    let world = World::start(8).await;
+    let request = "GET /m2m/x HTTP/1.1\nHost: gw.example.net\nFrom: a\nX-etsi-trpdt: PT10M";
+    assert_eq!(world.ask(request).await.status, 204);
+    assert!(world.got().is_empty());
+    assert_eq!(*world.near.stored.lock().unwrap(), ["http://gw.example.net/m2m/x"]);
 }
 
 #[tokio::test]
