@@ -226,13 +226,14 @@ async fn an_answer_comes_back_as_it_is_without_what_is_between_the_two() {
 #[tokio::test]
 async fn a_request_below_an_application_goes_to_the_application() {
     let world = World::start(8).await;
-    let answer = world.ask("GET /m2m/applications/a/led/1?x=y HTTP/1.1\nHost: nscl:8080\nFrom: b").await;
-    assert_eq!(answer.status, 201);
+    let request = "GET /m2m/applications/a/led/1?x=y HTTP/1.1\nHost: nscl:8080\nFrom: b\nX-etsi-trpdt: PT10M";
+    assert_eq!(world.ask(request).await.status, 201);
     let got = world.got().pop().unwrap();
     assert_eq!(got.line, "GET /meter/led/1?x=y");
     assert_eq!(text(&got.headers, "host"), Some(world.near.far.to_string().as_str()));
     assert_eq!(text(&got.headers, "from"), Some("b"), "it stays the requestingEntity (D-21)");
     assert_eq!(text(&got.headers, "via"), Some("1.1 nscl"));
+    assert_eq!(text(&got.headers, "x-etsi-trpdt"), Some("PT10M"));
     assert!(world.near.routed.lock().unwrap().is_empty());
 }
 
