@@ -112,7 +112,7 @@ impl Inner {
 
     /// The state now. Nothing is applied while it lives; never a second one on the same thread.
     pub(super) fn view(&self) -> View<'_> {
-        View::new(&self.state, self.shard.id, &self.hot)
+        View::new(&self.state, &self.shard, &self.hot)
     }
 
     pub(super) fn owns_slot(&self, Slot(slot): Slot) -> bool {

@@ -9,6 +9,7 @@ use super::{
 use banyan_model::{
     Entity, Method, Path, Refusal, RequestId, RequestPrimitive, ResourceType, ResponsePrimitive, SubtreeRoot,
     admit::{Admission, Target},
+    announce::scl_path,
     apply, query,
     record::Resource,
     route::{self, Route},
@@ -185,9 +186,15 @@ impl ShardHandle {
     /// # Errors
     /// [`ShardError`]; only the leader answers.
     pub fn route(&self, uri: &str, others_by: Option<&str>) -> Result<Option<Route>, ShardError> {
+        // A node that has the shard of an scl as well has the record: it is not this shard's to read.
+        let is_here = |id: &str| self.inner.owns(&scl_path(id));
         self.inner.read(|view| {
             let tree = Tree::new(view, &self.inner.scl);
-            match (route::find(&tree, uri)?, others_by) {
+            let found = match route::id(uri) {
+                Some(id) if !is_here(&id) => None,
+                _ => route::find(&tree, uri)?,
+            };
+            match (found, others_by.filter(|scl| is_here(scl))) {
                 (None, Some(scl)) => route::by_way_of(&tree, scl, uri),
                 (found, _) => Ok(found),
             }

@@ -79,7 +79,7 @@ impl ShardReplica {
 impl Replica for ShardReplica {
     fn apply(&self, commands: &[Bytes], batch: &mut Batch) -> Result<Vec<Bytes>, Stop> {
         let mut applied = self.applied.lock();
-        let view = View::new(&self.state, self.shard.id, &self.hot);
+        let view = View::new(&self.state, &self.shard, &self.hot);
         let mut newest = match applied.newest {
             Some(newest) => newest,
             None => view.newest().map_err(|error| Stop { reason: chain(&error), command: None })?,

@@ -75,20 +75,30 @@ fn newest_key(shard: ShardId) -> Vec<u8> {
 }
 
 /// One shard's state at one moment. Nothing is applied while it lives: keep it short.
+///
+/// Invariant: only slots of the shard are read, what is of others is absent. Their records may well stand in the same store,
+/// as old as this node's replicas of them are, or not: what is decided here is the same on every node.
 pub(super) struct View<'a> {
     base: ReadView<'a>,
-    shard: ShardId,
+    shard: &'a Shard,
     hot: &'a Hot,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(state: &'a GroupState, shard: ShardId, hot: &'a Hot) -> View<'a> {
+    pub(super) fn new(state: &'a GroupState, shard: &'a Shard, hot: &'a Hot) -> View<'a> {
         View { base: state.view(), shard, hot }
+    }
+
+    fn is_of_shard(&self, space: Space) -> bool {
+        match space {
+            Space::Shard => true,
+            Space::Slot(slot) => self.shard.first <= slot && slot <= self.shard.last,
+        }
     }
 
     /// The newest time that was applied.
     pub(super) fn newest(&self) -> Result<Timestamp, ViewError> {
-        let key = newest_key(self.shard);
+        let key = newest_key(self.shard.id);
         match self.base.get(&key)? {
             None => Ok(Timestamp(i64::MIN)),
             Some(bytes) => match bytes.as_ref().try_into() {
@@ -106,6 +116,9 @@ impl<'a> View<'a> {
         visit: &mut SizedVisit<'_>,
     ) -> Result<(), ViewError> {
         let (from, to) = self.bounds(range);
+        if from >= to {
+            return Ok(());
+        }
         let mut failed = None;
         self.base.scan(&from, &to, reverse, &mut |key, bytes| match decode(key, bytes) {
             Ok(record) => visit(&key[PREFIX_BYTES..], record, bytes.len()),
@@ -134,7 +147,11 @@ impl<'a> View<'a> {
     }
 
     fn bounds(&self, range: &Range) -> KeyRange {
-        (physical(self.shard, range.space, &range.from), physical(self.shard, range.space, &range.to))
+        if !self.is_of_shard(range.space) {
+            return KeyRange::default();
+        }
+        let shard = self.shard.id;
+        (physical(shard, range.space, &range.from), physical(shard, range.space, &range.to))
     }
 }
 
@@ -147,12 +164,15 @@ impl TreeView for View<'_> {
     type Error = ViewError;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, ViewError> {
+        if !self.is_of_shard(key.space) {
+            return Ok(None);
+        }
         if let Some((session, sequence)) = key.as_reply()
             && self.is_unanswered(session, sequence)?
         {
             return Ok(None);
         }
-        let (is_hot, key) = (key.is_node(), physical(self.shard, key.space, &key.bytes));
+        let (is_hot, key) = (key.is_node(), physical(self.shard.id, key.space, &key.bytes));
         if is_hot && let Some(known) = self.hot.get(&key) {
             return Ok(known.map(|record| Record::clone(&record)));
         }
@@ -215,7 +235,8 @@ impl<'a> Staged<'a> {
     }
 
     fn physical(&mut self, key: &Key, there: bool) -> Vec<u8> {
-        let physical = physical(self.below.shard, key.space, &key.bytes);
+        debug_assert!(self.below.is_of_shard(key.space), "{key:?} is not of {:?}", self.below.shard);
+        let physical = physical(self.below.shard.id, key.space, &key.bytes);
         if key.is_node() {
             self.touched.records.push(physical.clone());
         } else if let Some((session, sequence)) = key.as_reply() {
@@ -241,7 +262,7 @@ impl<'a> Staged<'a> {
     pub(super) fn write(self, newest: Timestamp, batch: &mut Batch) {
         self.below.hot.shut(self.touched);
         let newest_bytes = Bytes::copy_from_slice(&newest.0.to_be_bytes());
-        batch.put(newest_key(self.below.shard), newest_bytes, false);
+        batch.put(newest_key(self.below.shard.id), newest_bytes, false);
         for (key, Change { record, new }) in self.changes {
             match record {
                 Some(record) => batch.put(key, convert::record_to_bytes(&record), new),
@@ -255,7 +276,7 @@ impl TreeView for Staged<'_> {
     type Error = ViewError;
 
     fn get(&self, key: &Key) -> Result<Option<Record>, ViewError> {
-        match self.changes.get(&physical(self.below.shard, key.space, &key.bytes)) {
+        match self.changes.get(&physical(self.below.shard.id, key.space, &key.bytes)) {
             Some(change) => Ok(change.record.clone()),
             None => self.below.get(key),
         }

@@ -9,7 +9,9 @@
 //! has the resources and the rights, then the first by name. A link comes before every point of contact.
 
 use crate::{
-    Path, Representation, ResourceType, Timestamp, TreeView, Value, channel,
+    Path, Representation, ResourceType, Timestamp, TreeView, Value,
+    announce::scl_path,
+    channel,
     entity::normal,
     index::Term,
     key::{Key, Range},
@@ -93,12 +95,21 @@ pub(crate) fn index(representation: &Representation, mut put: impl FnMut(Term<'_
     }
 }
 
-/// The way to `uri`, an absolute URI without a query or a path that begins with the id of an SCL; `None`: no scl of this
-/// shard has it.
+/// The id of the SCL that `uri` begins with, if it is a path: only the shard of that scl knows the way.
+pub fn id(uri: &str) -> Option<String> {
+    named(uri)?.segments().first().cloned()
+}
+
+fn named(uri: &str) -> Option<Path> {
+    Path::parse(uri).filter(|_| uri.starts_with('/'))
+}
+
+/// The way to `uri`, an absolute URI without a query or a path that begins with the id of an SCL that lives in this shard;
+/// `None`: no scl of this shard has it.
 pub fn find<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> Result<Option<Route>, V::Error> {
-    if let Some(path) = Path::parse(uri).filter(|_| uri.starts_with('/')) {
+    if let Some(path) = named(uri) {
         let Some((id, below)) = path.segments().split_first() else { return Ok(None) };
-        let scl = Path::scl_base().child("scls").child(id.as_str());
+        let scl = scl_path(id);
         let Some(link) = link(tree, &scl)? else { return Ok(None) };
         let target = format!("{link}{}", Path::from_segments(below.to_vec()));
         let Some(claim) = claim(tree, &scl, true, id)? else { return Ok(None) };
@@ -127,9 +138,9 @@ pub fn find<V: TreeView>(tree: &Tree<'_, V>, uri: &str) -> Result<Option<Route>,
 /// The way to `uri`, which no registered scl has, by one that is registered: a GSCL leaves the rest of the world to its NSCL
 /// (procedures.md 13, 6). `None`: that scl is not registered either. Its claim gives way to any other.
 pub fn by_way_of<V: TreeView>(tree: &Tree<'_, V>, scl: &str, uri: &str) -> Result<Option<Route>, V::Error> {
-    let path = Path::scl_base().child("scls").child(scl);
+    let path = scl_path(scl);
     let Some(link) = link(tree, &path)? else { return Ok(None) };
-    let target = match (Path::parse(uri).filter(|_| uri.starts_with('/')), parts(&link)) {
+    let target = match (named(uri), parts(&link)) {
         (Some(named), Some((scheme, authority, _))) => format!("{scheme}://{authority}{named}"),
         _ => normal(uri).into_owned(),
     };
@@ -185,7 +196,7 @@ pub fn first<E>(
     }
     let mut first: Option<(Timestamp, &String)> = None;
     for scl in scls {
-        let found = look_up(&Path::scl_base().child("scls").child(scl.id.as_str()))?;
+        let found = look_up(&scl_path(&scl.id))?;
         let Some(since) = found.and_then(|found| found.datetime("creationTime")) else { continue };
         if first.is_none_or(|first| (since, &scl.id) < first) {
             first = Some((since, &scl.id));

@@ -326,3 +326,23 @@ async fn a_channel_takes_the_answer_to_an_asynchronous_request() {
     let (polled, _) = message_of(came(node.poll(PATIENCE)).await);
     assert_eq!(polled, answer);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shard_of_an_scl_alone_knows_the_way_to_it_by_its_id() {
+    let node = Node::leading(4, |_, _| {}).await;
+    node.register("gw", "http://gw.example.com/m2m").await;
+    for uri in ["/gw/applications/lamp", "http://gw.example.com/m2m/applications/lamp"] {
+        let found: Vec<_> = node
+            .shards
+            .all()
+            .into_iter()
+            .filter_map(|shard| shard.route(uri, None).unwrap().map(|route| (shard, route)))
+            .collect();
+        let [(shard, route)] = found.as_slice() else { panic!("{} shards have {uri}", found.len()) };
+        assert!(shard.owns(&path_of("/scls/gw").subtree()));
+        assert_eq!(route.next.as_ref().unwrap().uri, "http://gw.example.com/m2m/applications/lamp");
+    }
+    // What nobody has goes by the one that is named, and only its shard says so.
+    let by_the_way = |shard: &ShardHandle| shard.route("/other/applications", Some("gw")).unwrap().is_some();
+    assert_eq!(node.shards.all().iter().filter(|shard| by_the_way(shard)).count(), 1);
+}

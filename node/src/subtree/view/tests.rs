@@ -8,6 +8,10 @@ fn key(number: u8) -> Key {
     Key { space: Space::Shard, bytes: vec![b'x', number] }
 }
 
+fn whole() -> Shard {
+    Shard { id: SHARD, first: Slot(0), last: Slot(u64::MAX), replicas: Vec::new() }
+}
+
 fn all() -> Range {
     Range { space: Space::Shard, from: vec![b'x'], to: vec![b'y'] }
 }
@@ -28,10 +32,10 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), banyan_storage::Config::default()).expect("a store");
     let state = store.state(SHARD.0);
-    let hot = Hot::default();
+    let (shard, hot) = (whole(), Hot::default());
     let mut batch = Batch::default();
     {
-        let view = View::new(&state, SHARD, &hot);
+        let view = View::new(&state, &shard, &hot);
         let mut staged = Staged::new(&view);
         for number in [2, 4, 6, 8] {
             staged.put(&key(number), Record::Pointer(u64::from(number)), true);
@@ -42,7 +46,7 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
 
     let mut batch = Batch::default();
     {
-        let view = View::new(&state, SHARD, &hot);
+        let view = View::new(&state, &shard, &hot);
         assert_eq!(view.newest().expect("readable"), Timestamp(7));
         let mut staged = Staged::new(&view);
         staged.put(&key(1), Record::Pointer(10), true);
@@ -67,7 +71,7 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
         staged.write(Timestamp(9), &mut batch);
     }
     state.commit(batch);
-    let view = View::new(&state, SHARD, &hot);
+    let view = View::new(&state, &shard, &hot);
     assert_eq!(seen(&view, false, usize::MAX), [(1, 10), (2, 2), (4, 40), (8, 8), (9, 90)]);
 }
 
@@ -82,11 +86,11 @@ fn the_ranges_of_a_shard_hold_its_keys_and_no_others() {
     let key = Key::resource(&path);
     let key = physical(SHARD, key.space, &key.bytes);
     assert!(within(&shard(slot, slot), &key));
-    assert!(within(&shard(Slot(0), Slot(u64::MAX)), &key));
+    assert!(within(&whole(), &key));
     assert!(!within(&shard(Slot(0), Slot(slot.0 - 1)), &key));
     assert!(!within(&shard(Slot(slot.0 + 1), Slot(u64::MAX)), &key));
 
-    let whole = shard(Slot(0), Slot(u64::MAX));
+    let whole = whole();
     assert!(within(&whole, &newest_key(SHARD)));
     assert!(!within(&whole, &newest_key(ShardId(SHARD.0 + 1))));
     assert!(!within(&whole, &[2]), "what Raft keeps is not ours");
@@ -100,12 +104,45 @@ fn bytes_that_are_no_record_are_an_error_not_an_absence() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Store::open(dir.path(), banyan_storage::Config::default()).expect("a store");
     let state = store.state(SHARD.0);
-    let hot = Hot::default();
+    let (shard, hot) = (whole(), Hot::default());
     let mut batch = Batch::default();
     batch.put(physical(SHARD, Space::Shard, &key(1).bytes), Bytes::from_static(&[0xff, 0xff]), true);
     state.commit(batch);
-    let view = View::new(&state, SHARD, &hot);
+    let view = View::new(&state, &shard, &hot);
     assert!(matches!(view.get(&key(1)), Err(ViewError::Unreadable { .. })));
     let scanned = view.scan(&all(), false, &mut |_, _| ControlFlow::Continue(()));
     assert!(matches!(scanned, Err(ViewError::Unreadable { .. })));
+}
+
+#[test]
+fn what_another_shard_has_is_absent() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = Store::open(dir.path(), banyan_storage::Config::default()).expect("a store");
+    let (state, hot) = (store.state(SHARD.0), Hot::default());
+    let path = Path::parse("/applications/a").expect("a path");
+    let (key, slot) = (Key::resource(&path), path.subtree().slot());
+    let own = Shard { first: slot, last: slot, ..whole() };
+    let others = Shard { first: Slot(slot.0 + 1), ..whole() };
+    let mut batch = Batch::default();
+    {
+        let view = View::new(&state, &own, &hot);
+        let mut staged = Staged::new(&view);
+        staged.put(&key, Record::Pointer(1), true);
+        staged.write(Timestamp(7), &mut batch);
+    }
+    state.commit(batch);
+    let seen = |shard: &Shard| {
+        let hot = Hot::default();
+        let view = View::new(&state, shard, &hot);
+        let range = Range { space: key.space, from: Vec::new(), to: vec![u8::MAX] };
+        let mut scanned = 0;
+        view.scan(&range, false, &mut |_, _| {
+            scanned += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+        (view.get(&key).expect("readable").is_some(), scanned)
+    };
+    assert_eq!(seen(&own), (true, 1));
+    assert_eq!(seen(&others), (false, 0));
 }
