@@ -124,7 +124,9 @@ pub async fn run(options: Options) -> Result<(), String> {
     let before = observed.look().await.map_err(|e| e.to_string())?;
 
     let began = Instant::now();
-    let mut registered = Vec::with_capacity(gateways.len());
+    let tally = Arc::new(Tally::default());
+    // Each polls as soon as it is there: an edge ends a new connection on which nothing comes.
+    let mut lives = JoinSet::new();
     let mut steps = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("sound bounds");
     let mut registering = stream::iter(gateways.iter().enumerate().map(|(number, gateway)| {
         let edge = options.edges[number % options.edges.len()].clone();
@@ -134,14 +136,14 @@ pub async fn run(options: Options) -> Result<(), String> {
     while let Some(one) = registering.next().await {
         let (gateway, took) = one?;
         steps.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        registered.push(gateway);
+        lives.spawn(gateway.live(Duration::from_secs(options.refresh), Arc::clone(&tally)));
     }
     drop(registering);
     let took = began.elapsed();
     // What was freed by the handshakes is seen only after a moment.
     sleep(Duration::from_secs(2)).await;
     let there = observed.look().await.map_err(|e| e.to_string())?;
-    let count = registered.len();
+    let count = lives.len();
     let millis = |quantile| steps.value_at_quantile(quantile) as f64 / 1_000.0;
     println!(
         "{count} gateways registered in {:.1} s: {:.0} a second at {} at once; p50 {:.1} ms, p99 {:.1} ms each \
@@ -164,11 +166,6 @@ pub async fn run(options: Options) -> Result<(), String> {
         );
     }
 
-    let tally = Arc::new(Tally::default());
-    let mut lives = JoinSet::new();
-    for gateway in registered {
-        lives.spawn(gateway.live(Duration::from_secs(options.refresh), Arc::clone(&tally)));
-    }
     sleep(Duration::from_secs(options.seconds)).await;
     let after = observed.look().await.map_err(|e| e.to_string())?;
     lives.shutdown().await;
@@ -283,7 +280,7 @@ impl Registered {
             why = polling => why,
         };
         tally.lost.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(scl, why, "gateway lost");
+        eprintln!("{scl} is lost: {why}");
     }
 }
 
