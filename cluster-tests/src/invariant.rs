@@ -2,5 +2,6 @@
 //! recorded and what the cluster says afterwards, with tests that show that it can fail.
 
 pub mod instances;
+pub mod linear;
 pub mod notifications;
 pub mod reads;

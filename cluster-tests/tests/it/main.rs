@@ -13,6 +13,7 @@ mod async_across_kill;
 mod bad_folder;
 mod bad_input;
 mod catch_up;
+mod chaos;
 mod conformance;
 mod cut_link;
 mod flow;
