@@ -34,6 +34,13 @@ const KEK: &str = "kek";
 pub struct Config {
     /// Members. Default 3.
     pub nodes: usize,
+    /// Further nodes that are not started before [`Cluster::start_node`], and join then. Their numbers follow those of the
+    /// members. Default 0.
+    pub spares: usize,
+    /// How long the replica that should lead must have been up before it does. Default 0: no leadership moves by itself.
+    pub leader_return_ms: u64,
+    /// How long a member may be gone before its replicas are made elsewhere; `None`: the product's default.
+    pub node_gone_after_ms: Option<u64>,
     /// Edges. Default 2.
     pub edges: usize,
     /// Shards besides the directory. Default 4: enough that leaders differ, few enough for two cores.
@@ -67,6 +74,9 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             nodes: 3,
+            spares: 0,
+            leader_return_ms: 0,
+            node_gone_after_ms: None,
             edges: 2,
             shards: 4,
             snapshot_after_entries: None,
@@ -174,11 +184,12 @@ impl Cluster {
             (None, None) => unreachable!("one of both was just chosen"),
         };
         std::fs::create_dir_all(&folder).expect("the cluster's folder can be written");
-        let ports = free_ports(3 * config.nodes + 6 * config.edges);
+        let all = config.nodes + config.spares;
+        let ports = free_ports(3 * all + 6 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
-        let (rpc, node_admin) = (take(config.nodes), take(config.nodes));
-        let handover = take(config.nodes);
+        let (rpc, node_admin) = (take(all), take(all));
+        let (founders, handover) = (&rpc[..config.nodes], take(all));
         let (http, edge_admin) = (take(config.edges), take(config.edges));
         let mids: Vec<Mid> = (0..config.edges)
             .map(|_| {
@@ -209,10 +220,12 @@ impl Cluster {
                     process: None,
                 }
             };
-        let nodes = (0..config.nodes)
+        let nodes = (0..all)
             .map(|i| {
                 let name = format!("node-{i}");
-                let mut text = node_config(&config, &folder, &name, &rpc[i], &node_admin[i], &rpc, &http);
+                let members =
+                    if i < config.nodes { Members::Found(founders) } else { Members::Join(founders) };
+                let mut text = node_config(&config, &folder, &name, &rpc[i], &node_admin[i], members, &http);
                 if let Some(files) = &config.handover {
                     text.push_str(&handover_config(&handover[i], files));
                 }
@@ -222,7 +235,7 @@ impl Cluster {
             .collect();
         let edges = (0..config.edges)
             .map(|i| {
-                let text = edge_config(&config, &http[i], &edge_admin[i], &rpc, &mids[i]);
+                let text = edge_config(&config, &http[i], &edge_admin[i], founders, &mids[i]);
                 let edge = member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i]);
                 Member { mid: mids[i].clone(), ..edge }
             })
@@ -236,12 +249,12 @@ impl Cluster {
         self
     }
 
-    /// Starts every member that does not run.
+    /// Starts every member that does not run, spares excepted.
     ///
     /// # Panics
     /// A program cannot be started.
     pub fn start_all(&mut self) {
-        for member in self.nodes.iter_mut().chain(&mut self.edges) {
+        for member in self.nodes[..self.config.nodes].iter_mut().chain(&mut self.edges) {
             if member.process.is_none() {
                 member.start(&self.folder, &self.config.log);
             }
@@ -269,9 +282,9 @@ impl Cluster {
         wait_member(&mut self.nodes[index], Instant::now() + READY_WITHIN).await;
     }
 
-    /// Number of nodes.
+    /// Number of nodes, spares not counted.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.config.nodes
     }
 
     /// Whether it has no node: never.
@@ -413,6 +426,15 @@ impl Cluster {
         process.wait(within).expect("a node that is asked to leave ends")
     }
 
+    /// Waits for the end of a node that nobody asked to end.
+    ///
+    /// # Panics
+    /// It does not run, or stays longer than `within`.
+    pub fn wait_end(&mut self, index: usize, within: Duration) -> std::process::ExitStatus {
+        let mut process = self.nodes[index].process.take().expect("only a running node can end");
+        process.wait(within).expect("the node ends")
+    }
+
     /// Freezes a node or lets it go on.
     ///
     /// # Panics
@@ -461,6 +483,41 @@ impl Cluster {
     /// It does not answer within 2 s.
     pub async fn status(&self, index: usize) -> Result<NodeStatus, tonic::Status> {
         Ok(self.admin(index).await?.status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// Runs `banyan ctl` with these words against a node, and gives what it printed.
+    ///
+    /// # Errors
+    /// What it wrote to its standard error when it failed.
+    pub async fn ctl(&self, words: &[&str], node: usize) -> Result<String, String> {
+        let mut command = tokio::process::Command::new(&self.nodes[node].program);
+        command.arg("ctl").args(words).args(["--node", &self.nodes[node].serves]).kill_on_drop(true);
+        let output = command.output().await.map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// The number of the shard that owns a request path.
+    ///
+    /// # Panics
+    /// The first node does not answer, or knows no map.
+    pub async fn shard(&self, path: &str) -> u64 {
+        let status = self.status(0).await.expect("a node that runs answers");
+        shard_of(path, &status).expect("a node that is ready has the map")
+    }
+
+    /// Has `to` lead the shard of a request path, and waits until it does.
+    ///
+    /// # Panics
+    /// It does not come to that.
+    pub async fn transfer(&self, path: &str, to: usize) {
+        let shard = self.shard(path).await.to_string();
+        let words = ["shard", "transfer", &shard, self.node_rpc(to), "--wait-s", "20"];
+        if let Err(why) = self.ctl(&words, 0).await {
+            panic!("shard {shard} of {path} does not come to node-{to}: {why}");
+        }
     }
 
     /// What an operator asks of the keys' group, by the first node that answers.
@@ -583,6 +640,12 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }
 
+/// How a node comes to its cluster.
+enum Members<'a> {
+    Found(&'a [String]),
+    Join(&'a [String]),
+}
+
 /// The configuration file of one node.
 fn node_config(
     config: &Config,
@@ -590,13 +653,17 @@ fn node_config(
     name: &str,
     rpc: &str,
     admin: &str,
-    founders: &[String],
+    members: Members<'_>,
     authorities: &[String],
 ) -> String {
+    let members = match members {
+        Members::Found(founders) => format!("founders = {founders:?}"),
+        Members::Join(members) => format!("join = {members:?}"),
+    };
     // By its name, too, for clients that come in elsewhere than at HTTP.
     let authorities: Vec<&str> = authorities.iter().map(String::as_str).chain(["nscl"]).collect();
     let mut text = format!(
-        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\nfounders = {founders:?}\nauthorities = {authorities:?}\nshards = {shards}\n{inside}",
+        "data = {data:?}\nlisten = {rpc:?}\nadmin = {admin:?}\n{members}\nauthorities = {authorities:?}\nshards = {shards}\n{inside}",
         inside = inside(config, "tls", banyan_client::NODE_NAME),
         data = folder.join(name).display().to_string(),
         shards = config.shards,
@@ -611,6 +678,10 @@ fn node_config(
                 text.push_str(&format!("{key} = {value}\n"));
             }
         }
+    }
+    text.push_str(&format!("\n[placement]\nleader_return_ms = {}\n", config.leader_return_ms));
+    if let Some(after) = config.node_gone_after_ms {
+        text.push_str(&format!("node_gone_after_ms = {after}\n"));
     }
     if config.keys {
         text.push_str(&format!("\n[keys]\nkek = {:?}\n", folder.join(KEK).display().to_string()));

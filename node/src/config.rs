@@ -71,6 +71,8 @@ pub struct Config {
     pub step_down_timeout_ms: u64,
     /// Consensus.
     pub raft: Raft,
+    /// How shards are moved.
+    pub placement: Placement,
     /// What is on disk.
     pub storage: Storage,
     /// The subtrees' actors.
@@ -299,6 +301,19 @@ section! {
 }
 
 section! {
+    /// How shards are moved; every node of a cluster should have the same.
+    Placement = directory::Placement {
+        /// How long the replica that should lead must have been up before it leads again. 0: never by itself.
+        /// Default 10,000.
+        leader_return_ms: u64 leader_return,
+        /// How long a member may be gone before its replicas are made elsewhere. Default 600,000.
+        node_gone_after_ms: u64 node_gone_after,
+        /// Shards that move at once. Default 2.
+        moves_max: u64 moves_max,
+    }
+}
+
+section! {
     /// What is on disk.
     Storage = banyan_storage::Config {
         /// How long applied changes stay in memory. Default 300.
@@ -477,6 +492,7 @@ impl Default for Config {
             worker_threads: 0,
             step_down_timeout_ms: 4_000,
             raft: Raft::default(),
+            placement: Placement::default(),
             storage: Storage::default(),
             subtree: Subtree::default(),
             policy: PolicySettings::default(),
@@ -646,6 +662,7 @@ impl Config {
             zone: self.zone.clone(),
             founders: self.founders.clone(),
             join: self.join.clone(),
+            placement: self.placement.over(directory::Placement::default()),
             founding: directory::Founding {
                 shards: self.shards,
                 replication_factor: self.replication_factor,

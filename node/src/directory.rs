@@ -10,22 +10,26 @@
 //! Invariants: the state changes only by entries of group 0; its epoch grows with every change; the shard map covers
 //! every slot exactly once.
 
+mod change;
 mod founding;
 mod map;
 mod meta_group;
+mod placer;
 mod registration;
 mod shards;
+mod tend;
 
 #[cfg(test)]
 mod tests;
 
+pub use change::ChangeRefused;
 pub use founding::FoundingError;
 pub use map::View;
 
 use banyan_model::placement::{NodeId, Shard};
 use banyan_proto::v1;
 use banyan_raft::{ChangeError, Group, Groups, StartError};
-use banyan_storage::{Fatal, Store};
+use banyan_storage::{Fatal, KeyRange, Store};
 use meta_group::MetaGroup;
 use std::{
     collections::BTreeMap,
@@ -33,6 +37,7 @@ use std::{
     error::Error,
     future::Future,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -56,6 +61,30 @@ pub struct Config {
     pub join: Vec<String>,
     /// Settings of a cluster that is founded; the same at every founder.
     pub founding: Founding,
+    /// How shards are moved.
+    pub placement: Placement,
+}
+
+/// How shards are moved between members; the same at every node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// How long the first replica of a shard must have been up before the leadership goes to it by itself. Zero: never.
+    /// Default 10 s.
+    pub leader_return: Duration,
+    /// How long a member may be gone before its replicas are made elsewhere. Default 10 min.
+    pub node_gone_after: Duration,
+    /// Shards that move at the same time, in the whole cluster. Default 2.
+    pub moves_max: usize,
+}
+
+impl Default for Placement {
+    fn default() -> Placement {
+        Placement {
+            leader_return: Duration::from_secs(10),
+            node_gone_after: Duration::from_secs(600),
+            moves_max: 2,
+        }
+    }
 }
 
 /// What a cluster is founded with.
@@ -101,6 +130,12 @@ pub trait Neighbours: Send + Sync + 'static {
         me: v1::NodeInfo,
     ) -> impl Future<Output = Result<v1::JoinReply, NeighbourError>> + Send;
 
+    /// How the replicas of the node at `address` are.
+    fn replicas(
+        &self,
+        address: &str,
+    ) -> impl Future<Output = Result<v1::ReplicasReply, NeighbourError>> + Send;
+
     /// The directory's state as the node at `address` has it.
     fn state(&self, address: &str)
     -> impl Future<Output = Result<v1::DirectoryState, NeighbourError>> + Send;
@@ -118,7 +153,7 @@ pub struct NeighbourError {
 
 /// Starts the shards' replicas; the room that owns them implements it.
 pub trait Shards: Send + Sync + 'static {
-    /// Starts this node's replica of `shard` and returns its group. Called once for a shard while the node runs.
+    /// Starts this node's replica of `shard` and returns its group. Not called again before [`Shards::stop`].
     fn start(
         &self,
         shard: &Shard,
@@ -130,6 +165,10 @@ pub trait Shards: Send + Sync + 'static {
         &self,
         keys: &Shard,
     ) -> impl Future<Output = Result<Group, Box<dyn Error + Send + Sync>>> + Send;
+
+    /// Lets go of this node's replica of `shard` or of the keys' group, if it runs: nobody asks it any more. Its group
+    /// goes on. Returns where its records are.
+    fn stop(&self, shard: &Shard) -> impl Future<Output = Vec<KeyRange>> + Send;
 }
 
 /// Why the directory does not run. The node cannot serve.
@@ -256,6 +295,8 @@ impl Directory {
             end = self.keep_registered(&group, &neighbours) => end,
             end = self.start_shards(&shards) => end,
             end = self.found_keys(&group) => end,
+            end = self.tend_groups() => end,
+            end = self.place_shards(&group, &neighbours) => end,
             end = self.follow_peers() => end,
             end = stopped(&group) => end,
         }
@@ -339,6 +380,9 @@ impl Config {
         }
         if self.founding.replication_factor == 0 || self.founding.replication_factor > 9 {
             return refuse("replication_factor", "must be between 1 and 9");
+        }
+        if self.placement.moves_max == 0 {
+            return refuse("moves_max", "must not be 0");
         }
         if !self.founding.scl_base.starts_with('/') || self.founding.scl_base.ends_with('/') {
             return refuse("scl_base", "must begin with a slash and not end with one");

@@ -98,9 +98,9 @@ pub async fn serve(
     let submit = submit::Service { desk, guard, stopping: stopping.clone() };
     let raft_peer =
         raft_peer::Service { directory: directory.clone(), links, guard, stopping: stopping.clone() };
+    let admin = admin::Service { operator, client, directory: directory.clone(), guard };
     let watched = directory::Service { directory, guard, stopping: stopping.clone() };
     let egress = egress::Service { edges, guard, stopping: stopping.clone() };
-    let admin = admin::Service { operator, client, guard };
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

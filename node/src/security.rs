@@ -33,18 +33,13 @@ use banyan_proto::{
     v1::{self, keys_outcome},
 };
 use banyan_raft::{Group, Groups, ProposeError, StartError};
-use banyan_storage::{GroupState, Store};
+use banyan_storage::{GroupState, KeyRange, Store};
 use closures::Ring;
 use kek::Secret;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use replica::KeysReplica;
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 /// Settings of the keys' group; the same at every node.
@@ -99,7 +94,7 @@ struct Inner {
     failures: audit::Failures,
     /// The unwrapped data key, and what it was unwrapped of.
     data_key: Mutex<Option<(Vec<u8>, Secret)>>,
-    group: OnceLock<Group>,
+    group: RwLock<Option<Group>>,
 }
 
 /// Why a question is not answered.
@@ -157,13 +152,13 @@ impl Keys {
             audit,
             failures: audit::Failures::default(),
             data_key: Mutex::default(),
-            group: OnceLock::new(),
+            group: RwLock::default(),
             config,
         };
         Ok(Keys { inner: Arc::new(inner) })
     }
 
-    /// Starts this node's replica; called once.
+    /// Starts this node's replica.
     ///
     /// # Errors
     /// [`StartError`].
@@ -171,25 +166,31 @@ impl Keys {
         let Inner { groups, state, ring, group, .. } = &*self.inner;
         let replica = Arc::new(KeysReplica::new(state.clone(), ring.clone()));
         let started = groups.start(KEYS_GROUP, replica).await?;
-        if group.set(started.clone()).is_err() {
-            return Err(StartError::AlreadyStarted(KEYS_GROUP));
-        }
+        *group.write() = Some(started.clone());
         tokio::spawn(tend::run(Arc::downgrade(&self.inner), started.leadership()));
         Ok(started)
     }
 }
 
 impl Keys {
-    /// This node's replica, once it runs.
-    pub fn group(&self) -> Option<&Group> {
-        self.inner.group.get()
+    /// This node's replica, while it runs.
+    pub fn group(&self) -> Option<Group> {
+        self.inner.group.read().clone()
+    }
+
+    /// Lets go of the replica, if it runs. Its group goes on; stop it next. Returns where its records are.
+    pub fn end(&self) -> Vec<KeyRange> {
+        *self.inner.group.write() = None;
+        *self.inner.data_key.lock() = None;
+        self.inner.ring.forget();
+        vec![place::everything()]
     }
 }
 
 impl Inner {
     /// The group, if this node leads it and may read its state now.
-    fn leading(&self) -> Result<&Group, KeysError> {
-        let group = self.group.get().ok_or(KeysError::NotLeader { leader: None })?;
+    fn leading(&self) -> Result<Group, KeysError> {
+        let group = self.group.read().clone().ok_or(KeysError::NotLeader { leader: None })?;
         match group.serves_reads() {
             Ok(()) => Ok(group),
             Err(not) => Err(KeysError::NotLeader { leader: not.leader.map(NodeId) }),

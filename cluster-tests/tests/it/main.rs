@@ -22,6 +22,7 @@ mod group_of_thousand;
 mod kill_all;
 mod kill_leader;
 mod long_listing;
+mod membership;
 mod no_core;
 mod no_majority;
 mod notify_across_kill;

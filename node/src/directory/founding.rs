@@ -257,6 +257,9 @@ impl Directory {
             if reply.accepted {
                 return Ok(Ok(state));
             }
+            if reply.r#final {
+                return Ok(Err(FoundingError::Refused { address: at, why: reply.why }));
+            }
             if reply.leader_address.is_empty() {
                 return Err(NeighbourError { address: at, why: reply.why });
             }
@@ -314,6 +317,7 @@ impl Directory {
             shards: map.shards.iter().map(Into::into).collect(),
             keys: Some(super::shards::keys_group(nodes.iter().take(factor))),
             settings: Some(settings(config, i64::try_from(now.as_millis()).unwrap_or(i64::MAX))),
+            ..Default::default()
         }
     }
 }

@@ -12,6 +12,19 @@ pub struct View {
     pub map: Map,
 }
 
+impl View {
+    /// Every member runs this release: an older one would stop at what it does not know.
+    pub fn is_of_one_release(&self) -> bool {
+        self.map.members.values().all(|member| member.version == env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Some shard is not where it shall be yet, or some member is being emptied.
+    pub fn is_changing(&self) -> bool {
+        let mut shards = self.map.shards.shards.iter().chain(&self.map.keys);
+        !self.state.draining.is_empty() || shards.any(|shard| shard.moving || !shard.former.is_empty())
+    }
+}
+
 impl TryFrom<v1::DirectoryState> for View {
     type Error = Malformed;
 

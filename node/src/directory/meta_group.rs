@@ -106,12 +106,16 @@ fn apply(state: Option<v1::DirectoryState>, command: Bytes) -> Result<Option<v1:
         (None, Kind::Found(found)) => Some(v1::DirectoryState { epoch: 1, ..found }),
         (founded @ Some(_), Kind::Found(_)) => founded,
         // Nobody can be a member of a cluster that is not there.
-        (None, Kind::UpsertMember(_) | Kind::FoundKeys(_)) => None,
+        (
+            None,
+            Kind::UpsertMember(_) | Kind::FoundKeys(_) | Kind::Place(_) | Kind::Drain(_) | Kind::Remove(_),
+        ) => None,
         // Every node that leads before the first one was applied may have proposed it.
         (Some(state), Kind::FoundKeys(_)) if state.keys.is_some() => Some(state),
         (Some(state), Kind::FoundKeys(keys)) => {
             Some(v1::DirectoryState { epoch: state.epoch + 1, keys: Some(keys), ..state })
         }
+        (Some(state), Kind::UpsertMember(member)) if state.removed.contains(&member.node) => Some(state),
         (Some(mut state), Kind::UpsertMember(member)) => {
             match state.members.iter_mut().find(|known| known.node == member.node) {
                 Some(known) if *known == member => return Ok(Some(state)),
@@ -122,5 +126,43 @@ fn apply(state: Option<v1::DirectoryState>, command: Bytes) -> Result<Option<v1:
             state.epoch += 1;
             Some(state)
         }
+        (Some(mut state), Kind::Place(v1::PlaceShard { from, to })) => {
+            let (Some(from), Some(to)) = (from, to) else { return Ok(Some(state)) };
+            let placed = state.shards.iter_mut().chain(&mut state.keys).find(|shard| **shard == from);
+            if let Some(placed) = placed.filter(|placed| same_slots(placed, &to)) {
+                *placed = to;
+                state.epoch += 1;
+            }
+            Some(state)
+        }
+        (Some(mut state), Kind::Drain(v1::DrainMember { node, draining })) => {
+            let is_member = state.members.iter().any(|member| member.node == node);
+            if is_member && state.draining.contains(&node) != draining {
+                state.draining.retain(|other| *other != node);
+                if draining {
+                    state.draining.push(node);
+                }
+                state.epoch += 1;
+            }
+            Some(state)
+        }
+        (Some(mut state), Kind::Remove(v1::RemoveMember { node })) => {
+            let mut shards = state.shards.iter().chain(&state.keys);
+            let is_needed =
+                shards.any(|shard| shard.replicas.contains(&node) || shard.leaving.contains(&node));
+            if !is_needed && state.members.iter().any(|member| member.node == node) {
+                state.members.retain(|member| member.node != node);
+                state.draining.retain(|other| *other != node);
+                state.removed.push(node);
+                state.epoch += 1;
+            }
+            Some(state)
+        }
     })
+}
+
+/// A placement says nothing about slots.
+fn same_slots(one: &v1::ShardInfo, other: &v1::ShardInfo) -> bool {
+    let slots = |shard: &v1::ShardInfo| (shard.shard, shard.first_slot, shard.last_slot);
+    slots(one) == slots(other)
 }

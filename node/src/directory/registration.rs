@@ -1,13 +1,18 @@
 //! Members come in, and keep their own entry true: a node whose address, zone or release changed says so.
 
-use super::{Directory, DirectoryError, Neighbours, founding::propose};
+use super::{Directory, DirectoryError, FoundingError, Neighbours, founding::propose};
 use banyan_model::placement::NodeId;
 use banyan_proto::v1;
 use banyan_raft::Group;
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 use v1::directory_command::Kind;
 
 const PAUSE: Duration = Duration::from_secs(1);
+/// A directory that has no leader for so long may have one that does not talk to us.
+const LEADERLESS: Duration = Duration::from_secs(5);
 
 impl Directory {
     /// Answers a node that asks to be let in, or says that its entry has changed. Only the leader of group 0 lets it
@@ -19,10 +24,17 @@ impl Directory {
             why: why.to_owned(),
             leader_address,
             cluster,
+            r#final: false,
         };
         let Some(group) = self.group() else { return refuse("not ready", String::new()) };
         if node.cluster != cluster {
             return refuse("another cluster", String::new());
+        }
+        let views = self.views();
+        let is_removed = views.borrow().as_ref().is_some_and(|view| view.state.removed.contains(&node.node));
+        if is_removed {
+            let why = "the node was removed from the cluster; with an empty folder it may join as a new one";
+            return v1::JoinReply { r#final: true, ..refuse(why, String::new()) };
         }
         let leadership = *group.leadership().borrow();
         if !leadership.ready {
@@ -39,7 +51,7 @@ impl Directory {
         if !member && let Err(error) = group.add_learner(id).await {
             return refuse(&error.to_string(), String::new());
         }
-        v1::JoinReply { accepted: true, why: String::new(), leader_address: String::new(), cluster }
+        v1::JoinReply { accepted: true, cluster, ..Default::default() }
     }
 
     /// Whenever the directory says something else of this node than what is so, asks the leader to put it right.
@@ -49,15 +61,42 @@ impl Directory {
         neighbours: &N,
     ) -> Result<Infallible, DirectoryError> {
         let mut views = self.views();
+        let mut leaderless = None;
         loop {
+            if group.leader().is_some() {
+                leaderless = None;
+            } else if leaderless.get_or_insert_with(Instant::now).elapsed() >= LEADERLESS {
+                self.check_membership(neighbours).await?;
+                leaderless = Some(Instant::now());
+            }
             let known = views.borrow_and_update().as_ref().map(|view| self.is_known(&view.state));
             if known == Some(false) {
-                self.register(group, neighbours).await;
+                self.register(group, neighbours).await?;
                 tokio::time::sleep(PAUSE).await;
             } else {
-                views.changed().await.map_err(|_| DirectoryError::Stopped)?;
+                tokio::select! {
+                    changed = views.changed() => changed.map_err(|_| DirectoryError::Stopped)?,
+                    () = tokio::time::sleep(LEADERLESS) => {}
+                }
             }
         }
+    }
+
+    /// A node that was removed while it was away hears nothing any more, not even that. So it asks.
+    async fn check_membership<N: Neighbours>(&self, neighbours: &N) -> Result<(), DirectoryError> {
+        let peers = self.peers().borrow().clone();
+        for address in peers.into_values() {
+            match neighbours.join(&address, self.info()).await {
+                Ok(reply) if reply.r#final => {
+                    return Err(FoundingError::Refused { address, why: reply.why }.into());
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a member does not answer");
+                }
+            }
+        }
+        Ok(())
     }
 
     fn is_known(&self, state: &v1::DirectoryState) -> bool {
@@ -68,23 +107,29 @@ impl Directory {
         state.members.iter().find(|member| member.node == me.node).is_some_and(same)
     }
 
-    async fn register<N: Neighbours>(&self, group: &Group, neighbours: &N) {
-        let reply = match group.leader() {
-            Some(leader) if leader == self.node().0 => self.admit(self.info()).await,
+    async fn register<N: Neighbours>(&self, group: &Group, neighbours: &N) -> Result<(), DirectoryError> {
+        let (reply, address) = match group.leader() {
+            Some(leader) if leader == self.node().0 => (self.admit(self.info()).await, self.info().address),
             Some(leader) => {
-                let Some(address) = self.peers().borrow().get(&NodeId(leader)).cloned() else { return };
+                let Some(address) = self.peers().borrow().get(&NodeId(leader)).cloned() else {
+                    return Ok(());
+                };
                 match neighbours.join(&address, self.info()).await {
-                    Ok(reply) => reply,
+                    Ok(reply) => (reply, address),
                     Err(error) => {
                         tracing::warn!(error = &error as &dyn std::error::Error, "not registered yet");
-                        return;
+                        return Ok(());
                     }
                 }
             }
-            None => return,
+            None => return Ok(()),
         };
+        if reply.r#final {
+            return Err(FoundingError::Refused { address, why: reply.why }.into());
+        }
         if !reply.accepted {
             tracing::warn!(why = reply.why, "not registered yet");
         }
+        Ok(())
     }
 }

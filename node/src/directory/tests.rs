@@ -9,6 +9,7 @@ use banyan_storage::Batch;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -35,6 +36,10 @@ impl Neighbours for Net {
 
     async fn join(&self, address: &str, me: v1::NodeInfo) -> Result<v1::JoinReply, NeighbourError> {
         Ok(self.at(address)?.admit(me).await)
+    }
+
+    async fn replicas(&self, address: &str) -> Result<v1::ReplicasReply, NeighbourError> {
+        Ok(v1::ReplicasReply { replicas: self.at(address)?.replicas() })
     }
 
     async fn state(&self, address: &str) -> Result<v1::DirectoryState, NeighbourError> {
@@ -71,6 +76,10 @@ impl Shards for Starter {
     async fn start_keys(&self, keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {
         Ok(self.0.start(keys.id.0, Arc::new(Nothing)).await?)
     }
+
+    async fn stop(&self, _shard: &Shard) -> Vec<KeyRange> {
+        Vec::new()
+    }
 }
 
 struct Node {
@@ -96,6 +105,7 @@ fn config(address: &str, founders: &[&str]) -> Config {
         founders: founders.iter().map(|&founder| founder.to_owned()).collect(),
         join: Vec::new(),
         founding: Founding { shards: 2, ..Founding::default() },
+        placement: Placement::default(),
     }
 }
 
@@ -229,7 +239,9 @@ async fn a_cluster_is_founded_once() {
         config.founding.shards = 9;
         cluster.start(id, config).await;
     }
-    assert_eq!(cluster.all_agree().await.state, before.state);
+    let after = cluster.all_agree().await;
+    assert_eq!(after.state.cluster, before.state.cluster);
+    assert_eq!((after.state.settings.clone(), after.state.shards.len()), (before.state.settings.clone(), 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -307,4 +319,163 @@ async fn a_node_without_a_cluster_needs_founders_or_members() {
     let node = cluster.nodes.remove(&1).unwrap();
     let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
     assert!(matches!(ended, DirectoryError::Founding(FoundingError::NoCluster)), "{ended}");
+}
+
+impl Cluster {
+    /// Waits until the shards and the keys' group are on these nodes, nothing moves any more, and nobody else has
+    /// anything of them.
+    async fn settled_on(&self, nodes: &[u64]) -> Arc<View> {
+        until("the shards to settle", || {
+            let view = self.nodes[&nodes[0]].directory.views().borrow().clone()?;
+            let mut shards = view.map.shards.shards.iter().chain(&view.map.keys);
+            let placed = shards.all(|shard| {
+                shard.replicas.iter().all(|node| nodes.contains(&node.0))
+                    && shard.replicas.len() == nodes.len().min(3)
+                    && !shard.moving
+                    && shard.former.is_empty()
+            });
+            let elsewhere = self.nodes.iter().filter(|(node, _)| !nodes.contains(node));
+            let empty =
+                elsewhere.flat_map(|(_, node)| node.directory.replicas()).all(|report| report.group == GROUP);
+            (placed && empty).then_some(view)
+        })
+        .await
+    }
+
+    async fn ask(&self, kind: v1::place_question::Kind) -> Result<(), ChangeRefused> {
+        let question = v1::PlaceQuestion { kind: Some(kind) };
+        for node in self.nodes.values().cycle().take(1_000) {
+            match node.directory.change(question.clone()).await {
+                Err(ChangeRefused::NotLeader { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
+                answer => return answer,
+            }
+        }
+        panic!("nobody leads the directory");
+    }
+
+    async fn drain(&self, node: u64, draining: bool) -> Result<(), ChangeRefused> {
+        self.ask(v1::place_question::Kind::Drain(v1::DrainMember { node, draining })).await
+    }
+
+    async fn join(&mut self, id: u64, address: &str) {
+        let joining = Config { join: vec!["a:1".to_owned(), "b:1".to_owned()], ..config(address, &[]) };
+        self.start(id, joining).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_go_to_who_joins_and_from_who_drains() {
+    let mut cluster = Cluster::founded().await;
+    let refused = cluster.drain(1, true).await;
+    let Err(ChangeRefused::Refused(why)) = refused else { panic!("{refused:?}") };
+    assert_eq!(why, "2 nodes would be left for 3 replicas of each shard: add a node first");
+
+    cluster.join(4, "d:1").await;
+    cluster.all_agree().await;
+    cluster.drain(1, true).await.unwrap();
+    let view = cluster.settled_on(&[2, 3, 4]).await;
+    for shard in view.map.shards.shards.iter().chain(&view.map.keys) {
+        let leader = until("the shard to be led by whom it shall", || {
+            let leader = cluster.nodes[&2].groups.get(shard.id.0)?.leader()?;
+            (leader == shard.replicas[0].0).then_some(leader)
+        });
+        assert_ne!(leader.await, 1);
+    }
+    until("the directory to be voted for by others", || {
+        let status = cluster.nodes[&2].directory.group()?.status();
+        (status.voters == [2, 3, 4].into() && status.learners == [1].into()).then_some(())
+    })
+    .await;
+
+    // And back: what was removed there is new there.
+    cluster.drain(1, false).await.unwrap();
+    cluster.drain(2, true).await.unwrap();
+    cluster.settled_on(&[1, 3, 4]).await;
+
+    let remove = v1::place_question::Kind::Remove(v1::RemoveMember { node: 2 });
+    cluster.ask(remove.clone()).await.unwrap();
+    cluster.ask(remove).await.unwrap();
+    until("the node to be no member", || {
+        let status = cluster.nodes[&3].directory.group()?.status();
+        (!status.voters.contains(&2) && !status.learners.contains(&2)).then_some(())
+    })
+    .await;
+    // It does not come back.
+    let info = cluster.nodes[&2].directory.info();
+    let reply = until("an answer of the leader", || {
+        let leader = cluster
+            .nodes
+            .values()
+            .find(|node| node.directory.group().is_some_and(|group| group.leadership().borrow().ready));
+        leader.map(|leader| leader.directory.clone())
+    })
+    .await
+    .admit(info)
+    .await;
+    assert!(!reply.accepted && reply.r#final && reply.why.contains("was removed"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_gone_for_long_is_replaced() {
+    let mut cluster = Cluster::default();
+    let founders = ["a:1", "b:1", "c:1"];
+    let placement = Placement { node_gone_after: Duration::from_secs(2), ..Placement::default() };
+    for (id, address) in (1..).zip(founders) {
+        cluster.start(id, Config { placement: placement.clone(), ..config(address, &founders) }).await;
+    }
+    cluster.all_agree().await;
+    cluster.join(4, "d:1").await;
+    cluster.all_agree().await;
+    let gone = cluster.nodes.remove(&2).unwrap();
+    cluster.net.nodes.lock().remove("b:1");
+    gone.run.abort();
+    gone.groups.shutdown().await;
+    let on = |node: u64| {
+        let view = cluster.nodes[&1].directory.views().borrow().clone().unwrap();
+        let mut shards = view.map.shards.shards.iter().chain(&view.map.keys);
+        shards.any(|shard| shard.is_on(NodeId(node)))
+    };
+    until("the replicas to be elsewhere", || (!on(2)).then_some(())).await;
+    // It is a member still.
+    assert!(
+        cluster.nodes[&1].directory.views().borrow().as_ref().unwrap().map.members.contains_key(&NodeId(2))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_placed_is_refused_with_what_to_do() {
+    let cluster = Cluster::founded().await;
+    let refused = async |kind| match cluster.ask(kind).await {
+        Err(ChangeRefused::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    use v1::place_question::Kind;
+    let node = 0x77;
+    let placed = |view: &View| {
+        let shards = view.map.shards.shards.iter().chain(&view.map.keys);
+        let replicas: Vec<BTreeSet<NodeId>> =
+            shards.map(|shard| shard.replicas.iter().copied().collect()).collect();
+        (replicas, view.map.members.clone(), view.state.draining.clone(), view.state.removed.clone())
+    };
+    let before = placed(&*cluster.all_agree().await);
+    for (kind, expected) in [
+        (Kind::Prefer(v1::ReplicaOf { shard: 9, node: 1 }), "there is no shard 9"),
+        (Kind::Prefer(v1::ReplicaOf { shard: 1, node }), "there is no node 0000000000000077 in this cluster"),
+        (
+            Kind::Move(v1::MoveReplica { shard: 1, from: 1, to: node }),
+            "there is no node 0000000000000077 in this cluster",
+        ),
+        (
+            Kind::Move(v1::MoveReplica { shard: 1, from: 1, to: 2 }),
+            "node 0000000000000002 has a replica of shard 1 already",
+        ),
+        (Kind::Remove(v1::RemoveMember { node: 3 }), "node 0000000000000003 has 3 replicas: drain it first"),
+        (
+            Kind::Drain(v1::DrainMember { node, draining: true }),
+            "there is no node 0000000000000077 in this cluster",
+        ),
+    ] {
+        assert_eq!(refused(kind).await, expected);
+    }
+    assert_eq!(placed(&*cluster.all_agree().await), before, "nothing half done");
 }

@@ -20,7 +20,7 @@ use banyan_binding::tls::Watched;
 use banyan_client::Client;
 use banyan_model::placement::{NodeId, Shard};
 use banyan_raft::{Group, Groups, Links};
-use banyan_storage::{Fatal, OpenError, Store};
+use banyan_storage::{Fatal, KeyRange, OpenError, Store};
 use bytes::Bytes;
 use condition::Condition;
 use std::{error::Error, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -434,5 +434,12 @@ impl directory::Shards for Starter {
 
     async fn start_keys(&self, _keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {
         Ok(self.keys.start().await?)
+    }
+
+    async fn stop(&self, shard: &Shard) -> Vec<KeyRange> {
+        match shard.id.0 {
+            directory::KEYS_GROUP => self.keys.end(),
+            _ => self.shards.end(shard).await,
+        }
     }
 }

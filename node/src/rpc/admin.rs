@@ -1,6 +1,7 @@
 //! What `banyan ctl` asks.
 
 use super::role::Guard;
+use crate::directory::{ChangeRefused, Directory};
 use banyan_client::{Client, RequestError};
 use banyan_proto::v1::{self, admin_server::Admin};
 use futures_util::future::BoxFuture;
@@ -28,6 +29,7 @@ const KEYS_WITHIN: Duration = Duration::from_secs(60);
 pub(super) struct Service {
     pub(super) operator: Arc<dyn Operator>,
     pub(super) client: Client,
+    pub(super) directory: Directory,
     pub(super) guard: Guard,
 }
 
@@ -45,6 +47,21 @@ impl Admin for Service {
         self.guard.node(&request)?;
         let deadline = Duration::from_millis(request.into_inner().deadline_ms.into()).min(STEP_DOWN_MAX);
         Ok(Response::new(self.operator.step_down(deadline).await))
+    }
+
+    async fn place(&self, request: Request<v1::PlaceQuestion>) -> Result<Response<v1::PlaceAnswer>, Status> {
+        self.guard.node(&request)?;
+        let answer = match self.directory.change(request.into_inner()).await {
+            Ok(()) => v1::PlaceAnswer::default(),
+            Err(ChangeRefused::NotLeader { leader }) => v1::PlaceAnswer {
+                not_leader: true,
+                leader_address: leader.unwrap_or_default(),
+                ..Default::default()
+            },
+            Err(ChangeRefused::Refused(refused)) => v1::PlaceAnswer { refused, ..Default::default() },
+            Err(error @ ChangeRefused::Unknown(_)) => return Err(Status::unavailable(error.to_string())),
+        };
+        Ok(Response::new(answer))
     }
 
     async fn stored(

@@ -44,6 +44,14 @@ impl directory_server::Directory for Service {
         Ok(Response::new(self.directory.info()))
     }
 
+    async fn replicas(
+        &self,
+        request: Request<v1::ReplicasRequest>,
+    ) -> Result<Response<v1::ReplicasReply>, Status> {
+        self.guard.node(&request)?;
+        Ok(Response::new(v1::ReplicasReply { replicas: self.directory.replicas() }))
+    }
+
     async fn join(&self, request: Request<v1::NodeInfo>) -> Result<Response<v1::JoinReply>, Status> {
         self.guard.node(&request)?;
         let node = request.into_inner();

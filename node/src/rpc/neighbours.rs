@@ -70,6 +70,14 @@ impl Neighbours for Remote {
         self.ask(address, |mut node| async move { Ok(node.join(me).await?.into_inner()) }).await
     }
 
+    async fn replicas(&self, address: &str) -> Result<v1::ReplicasReply, NeighbourError> {
+        self.ask(
+            address,
+            |mut node| async move { Ok(node.replicas(v1::ReplicasRequest {}).await?.into_inner()) },
+        )
+        .await
+    }
+
     async fn state(&self, address: &str) -> Result<v1::DirectoryState, NeighbourError> {
         self.ask(address, |mut node| async move {
             let mut states = node.watch(v1::WatchRequest { after_epoch: 0 }).await?.into_inner();

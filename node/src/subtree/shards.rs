@@ -7,14 +7,15 @@ use super::{
     registry::Registry,
     replica::ShardReplica,
     signals::Signals,
-    supervisor::{self, Supervisor},
+    supervisor::{self, STOP_MAX, Supervisor},
+    view,
 };
 use banyan_model::{
     Path, Scl,
     placement::{Shard, ShardId},
 };
 use banyan_raft::{Group, Groups};
-use banyan_storage::Store;
+use banyan_storage::{KeyRange, Store};
 use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
 use std::{
@@ -23,12 +24,8 @@ use std::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 use tokio::sync::{OnceCell, Semaphore};
-
-/// An actor ends between two messages, and none of them waits.
-const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// All shards of this node; cheap to clone.
 #[derive(Clone)]
@@ -106,6 +103,18 @@ impl Shards {
             .map_err(StartError::Actor)?;
         node.shards.write().insert(shard.id, ShardHandle { inner });
         Ok(group)
+    }
+
+    /// Ends a shard's actor, if it runs, and lets go of the replica: nothing is asked of it any more. Its group goes on;
+    /// stop it next. Returns where the shard's records are.
+    pub async fn end(&self, shard: &Shard) -> Vec<KeyRange> {
+        self.node.shards.write().remove(&shard.id);
+        if let Some(supervisor) = self.node.supervisor.get()
+            && let Err(error) = ractor::call!(supervisor, |reply| supervisor::Message::Stop(shard.id, reply))
+        {
+            tracing::warn!(shard = shard.id.0, %error, "a shard's actor does not end");
+        }
+        view::ranges(shard)
     }
 
     /// This node's replica of a shard.

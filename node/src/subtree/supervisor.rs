@@ -6,12 +6,17 @@ use super::{
 };
 use banyan_model::placement::ShardId;
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+/// An actor ends between two messages, and none of them waits.
+pub(super) const STOP_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Supervisor;
 
 pub(super) enum Message {
     Start(Arc<Inner>, RpcReplyPort<Result<(), String>>),
+    /// The shard's actor ends, and with it its subtrees.
+    Stop(ShardId, RpcReplyPort<()>),
 }
 
 #[derive(Default)]
@@ -31,12 +36,20 @@ impl Actor for Supervisor {
     async fn handle(
         &self,
         myself: ActorRef<Message>,
-        Message::Start(shard, reply): Message,
+        message: Message,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let started = start(&myself, shard, state).await;
         // Who asked may have gone.
-        let _ = reply.send(started);
+        match message {
+            Message::Start(shard, reply) => drop(reply.send(start(&myself, shard, state).await)),
+            Message::Stop(shard, reply) => {
+                if let Some((actor, _)) = state.shards.remove(&shard) {
+                    // What waits in a subtree's mailbox is answered as it is dropped.
+                    actor.stop_and_wait(None, Some(STOP_MAX)).await?;
+                }
+                let _ = reply.send(());
+            }
+        }
         Ok(())
     }
 

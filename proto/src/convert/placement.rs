@@ -13,7 +13,13 @@ impl From<&Shard> for v1::ShardInfo {
             shard: shard.id.0,
             first_slot: shard.first.0,
             last_slot: shard.last.0,
-            replicas: shard.replicas.iter().map(|node| node.0).collect(),
+            replicas: numbers(&shard.replicas),
+            moving: shard.moving,
+            leaving: numbers(&shard.leaving),
+            former: numbers(&shard.former),
+            changes: shard.changes,
+            members_at: shard.members_at,
+            pinned: shard.pinned,
         }
     }
 }
@@ -24,9 +30,23 @@ impl From<&v1::ShardInfo> for Shard {
             id: ShardId(shard.shard),
             first: Slot(shard.first_slot),
             last: Slot(shard.last_slot),
-            replicas: shard.replicas.iter().copied().map(NodeId).collect(),
+            replicas: nodes(&shard.replicas),
+            moving: shard.moving,
+            leaving: nodes(&shard.leaving),
+            former: nodes(&shard.former),
+            changes: shard.changes,
+            members_at: shard.members_at,
+            pinned: shard.pinned,
         }
     }
+}
+
+fn numbers(nodes: &[NodeId]) -> Vec<u64> {
+    nodes.iter().map(|node| node.0).collect()
+}
+
+fn nodes(numbers: &[u64]) -> Vec<NodeId> {
+    numbers.iter().copied().map(NodeId).collect()
 }
 
 impl TryFrom<&v1::DirectoryState> for ShardMap {

@@ -1,6 +1,7 @@
 //! The operator's command line: asks a node over its gRPC port and prints what it says as a table.
 
 mod keys;
+mod place;
 mod saf;
 mod sealed;
 mod table;
@@ -48,6 +49,12 @@ enum Command {
         #[arg(long, default_value_t = 5_000)]
         deadline_ms: u32,
     },
+    /// Who leads a shard, and where its replicas are.
+    #[command(subcommand)]
+    Shard(place::ShardCommand),
+    /// Takes members of the cluster away.
+    #[command(subcommand)]
+    Node(place::NodeCommand),
     /// Root keys of M2M nodes.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -133,6 +140,15 @@ pub enum CtlError {
     /// Nothing is known of this M2M node.
     #[error("there is no M2M node {0}")]
     NoSuchNode(String),
+    /// No member is called so.
+    #[error("there is no member {0}: `banyan ctl status` shows their numbers and addresses")]
+    NoSuchMember(String),
+    /// A placement that cannot be.
+    #[error("refused: {0}")]
+    NotPlaced(String),
+    /// It is written down and goes on, but was not done when the wait was over.
+    #[error("not done yet, but it goes on: {0}")]
+    NotDone(String),
     /// What an application's address begins with is not known yet.
     #[error("{0} has not heard of a cluster yet")]
     NotFounded(String),
@@ -151,6 +167,8 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
             let status = node.ask(TIMEOUT, None).await?;
             print!("{}", table::status(&status));
         }
+        Command::Shard(command) => place::shard(command).await?,
+        Command::Node(command) => place::node(command).await?,
         Command::Keys(command) => keys::run(command).await?,
         Command::Token(command) => token::run(command).await?,
         Command::Saf { node } => saf::run(&node).await?,

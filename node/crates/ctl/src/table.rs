@@ -3,8 +3,7 @@
 use crate::keys::shown;
 use banyan_model::Timestamp;
 use banyan_proto::v1::{
-    GroupStatus, KmrState, ListedKmr, ListedNode, ListedToken, NodeInfo, NodeStatus, ShardInfo,
-    StoredRequests,
+    GroupStatus, KmrState, ListedKmr, ListedNode, ListedToken, NodeInfo, NodeStatus, StoredRequests,
 };
 use std::cmp::Reverse;
 
@@ -47,34 +46,57 @@ pub(crate) fn status(status: &NodeStatus) -> String {
 
 fn members(members: &[NodeInfo], status: &NodeStatus) -> String {
     let leads = |node: u64| status.groups.iter().filter(|group| group.leader == node).count().to_string();
+    let state = status.directory.clone().unwrap_or_default();
+    let shards = || state.shards.iter().chain(&state.keys);
+    let replicas = |node: u64| {
+        let has = shards().filter(|shard| shard.replicas.contains(&node)).count();
+        match shards().filter(|shard| shard.leaving.contains(&node)).count() {
+            0 => has.to_string(),
+            leaving => format!("{has} and {leaving} leaving"),
+        }
+    };
+    let is_draining = |node: u64| if state.draining.contains(&node) { "draining" } else { "member" };
     let row = |member: &NodeInfo| {
         vec![
             format!("{:016x}", member.node),
             member.address.clone(),
             or_dash(&member.zone),
             member.version.clone(),
+            is_draining(member.node).to_owned(),
+            replicas(member.node),
             leads(member.node),
         ]
     };
     let rows = members.iter().map(row).collect();
-    table(&["MEMBER", "ADDRESS", "ZONE", "RELEASE", "LEADS (seen from here)"], rows)
+    table(&["MEMBER", "ADDRESS", "ZONE", "RELEASE", "STATE", "REPLICAS", "LEADS (seen from here)"], rows)
+}
+
+/// The directory, the keys' group, or a shard by its number.
+fn named(group: u64) -> String {
+    const KEYS: u64 = 1 << 32;
+    match group {
+        0 => "directory".to_owned(),
+        KEYS => format!("keys ({KEYS})"),
+        shard => format!("shard {shard}"),
+    }
 }
 
 fn groups(status: &NodeStatus) -> String {
-    let shards: &[ShardInfo] =
-        status.directory.as_ref().map(|directory| directory.shards.as_slice()).unwrap_or_default();
+    let shards = status.directory.iter().flat_map(|directory| directory.shards.iter().chain(&directory.keys));
     let row = |group: &GroupStatus| {
-        let replicas =
-            shards.iter().find(|shard| shard.shard == group.group).map(|shard| shard.replicas.len());
+        let replicas = shards.clone().find(|shard| shard.shard == group.group).map(|shard| {
+            let moving = if shard.moving { ", moving" } else { "" };
+            format!("{}{moving}", shard.replicas.len())
+        });
         vec![
-            if group.group == 0 { "directory".to_owned() } else { format!("shard {}", group.group) },
+            named(group.group),
             group.role.clone(),
             if group.leader == 0 { "-".to_owned() } else { format!("{:016x}", group.leader) },
             group.term.to_string(),
             group.applied_index.to_string(),
             group.committed_index.to_string(),
             group.last_log_index.to_string(),
-            replicas.map_or_else(|| "-".to_owned(), |count| count.to_string()),
+            replicas.unwrap_or_else(|| "-".to_owned()),
         ]
     };
     let header = ["GROUP", "ROLE HERE", "LEADER", "TERM", "APPLIED", "COMMITTED", "LAST", "REPLICAS"];
@@ -214,7 +236,7 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use banyan_proto::v1::{DirectoryState, StorageStatus};
+    use banyan_proto::v1::{DirectoryState, ShardInfo, StorageStatus};
 
     #[test]
     fn what_is_stored_stands_by_its_scl_and_the_most_urgent_first() {
@@ -266,8 +288,8 @@ mod tests {
                 epoch: 3,
                 members: vec![member(1, "a:7000"), member(2, "b:7000")],
                 shards: vec![ShardInfo { shard: 1, replicas: vec![1, 2], ..ShardInfo::default() }],
-                keys: None,
-                settings: None,
+                draining: vec![2],
+                ..DirectoryState::default()
             }),
             groups: vec![group(0, "Leader", 1), group(1, "Follower", 2)],
             storage: Some(StorageStatus {
@@ -280,7 +302,7 @@ mod tests {
         for line in [
             "node      0000000000000001 at a:7000, release 0.1.0",
             "storage   3.0 MiB on disk, 7 B in memory, 8 entries in 4 syncs",
-            "0000000000000002  b:7000   -     0.1.0    1",
+            "0000000000000002  b:7000   -     0.1.0    draining  1         1",
             "directory  Leader     0000000000000001  2     10       11         12    -",
             "shard 1    Follower   0000000000000002  2     10       11         12    2",
         ] {

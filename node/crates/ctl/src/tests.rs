@@ -42,6 +42,10 @@ impl Admin for Node {
         Err(Status::unimplemented("keys only"))
     }
 
+    async fn place(&self, _: Request<v1::PlaceQuestion>) -> Result<Response<v1::PlaceAnswer>, Status> {
+        Err(Status::unimplemented("keys only"))
+    }
+
     async fn stored(&self, _: Request<v1::StoredQuestion>) -> Result<Response<v1::StoredAnswer>, Status> {
         Err(Status::unimplemented("keys only"))
     }

@@ -1,6 +1,6 @@
 //! One group's replica on this node, as the rest of the node sees it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,7 @@ use crate::machine::Machine;
 use crate::proposal::{Answer, outcome};
 use crate::serve::Server;
 use crate::shared::Shared;
-use crate::types::{Command, Types};
+use crate::types::{Command, LogId, Types};
 use crate::{ChangeError, Config, NotLeader, ProposeError};
 
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
@@ -94,6 +94,15 @@ impl Group {
         change(self.inner.raft.change_membership(members, false).await.map(|_| ()))
     }
 
+    /// Lets go of learners; one that is none is passed over.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn remove_learners(&self, learners: BTreeSet<u64>) -> Result<(), ChangeError> {
+        let members = ChangeMembers::RemoveNodes(learners);
+        change(self.inner.raft.change_membership(members, true).await.map(|_| ()))
+    }
+
     /// Proposes a command. Does not wait; `answer` is called exactly once, from any thread and perhaps before this
     /// returns, and must not block.
     pub fn propose(&self, command: Bytes, answer: impl FnOnce(Result<Bytes, ProposeError>) + Send + 'static) {
@@ -158,12 +167,19 @@ impl Group {
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
         let members = metrics.membership_config.membership();
+        let index = |id: &Option<LogId>| id.map(|id| id.index);
+        let matched = metrics.replication.iter().flatten();
         GroupStatus {
             group: shared.group,
             term: metrics.current_term,
             leader: metrics.current_leader,
             voters: members.voter_ids().collect(),
             learners: members.learner_ids().collect(),
+            settled: members.get_joint_config().len() == 1
+                && index(metrics.membership_config.log_id()) <= index(&metrics.local_committed),
+            members_at: index(metrics.membership_config.log_id()).unwrap_or_default(),
+            matched: matched.map(|(node, id)| (*node, index(id).unwrap_or_default())).collect(),
+            answering: self.answering(&metrics),
             last_index: metrics.last_log_index,
             committed_index: metrics.local_committed.map(|id| id.index),
             applied_index: metrics.last_applied.map(|id| id.index),
@@ -172,6 +188,17 @@ impl Group {
             snapshots_installed: shared.snapshots_installed.load(Ordering::Relaxed),
             stopped: shared.stopped().map(str::to_owned),
         }
+    }
+
+    /// The members that have answered this leader within the shortest election time-out. A link may be up though nobody
+    /// works at its other end.
+    fn answering(&self, metrics: &openraft::RaftMetrics<Types>) -> BTreeSet<u64> {
+        let within = self.inner.config.election_timeout_min;
+        let answered = metrics.heartbeat.iter().flatten();
+        answered
+            .filter(|(_, at)| at.as_ref().is_some_and(|at| at.elapsed() < within))
+            .map(|(node, _)| *node)
+            .collect()
     }
 
     /// Keeps [`Leadership`] until the replica stops.
@@ -221,6 +248,9 @@ impl Group {
     }
 
     /// Hands the leadership to a voter that `may_lead`, and waits until it is gone. `false` at the deadline.
+    ///
+    /// From the first asking on this leader sends no heartbeats, so that the others elect one if nobody takes over; each
+    /// further asking would put that off. So each voter is asked once, and only if it answered before the first.
     pub(crate) async fn step_down(
         &self,
         may_lead: impl Fn(u64) -> bool,
@@ -234,6 +264,7 @@ impl Group {
         // New proposals go elsewhere, so that the followers' logs can become equal to this one.
         shared.leaving.store(true, Ordering::Release);
         let mut asked = None;
+        let mut answering = BTreeSet::new();
         let gone = loop {
             if !leadership.borrow_and_update().is_me {
                 break true;
@@ -242,8 +273,12 @@ impl Group {
             // again only after it had its time.
             let again =
                 asked.is_none_or(|at: tokio::time::Instant| at.elapsed() > Duration::from_millis(300));
-            if again && let Some(to) = self.heir(&may_lead) {
+            if asked.is_none() {
+                answering = self.answering(&raft.metrics().borrow_watched());
+            }
+            if again && let Some(to) = self.heir(&|voter| answering.contains(&voter) && may_lead(voter)) {
                 asked = Some(tokio::time::Instant::now());
+                answering.remove(&to);
                 if raft.trigger().transfer_leader(to).await.is_err() {
                     break true;
                 }
@@ -318,6 +353,12 @@ pub struct GroupStatus {
     pub voters: BTreeSet<u64>,
     /// The learners.
     pub learners: BTreeSet<u64>,
+    /// The members are what they are until somebody changes them: the last change is committed and whole.
+    pub settled: bool,
+    /// Index of the last change of members in the log.
+    pub members_at: u64,
+    /// Index of the last entry that each member is known to have; empty on a replica that does not lead.
+    pub matched: BTreeMap<u64, u64>,
     /// Index of the last entry in the log.
     pub last_index: Option<u64>,
     /// Index of the last committed entry that is known here.
@@ -330,6 +371,8 @@ pub struct GroupStatus {
     pub proposals_in_flight: usize,
     /// Snapshots installed since the replica started.
     pub snapshots_installed: u64,
+    /// Members that have answered a moment ago; empty on a replica that does not lead.
+    pub answering: BTreeSet<u64>,
     /// Why and where this replica stopped, if it did.
     pub stopped: Option<String>,
 }

@@ -8,17 +8,17 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use banyan_proto::v1::raft_message::Body;
-use banyan_storage::Store;
+use banyan_storage::{Fatal, KeyRange, Store};
 use futures_util::future::join_all;
 use openraft::async_runtime::WatchReceiver;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::group::Raft;
 use crate::link::{Connection, Owner};
 use crate::log::Log;
-use crate::machine::Machine;
+use crate::machine::{Machine, meta_range};
 use crate::network::Network;
 use crate::shared::Shared;
 use crate::snapshot::Source;
@@ -33,6 +33,8 @@ pub struct Groups {
     snapshot_permits: Arc<Semaphore>,
     runtime: Handle,
     groups: RwLock<BTreeMap<u64, Slot>>,
+    /// From which index on replicas that began anew vote.
+    votes_from: Mutex<BTreeMap<u64, u64>>,
     closed: AtomicBool,
     /// Whether the folder for snapshots could be emptied; done once, when the first group starts.
     emptied: OnceLock<io::Result<()>>,
@@ -61,12 +63,19 @@ impl Groups {
             config: Arc::new(config),
             runtime: Handle::current(),
             groups: RwLock::default(),
+            votes_from: Mutex::default(),
             closed: AtomicBool::new(false),
             emptied: OnceLock::new(),
             me: me.clone(),
         });
         groups.links.set_owner(groups.me.clone() as Weak<dyn Owner>);
         groups
+    }
+
+    /// The replica of `group` that is started next begins anew, or once did: it votes for nobody before its log reaches
+    /// `index`.
+    pub fn votes_from(&self, group: u64, index: u64) {
+        self.votes_from.lock().insert(group, index);
     }
 
     /// Opens or creates the replica of `group` on this node. It serves nothing until it was founded or has joined.
@@ -111,8 +120,10 @@ impl Groups {
         let log =
             Log::open(self.store.log(group), held.clone()).map_err(|error| storage(error.to_string()))?;
         let silent_for = if log.has_vote() { self.config.election_timeout_max } else { Duration::ZERO };
+        let votes_from = self.votes_from.lock().get(&group).copied().unwrap_or_default();
         let permits = self.snapshot_permits.clone();
-        let shared = Arc::new(Shared::new((self.node, group), &self.config, dir, permits, silent_for));
+        let shared =
+            Arc::new(Shared::new((self.node, group), &self.config, dir, permits, silent_for, votes_from));
         let source = Source { group, state: self.store.state(group), replica, _held: held };
         let machine =
             Machine::open(source, shared.clone()).await.map_err(|error| storage(error.to_string()))?;
@@ -176,6 +187,35 @@ impl Groups {
         let may_lead = |voter| self.links.is_up(voter);
         let gone = join_all(groups.iter().map(|group| group.step_down(may_lead, deadline))).await;
         gone.into_iter().filter(|gone| !gone).count()
+    }
+
+    /// Whether there is a link to `peer`.
+    pub fn is_up(&self, peer: u64) -> bool {
+        self.links.is_up(peer)
+    }
+
+    /// Hands the leadership of `group` to `to`, and waits until it is gone. Meanwhile the group takes no proposals, so
+    /// ask for it only if `to` is hardly behind. `false`: `to` was not up or not level in time, and this node leads on.
+    pub async fn hand_over(&self, group: u64, to: u64, within: Duration) -> bool {
+        let Some(group) = self.get(group) else { return false };
+        let may_lead = |voter| voter == to && self.links.is_up(voter);
+        group.step_down(may_lead, tokio::time::Instant::now() + within).await
+    }
+
+    /// Stops the replica of `group`, if it runs, and removes everything of it: the state in `ranges`, then the log with
+    /// its vote. Only for a node that is no member of the group any more: what it voted is forgotten. To be repeated
+    /// when it was interrupted.
+    ///
+    /// # Errors
+    /// [`Fatal`].
+    pub async fn forget(&self, group: u64, mut ranges: Vec<KeyRange>) -> Result<(), Fatal> {
+        self.stop(group).await;
+        ranges.push(meta_range(group));
+        let state = self.store.state(group);
+        let cleared = tokio::task::spawn_blocking(move || state.clear(&ranges)).await;
+        // It does not panic; when the runtime is going, so is the node, and it is done again.
+        cleared.unwrap_or(Ok(()))?;
+        self.store.log(group).clean().await
     }
 
     /// Stops all groups. The store may be closed afterwards; its folder is free when these groups and the replicas are

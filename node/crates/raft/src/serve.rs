@@ -9,6 +9,7 @@ use std::time::Duration;
 use banyan_proto::v1;
 use banyan_proto::v1::raft_message::Body;
 use futures_util::{StreamExt, stream};
+use openraft::async_runtime::WatchReceiver;
 use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -47,6 +48,15 @@ impl Server {
             Body::Vote(vote) => {
                 if self.shared.is_silent() && !vote.transfer {
                     self.refuse(connection, correlation, "just started: an older lease may hold");
+                    return;
+                }
+                let last = self.raft.metrics().borrow_watched().last_log_index;
+                if self.shared.votes_from > 0 && last < Some(self.shared.votes_from) {
+                    self.refuse(
+                        connection,
+                        correlation,
+                        "began anew: the log does not reach the last members",
+                    );
                     return;
                 }
                 let raft = self.raft.clone();

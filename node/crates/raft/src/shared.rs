@@ -36,6 +36,9 @@ pub(crate) struct Shared {
     /// Until then this replica neither votes nor campaigns: before it stopped it may have promised a lease that
     /// still holds, and openraft forgets that promise with the process.
     pub(crate) silent_until: Instant,
+    /// This replica votes for nobody before its log reaches this index: it began anew after the group had let go of an
+    /// older one, which somebody who has not heard of that may still ask for its vote.
+    pub(crate) votes_from: u64,
     /// Proposals are turned away and reads refused: the leadership is on its way to another node.
     pub(crate) leaving: AtomicBool,
     applied_term: AtomicU64,
@@ -52,6 +55,7 @@ impl Shared {
         snapshot_dir: PathBuf,
         snapshot_permits: Arc<Semaphore>,
         silent_for: Duration,
+        votes_from: u64,
     ) -> Shared {
         Shared {
             node,
@@ -64,6 +68,7 @@ impl Shared {
             voter: AtomicBool::new(true),
             alone: AtomicBool::new(false),
             silent_until: Instant::now() + silent_for,
+            votes_from,
             leaving: AtomicBool::new(false),
             applied_term: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),

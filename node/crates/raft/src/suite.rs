@@ -40,7 +40,7 @@ impl StoreBuilder<Types, Log, Machine, (TempDir, Store)> for Builder {
         std::fs::create_dir_all(store.snapshot_dir()).unwrap();
         let permits = Arc::new(Semaphore::new(1));
         let shared =
-            Shared::new((0, GROUP), &Config::default(), store.snapshot_dir(), permits, Duration::ZERO);
+            Shared::new((0, GROUP), &Config::default(), store.snapshot_dir(), permits, Duration::ZERO, 0);
         let (held, _) = mpsc::channel(1);
         let log = Log::open(store.log(GROUP), held.clone()).unwrap();
         let source =

@@ -26,6 +26,8 @@ pub(crate) enum LogWrite {
     Put { group: u64, key: String, value: Bytes },
     /// Removes the entries before `first`. A later open may show them again.
     Compact { group: u64, first: u64 },
+    /// Forgets the group: its entries and its values. What is written to it afterwards is of a new one.
+    Clean { group: u64 },
 }
 
 /// The log of all groups. Calls come from several threads, `write` from one.

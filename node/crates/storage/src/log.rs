@@ -136,6 +136,19 @@ impl GroupLog {
         );
     }
 
+    /// Forgets everything that was ever written here: entries, values, where the log began. The group is as new
+    /// when it returns, and that is on disk.
+    ///
+    /// # Errors
+    /// [`Fatal`].
+    pub async fn clean(&self) -> Result<(), Fatal> {
+        self.wait(|log| {
+            let (freed, writes) = log.clean();
+            Ok((freed, writes, 0))
+        })
+        .await
+    }
+
     /// Keeps a small value with the log: a vote, a pointer. Ordered with the appends, on disk when it returns. It
     /// stays in memory.
     ///

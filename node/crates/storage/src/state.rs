@@ -4,6 +4,7 @@ mod overlay;
 mod view;
 mod writer;
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +16,9 @@ use crate::{Fatal, SnapshotError};
 pub(crate) use overlay::{Capture, Overlay};
 pub use view::ReadView;
 pub(crate) use writer::{Budget, run};
+
+/// Keys that one batch of [`GroupState::clear`] removes.
+const CLEARED_AT_ONCE: usize = 1_000;
 
 /// Keys from the first, included, to the second, excluded; ordered by their bytes.
 pub type KeyRange = (Vec<u8>, Vec<u8>);
@@ -92,6 +96,32 @@ impl GroupState {
     /// [`Fatal`].
     pub fn make_durable(&self) -> Result<(), Fatal> {
         self.shared.budget.make_durable()
+    }
+
+    /// Removes every key in `ranges`, some at a time: memory is bounded, readers and other groups go on meanwhile. On
+    /// disk when it returns; what a crash leaves is removed by another call. Blocks.
+    ///
+    /// # Errors
+    /// [`Fatal`].
+    pub fn clear(&self, ranges: &[KeyRange]) -> Result<(), Fatal> {
+        for (from, to) in ranges {
+            loop {
+                let mut batch = Batch::default();
+                self.view().scan(from, to, false, &mut |key, _| {
+                    batch.delete(key.to_vec());
+                    if batch.len() < CLEARED_AT_ONCE {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                })?;
+                if batch.is_empty() {
+                    break;
+                }
+                self.commit(batch);
+            }
+        }
+        self.make_durable()
     }
 
     /// Prepares a copy of `ranges`, to be made by [`Export::write`].

@@ -42,7 +42,7 @@ impl Condition {
         let directory = self.directory.group().cloned();
         let mut groups: Vec<Group> = directory.into_iter().collect();
         groups.extend(self.shards.all().iter().map(|shard| shard.group().clone()));
-        groups.extend(self.keys.group().cloned());
+        groups.extend(self.keys.group());
         groups.sort_by_key(Group::id);
         groups
     }
@@ -176,6 +176,8 @@ impl Operator for Condition {
                     applied_index: status.applied_index.unwrap_or_default(),
                     purged_index: status.purged_index.unwrap_or_default(),
                     snapshots_installed: status.snapshots_installed,
+                    voters: status.voters.into_iter().collect(),
+                    learners: status.learners.into_iter().collect(),
                 }
             };
             v1::NodeStatus {

@@ -9,7 +9,7 @@ fn key(number: u8) -> Key {
 }
 
 fn whole() -> Shard {
-    Shard { id: SHARD, first: Slot(0), last: Slot(u64::MAX), replicas: Vec::new() }
+    Shard::founded(SHARD, Slot(0), Slot(u64::MAX), Vec::new())
 }
 
 fn all() -> Range {
@@ -79,7 +79,7 @@ fn a_scan_merges_what_is_staged_with_what_is_stored() {
 fn the_ranges_of_a_shard_hold_its_keys_and_no_others() {
     let path = Path::parse("/applications/a").expect("a path");
     let slot = path.subtree().slot();
-    let shard = |first, last| Shard { id: SHARD, first, last, replicas: Vec::new() };
+    let shard = |first, last| Shard::founded(SHARD, first, last, Vec::new());
     let within = |shard: &Shard, key: &[u8]| {
         ranges(shard).iter().any(|(from, to)| from.as_slice() <= key && key < to.as_slice())
     };

@@ -206,6 +206,7 @@ fn the_directory_is_written_byte_for_byte() {
             replication_factor: 3,
             founded_at_ms: AT.0,
         }),
+        ..Default::default()
     };
     let read = message("directory_state", &state);
     assert_eq!(ShardMap::try_from(&read), Ok(map));
@@ -218,6 +219,23 @@ fn the_directory_is_written_byte_for_byte() {
         &command(v1::directory_command::Kind::UpsertMember(member(4))),
     );
     message("directory_command.found_keys", &command(v1::directory_command::Kind::FoundKeys(keys)));
+
+    let from = &ShardMap::found(4, &nodes, 3).shards[1];
+    let moving = from.placed(vec![NodeId(2), NodeId(3), NodeId(4)]);
+    let (from, to) = (Some(from.into()), Some((&moving).into()));
+    let place = v1::PlaceShard { from, to };
+    message("directory_command.place", &command(v1::directory_command::Kind::Place(place)));
+    let drain = v1::DrainMember { node: 2, draining: true };
+    message("directory_command.drain", &command(v1::directory_command::Kind::Drain(drain)));
+    let remove = v1::RemoveMember { node: 2 };
+    message("directory_command.remove", &command(v1::directory_command::Kind::Remove(remove)));
+    let changed = v1::DirectoryState {
+        shards: vec![(&moving.arrived(77)).into()],
+        draining: vec![3],
+        removed: vec![2],
+        ..Default::default()
+    };
+    message("directory_state.changed", &changed);
 }
 
 /// Every file belongs to a message above.
@@ -237,6 +255,10 @@ fn the_folder_holds_exactly_the_golden_files() {
             "stored_membership",
             "snapshot_meta",
             "directory_state",
+            "directory_state.changed",
+            "directory_command.place",
+            "directory_command.drain",
+            "directory_command.remove",
             "directory_command.found",
             "directory_command.upsert_member",
             "directory_command.found_keys",

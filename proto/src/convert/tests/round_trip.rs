@@ -64,7 +64,8 @@ fn every_status_and_media_has_a_number_of_its_own() {
 
 #[test]
 fn a_map_with_a_hole_or_an_overlap_is_refused() {
-    let shard = |first_slot, last_slot| v1::ShardInfo { shard: 1, first_slot, last_slot, replicas: vec![1] };
+    let shard =
+        |first_slot, last_slot| v1::ShardInfo { shard: 1, first_slot, last_slot, ..Default::default() };
     for shards in [
         vec![],
         vec![shard(1, u64::MAX)],

@@ -576,7 +576,16 @@ pub(super) fn shard_map() -> impl Strategy<Value = ShardMap> {
 
 /// One shard alone, whatever its slots.
 pub(super) fn shard() -> impl Strategy<Value = Shard> {
-    (any::<[u64; 3]>(), vec(any::<u64>().prop_map(NodeId), 0..5)).prop_map(|([id, first, last], replicas)| {
-        Shard { id: ShardId(id), first: Slot(first), last: Slot(last), replicas }
-    })
+    let nodes = || vec(any::<u64>().prop_map(NodeId), 0..5);
+    (any::<[u64; 5]>(), [nodes(), nodes(), nodes()], any::<[bool; 2]>()).prop_map(
+        |([id, first, last, changes, members_at], [replicas, leaving, former], [moving, pinned])| Shard {
+            moving,
+            pinned,
+            leaving,
+            former,
+            changes,
+            members_at,
+            ..Shard::founded(ShardId(id), Slot(first), Slot(last), replicas)
+        },
+    )
 }

@@ -166,6 +166,7 @@ pub(crate) fn map(epoch: u64, cluster: u64, addresses: &[String], count: u64) ->
         shards: ShardMap::found(count, &nodes, nodes.len()).shards.iter().map(Into::into).collect(),
         keys: None,
         settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
+        ..Default::default()
     }
 }
 
@@ -313,6 +314,10 @@ impl directory_server::Directory for Node {
     }
 
     async fn join(&self, _: Request<v1::NodeInfo>) -> Result<Response<v1::JoinReply>, Status> {
+        Err(Status::unimplemented("not asked by clients"))
+    }
+
+    async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
         Err(Status::unimplemented("not asked by clients"))
     }
 }

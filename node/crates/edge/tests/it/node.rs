@@ -157,6 +157,7 @@ impl Node {
                 authorities: vec!["h".to_owned()],
                 ..Default::default()
             }),
+            ..Default::default()
         });
     }
 
@@ -414,6 +415,10 @@ impl directory_server::Directory for Node {
     }
 
     async fn identify(&self, _: Request<v1::IdentifyRequest>) -> Result<Response<v1::NodeInfo>, Status> {
+        Err(Status::unimplemented("not asked by edges"))
+    }
+
+    async fn replicas(&self, _: Request<v1::ReplicasRequest>) -> Result<Response<v1::ReplicasReply>, Status> {
         Err(Status::unimplemented("not asked by edges"))
     }
 

@@ -65,6 +65,7 @@ impl Log {
             }
             LogWrite::Put { key, value, .. } => drop(self.values.insert(key, value)),
             LogWrite::Compact { first, .. } => self.first = self.first.max(first),
+            LogWrite::Clean { .. } => *self = Log::default(),
         }
     }
 }
@@ -170,7 +171,8 @@ impl LogEngine for Disk {
             for write in writes {
                 let (LogWrite::Append { group, .. }
                 | LogWrite::Put { group, .. }
-                | LogWrite::Compact { group, .. }) = &write;
+                | LogWrite::Compact { group, .. }
+                | LogWrite::Clean { group }) = &write;
                 inner.logs.entry(*group).or_default().apply(write);
             }
         }

@@ -148,6 +148,8 @@ impl LogEngine for RaftLog {
                 LogWrite::Compact { group, first } => {
                     batch.add_command(group, Command::Compact { index: first })
                 }
+                // Unlike a delete, this is written again with what outlives its file.
+                LogWrite::Clean { group } => batch.add_command(group, Command::Clean),
             }
         }
         contain(|| {

@@ -209,6 +209,15 @@ impl Index {
         (freed, writes)
     }
 
+    /// Forgets everything; gives back the bytes that left memory. The next entry may have any index.
+    pub(super) fn clean(&mut self) -> (usize, Vec<LogWrite>) {
+        let freed = self.recent.iter().map(|recent| cost(&recent.entry)).sum();
+        // The counters go on: appends and reads under way compare them.
+        let (truncations, appends) = (self.truncations + 1, self.appends);
+        *self = Index { truncations, appends, ..Index::empty(self.group) };
+        (freed, vec![LogWrite::Clean { group: self.group }])
+    }
+
     pub(super) fn put(&mut self, key: &str, value: Bytes) -> Vec<LogWrite> {
         self.values.insert(key.to_owned(), value.clone());
         vec![LogWrite::Put { group: self.group, key: key.to_owned(), value }]

@@ -17,6 +17,7 @@ enum Step {
     /// How many go from the beginning; it may be more than there are.
     Purge(u64),
     Vote(u8),
+    Clean,
     Reopen,
     Read {
         skip: u64,
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..12_u64).prop_map(Step::Truncate),
         2 => (0..20_u64).prop_map(Step::Purge),
         1 => any::<u8>().prop_map(Step::Vote),
+        1 => Just(Step::Clean),
         2 => Just(Step::Reopen),
         4 => (0..12_u64, 0..20_u64, 0..1_000_usize)
             .prop_map(|(skip, count, bytes_max)| Step::Read { skip, count, bytes_max }),
@@ -99,6 +101,10 @@ fn check(first: u64, steps: Vec<Step>) {
                 let vote = Bytes::from(vec![vote]);
                 block_on(log.put_meta("vote", vote.clone())).unwrap();
                 model.vote = Some(vote);
+            }
+            Step::Clean => {
+                block_on(log.clean()).unwrap();
+                model = Model::default();
             }
             Step::Reopen => {
                 store.close().unwrap();

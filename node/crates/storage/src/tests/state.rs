@@ -10,6 +10,7 @@ enum Step {
     /// Key, and length of the value; `None` deletes.
     Commit(Vec<(u8, Option<usize>)>),
     MakeDurable,
+    Clear,
     /// Close and open again.
     Reopen,
     Get(u8),
@@ -28,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => proptest::collection::vec(change, 1..12).prop_map(Step::Commit),
         2 => Just(Step::MakeDurable),
+        1 => Just(Step::Clear),
         1 => Just(Step::Reopen),
         2 => (0..24_u8).prop_map(Step::Get),
         6 => (0..25_u8, 0..25_u8, any::<bool>(), 1..30_usize)
@@ -65,6 +67,10 @@ fn check(steps: Vec<Step>) {
                 state.commit(batch);
             }
             Step::MakeDurable => state.make_durable().unwrap(),
+            Step::Clear => {
+                state.clear(&[(vec![b'k'], vec![b'l'])]).unwrap();
+                model.clear();
+            }
             Step::Reopen => {
                 store.close().unwrap();
                 drop((store, state));
