@@ -63,7 +63,9 @@ impl Directory {
         let mut views = self.views();
         let mut leaderless = None;
         loop {
-            if group.leader().is_some() {
+            // The last leader that a removed node has heard of stays its leader for ever.
+            let is_reachable = |leader: u64| leader == self.node().0 || self.inner.groups.is_up(leader);
+            if group.leader().is_some_and(is_reachable) {
                 leaderless = None;
             } else if leaderless.get_or_insert_with(Instant::now).elapsed() >= LEADERLESS {
                 self.check_membership(neighbours).await?;
