@@ -322,6 +322,11 @@ impl Directory {
         self.inner.node
     }
 
+    /// Whether a node was a member and may not come back.
+    pub fn is_removed(&self, node: NodeId) -> bool {
+        self.views().borrow().as_ref().is_some_and(|view| view.state.removed.contains(&node.0))
+    }
+
     /// What this node says of itself.
     pub fn info(&self) -> v1::NodeInfo {
         let Inner { config, node, .. } = &*self.inner;

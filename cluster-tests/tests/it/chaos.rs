@@ -1,5 +1,5 @@
-//! Chaos: readers and writers of a few registers at both edges while nodes and edges are killed, frozen and restarted
-//! as the seed says. Whatever happened, every register was linearizable, and every acknowledged instance is there.
+//! Chaos: readers and writers of a few registers at both edges while nodes and edges are killed, frozen and restarted,
+//! and shards move from one node to another, as the seed says. Whatever happened, every register was linearizable, and every acknowledged instance is there.
 //!
 //! A register is the searchStrings of an application: an UPDATE replaces them, a RETRIEVE gives them. Each is a subtree
 //! of its own. Writers of contentInstances go along, since a register forgets what was overwritten.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use banyan_proto::v1::ShardInfo;
 use cluster_tests::body;
 use cluster_tests::cluster::{Cluster, Config};
 use cluster_tests::device::{Device, Reply};
@@ -35,6 +36,8 @@ const INSTANCE_WRITERS: u64 = 2;
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// From the end of the last fault until every register is written and read through every edge.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
+/// From the same until no shard moves any more.
+const RESTS_WITHIN: Duration = Duration::from_secs(60);
 /// Of one register. An honest history takes a few steps an operation.
 const STEPS_MAX: u64 = 20_000_000;
 
@@ -42,8 +45,10 @@ const STEPS_MAX: u64 = 20_000_000;
 fn registers_are_linearizable_whatever_breaks() {
     let seed = Seed::of("chaos::registers_are_linearizable_whatever_breaks");
     let seconds = value_of("BANYAN_CHAOS_SECONDS", 20);
-    alone(Duration::from_secs(180 + 2 * seconds), || async {
-        let mut cluster = cluster(Config::default()).await;
+    alone(Duration::from_secs(240 + 2 * seconds), || async {
+        // A node more than a shard has replicas, so that one can be drained.
+        let config = Config { nodes: 4, leader_return_ms: 1_500, ..Config::default() };
+        let mut cluster = cluster(config).await;
         let registers = registers(&cluster).await;
         let (device, collection) = application(&cluster, "instances").await;
         let start = Instant::now();
@@ -71,6 +76,7 @@ fn registers_are_linearizable_whatever_breaks() {
         }
         recorded.add(last_words(&cluster, &registers, start, healed).await);
         let serves = healed.elapsed();
+        rests(&cluster).await;
 
         let stored = stored_within(&mut cluster.device(device.from()), &collection, SERVES_WITHIN).await;
         let instances =
@@ -362,9 +368,13 @@ enum Fault {
     FreezeLeaderKillNode,
     KillAllNodes,
     KillEdge,
+    /// Its shards are on their way while the next things break.
+    DrainNode,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 8] = [
+    Fault::DrainNode,
+    Fault::DrainNode,
     Fault::KillNode,
     Fault::KillLeader,
     Fault::FreezeLeader,
@@ -377,6 +387,7 @@ struct Faults {
     rng: StdRng,
     next: Vec<Fault>,
     done: BTreeMap<Fault, u64>,
+    drained: Option<usize>,
 }
 
 impl std::fmt::Debug for Faults {
@@ -387,7 +398,7 @@ impl std::fmt::Debug for Faults {
 
 impl Faults {
     fn new(rng: StdRng) -> Faults {
-        Faults { rng, next: Vec::new(), done: BTreeMap::new() }
+        Faults { rng, next: Vec::new(), done: BTreeMap::new(), drained: None }
     }
 
     /// Breaks something, and after a time mends it.
@@ -433,6 +444,14 @@ impl Faults {
                 cluster.kill_edge(edge);
                 self.pause(0..1_000).await;
             }
+            Fault::DrainNode => {
+                if let Some(node) = self.drained.take() {
+                    ask(cluster, &["node", "undrain", cluster.node_rpc(node)]).await;
+                }
+                ask(cluster, &["node", "drain", cluster.node_rpc(other), "--wait-s", "0"]).await;
+                self.drained = Some(other);
+                self.pause(0..1_000).await;
+            }
         }
         cluster.start_all();
         cluster.wait_ready().await;
@@ -443,6 +462,34 @@ impl Faults {
     async fn pause(&mut self, ms: std::ops::Range<u64>) {
         let pause = Duration::from_millis(self.rng.random_range(ms));
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Asks any node, until the directory's leader has taken it: it may be elected at this moment.
+async fn ask(cluster: &Cluster, words: &[&str]) {
+    let mut refusals = Vec::new();
+    for round in 0..20 {
+        match cluster.ctl(words, round % cluster.len()).await {
+            Ok(_) => return,
+            Err(why) => refusals.push(why),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("{words:?}: {refusals:?}");
+}
+
+/// Waits until no shard moves any more, and each has its three replicas.
+async fn rests(cluster: &Cluster) {
+    let until = Instant::now() + RESTS_WITHIN;
+    loop {
+        let state = cluster.status(0).await.ok().and_then(|status| status.directory);
+        let is_placed =
+            |shard: &ShardInfo| !shard.moving && shard.leaving.is_empty() && shard.replicas.len() == 3;
+        if state.as_ref().is_some_and(|state| state.shards.iter().all(is_placed)) {
+            return;
+        }
+        assert!(Instant::now() < until, "shards still move after {RESTS_WITHIN:?}: {state:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -30,9 +30,7 @@ impl Directory {
         if node.cluster != cluster {
             return refuse("another cluster", String::new());
         }
-        let views = self.views();
-        let is_removed = views.borrow().as_ref().is_some_and(|view| view.state.removed.contains(&node.node));
-        if is_removed {
+        if self.is_removed(NodeId(node.node)) {
             let why = "the node was removed from the cluster; with an empty folder it may join as a new one";
             return v1::JoinReply { r#final: true, ..refuse(why, String::new()) };
         }

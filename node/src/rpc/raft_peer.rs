@@ -72,6 +72,9 @@ pub(super) async fn greeted(
     if hello.version != VERSION {
         return Err(Status::failed_precondition(format!("this node speaks version {VERSION}")));
     }
+    if directory.is_removed(NodeId(hello.node)) {
+        return Err(Status::failed_precondition("the node was removed from the cluster"));
+    }
     if hello.node == 0 || hello.node == directory.node().0 {
         return Err(Status::failed_precondition("a node cannot link to itself"));
     }

@@ -209,7 +209,7 @@ impl Wait {
 async fn place(node: &NodeArguments, kind: Kind) -> Result<(), CtlError> {
     let mut at = node.clone();
     for _ in 0..ASKED_MAX {
-        let question = PlaceQuestion { kind: Some(kind.clone()) };
+        let question = PlaceQuestion { kind: Some(kind) };
         let answer = at.within(TIMEOUT, async |mut admin| admin.place(question).await).await?;
         if !answer.refused.is_empty() {
             return Err(CtlError::NotPlaced(answer.refused));
