@@ -345,7 +345,7 @@ impl Cluster {
     async fn ask(&self, kind: v1::place_question::Kind) -> Result<(), ChangeRefused> {
         let question = v1::PlaceQuestion { kind: Some(kind) };
         for node in self.nodes.values().cycle().take(1_000) {
-            match node.directory.change(question.clone()).await {
+            match node.directory.change(question).await {
                 Err(ChangeRefused::NotLeader { .. }) => tokio::time::sleep(Duration::from_millis(10)).await,
                 answer => return answer,
             }
@@ -393,7 +393,7 @@ async fn shards_go_to_who_joins_and_from_who_drains() {
     cluster.settled_on(&[1, 3, 4]).await;
 
     let remove = v1::place_question::Kind::Remove(v1::RemoveMember { node: 2 });
-    cluster.ask(remove.clone()).await.unwrap();
+    cluster.ask(remove).await.unwrap();
     cluster.ask(remove).await.unwrap();
     until("the node to be no member", || {
         let status = cluster.nodes[&3].directory.group()?.status();
