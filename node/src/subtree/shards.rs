@@ -8,6 +8,7 @@ use super::{
     replica::ShardReplica,
     signals::Signals,
     supervisor::{self, Supervisor},
+    view,
 };
 use banyan_model::{
     Path, Scl,
@@ -19,6 +20,7 @@ use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -106,6 +108,15 @@ impl Shards {
             .map_err(StartError::Actor)?;
         node.shards.write().insert(shard.id, ShardHandle { inner });
         Ok(group)
+    }
+
+    /// Gives this node's replica of a shard its first state from the file of a backup, before it is started.
+    ///
+    /// # Errors
+    /// [`banyan_raft::StartError`].
+    pub async fn load(&self, shard: &Shard, file: PathBuf) -> Result<(), banyan_raft::StartError> {
+        let voters = shard.replicas.iter().map(|node| node.0).collect();
+        self.node.groups.load(shard.id.0, view::ranges(shard), file, voters).await
     }
 
     /// This node's replica of a shard.

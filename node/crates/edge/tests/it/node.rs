@@ -157,6 +157,7 @@ impl Node {
                 authorities: vec!["h".to_owned()],
                 ..Default::default()
             }),
+            ..Default::default()
         });
     }
 
