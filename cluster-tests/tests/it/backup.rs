@@ -1,4 +1,7 @@
-//! A backup is made while the cluster serves, and a new cluster of another size is founded from it.
+//! A backup is made while the cluster serves, and a new cluster of another size is founded from it, though its founders are
+//! killed while they load.
+//!
+//! `BANYAN_RESTORE_KILLS` sets how often (4).
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +15,9 @@ use cluster_tests::body;
 use cluster_tests::cluster::{Cluster, Config};
 use cluster_tests::device::Device;
 use cluster_tests::oracle::{Answer, Write, Writer, stored_within};
-use cluster_tests::repeat::Seed;
+use cluster_tests::repeat::{Seed, value_of};
 use cluster_tests::subscriber::Subscriber;
+use rand::RngExt;
 
 use crate::support::{alone, application, cluster, expect};
 
@@ -132,7 +136,9 @@ async fn check_restored(
 #[test]
 fn a_backup_made_under_writes_founds_clusters_of_other_sizes() {
     let seed = Seed::of("backup::a_backup_made_under_writes_founds_clusters_of_other_sizes");
-    alone(Duration::from_secs(300), || async {
+    let kills = value_of("BANYAN_RESTORE_KILLS", 4);
+    alone(Duration::from_secs(300 + 10 * kills), || async {
+        let mut rng = seed.rng(u64::MAX);
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         let backup = folder.path().join("backup");
         let subscriber = Subscriber::start().await;
@@ -191,8 +197,16 @@ fn a_backup_made_under_writes_founds_clusters_of_other_sizes() {
         let known = (paths.as_slice(), before.as_slice());
         let written = (histories.as_slice(), collection.as_str(), begun);
         for nodes in [1, 3] {
+            let mut new = Cluster::prepare(binaries::build(), Config { nodes, edges: 1, ..restored.clone() });
+            for _ in 0..kills {
+                // Somewhere between the first look at the backup and the last replica; founders are as far as they came.
+                new.start_all();
+                tokio::time::sleep(Duration::from_millis(rng.random_range(20..500))).await;
+                new.kill_all();
+            }
             let begin = Instant::now();
-            let mut new = cluster(Config { nodes, edges: 1, ..restored.clone() }).await;
+            new.start_all();
+            new.wait_ready().await;
             eprintln!("{nodes} nodes restored and ready in {:?}", begin.elapsed());
             let status = new.status(0).await.expect("it answers");
             let directory = status.directory.expect("it was founded");

@@ -13,10 +13,14 @@ use banyan_proto::v1::{
     copy_piece::Kind,
 };
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 /// How long a group may have no leader, or one that is busy with another copy, before the backup is given up.
@@ -30,7 +34,8 @@ const TRIES: u32 = 3;
 pub(crate) async fn run(folder: &Path, node: &NodeArguments) -> Result<(), CtlError> {
     let mut draft = Draft::begin(folder)?;
     let begun = now();
-    let directory = newest(&members(node).await?).ok_or_else(|| CtlError::NotFounded(node.node.clone()))?;
+    let mut members = Members::find(node).await?;
+    let directory = members.directory().ok_or_else(|| CtlError::NotFounded(node.node.clone()))?;
     let settings = directory.settings.clone().unwrap_or_default();
     let settings = Settings {
         scl_id: settings.scl_id,
@@ -42,13 +47,14 @@ pub(crate) async fn run(folder: &Path, node: &NodeArguments) -> Result<(), CtlEr
     for shard in &directory.shards {
         let slots = Slots { first_slot: shard.first_slot, last_slot: shard.last_slot };
         let file = format!("shard-{}.snapshot", shard.shard);
-        group(&mut draft, node, &directory, shard, Some(slots), file).await?;
+        group(&mut draft, &mut members, directory.cluster, (shard, Some(slots)), file).await?;
     }
     if let Some(keys) = &directory.keys {
-        group(&mut draft, node, &directory, keys, None, "keys.snapshot".to_owned()).await?;
+        group(&mut draft, &mut members, directory.cluster, (keys, None), "keys.snapshot".to_owned()).await?;
     }
     // What a shard owns is told by the map, what is in its file by the shard: they must have meant the same all the time.
-    let after = newest(&members(node).await?).ok_or_else(|| CtlError::NotFounded(node.node.clone()))?;
+    members.ask().await;
+    let after = members.directory().ok_or_else(|| CtlError::Timeout(node.node.clone()))?;
     if slots(&after) != slots(&directory) || after.cluster != directory.cluster {
         return Err(CtlError::ShardsChanged);
     }
@@ -78,67 +84,109 @@ fn slots(directory: &DirectoryState) -> Vec<(u64, u64, u64)> {
     directory.shards.iter().map(|shard| (shard.shard, shard.first_slot, shard.last_slot)).collect()
 }
 
-/// The directory as the member has it that knows most.
-fn newest(members: &[NodeStatus]) -> Option<DirectoryState> {
-    members.iter().filter_map(|member| member.directory.clone()).max_by_key(|directory| directory.epoch)
+/// The members of the cluster, and what each said last.
+struct Members<'a> {
+    node: &'a NodeArguments,
+    addresses: BTreeSet<String>,
+    said: Vec<NodeStatus>,
 }
 
-/// What every member that answers says of itself; one that does not leads nothing now.
-async fn members(node: &NodeArguments) -> Result<Vec<NodeStatus>, CtlError> {
-    let first = node.ask(TIMEOUT, None).await?;
-    let known = first.directory.as_ref().map(|directory| directory.members.clone()).unwrap_or_default();
-    let me = first.node.as_ref().map(|node| node.node);
-    let mut answers = vec![first];
-    for member in known.into_iter().filter(|member| Some(member.node) != me) {
-        let member = NodeArguments { node: member.address, ..node.clone() };
-        answers.extend(member.ask(TIMEOUT, None).await.ok());
+impl<'a> Members<'a> {
+    /// All that the node knows, asked.
+    async fn find(node: &'a NodeArguments) -> Result<Members<'a>, CtlError> {
+        let first = node.ask(TIMEOUT, None).await?;
+        let known = first.directory.map(|directory| directory.members).unwrap_or_default();
+        let mut addresses: BTreeSet<String> = known.into_iter().map(|member| member.address).collect();
+        if addresses.is_empty() {
+            addresses.insert(node.node.clone());
+        }
+        let mut members = Members { node, addresses, said: Vec::new() };
+        members.ask().await;
+        Ok(members)
     }
-    Ok(answers)
-}
 
-/// The address of the member that says it leads a group, in the newest term.
-fn leader(members: &[NodeStatus], group: u64) -> Option<String> {
-    let leads = |member: &NodeStatus| {
-        let led = member.groups.iter().find(|one| one.group == group && one.role == "Leader")?;
-        Some((led.term, member.node.as_ref()?.address.clone()))
-    };
-    members.iter().filter_map(leads).max().map(|(_, address)| address)
+    fn at(&self, address: &str) -> NodeArguments {
+        NodeArguments { node: address.to_owned(), ..self.node.clone() }
+    }
+
+    /// Asks all of them at once. Who does not answer leads nothing now.
+    async fn ask(&mut self) {
+        let mut asked = JoinSet::new();
+        for address in &self.addresses {
+            let member = self.at(address);
+            asked.spawn(async move { member.ask(TIMEOUT, None).await });
+        }
+        self.said.clear();
+        while let Some(answer) = asked.join_next().await {
+            self.said.extend(answer.ok().and_then(Result::ok));
+        }
+    }
+
+    /// The directory as the member has it that knows most.
+    fn directory(&self) -> Option<DirectoryState> {
+        let known = self.said.iter().filter_map(|member| member.directory.as_ref());
+        known.max_by_key(|directory| directory.epoch).cloned()
+    }
+
+    /// The member that says it leads a group, in the newest term.
+    fn leader(&self, group: u64) -> Option<NodeArguments> {
+        let leads = |member: &NodeStatus| {
+            let led = member.groups.iter().find(|one| one.group == group && one.role == "Leader")?;
+            Some((led.term, member.node.as_ref()?.address.clone()))
+        };
+        self.said.iter().filter_map(leads).max().map(|(_, address)| self.at(&address))
+    }
 }
 
 /// Copies one group into a file, from whoever leads it.
 async fn group(
     draft: &mut Draft,
-    node: &NodeArguments,
-    directory: &DirectoryState,
-    shard: &ShardInfo,
-    slots: Option<Slots>,
+    members: &mut Members<'_>,
+    cluster: u64,
+    (group, slots): (&ShardInfo, Option<Slots>),
     file: String,
 ) -> Result<(), CtlError> {
-    let until = Instant::now() + LEADER_WITHIN;
-    let mut broken = 0;
+    let group = group.shard;
+    let (mut refused, mut broken) = (None, 0);
     loop {
-        let leader = leader(&members(node).await?, shard.shard);
-        let from = NodeArguments { node: leader.unwrap_or_else(|| node.node.clone()), ..node.clone() };
         // From its beginning each time: another leader's copy is another one.
         let mut out = draft.file(&file)?;
-        match copy(&from, shard.shard, &mut out).await {
-            Ok(start) if start.cluster == directory.cluster => {
+        let copied = match members.leader(group) {
+            Some(leader) => copy(&leader, group, &mut out).await,
+            None => Err(CtlError::NoLeader(group)),
+        };
+        match copied {
+            Ok(start) if start.cluster == cluster => {
                 let (term, index) = (start.term, start.index);
-                let part =
-                    Part { group: shard.shard, slots, term, index, file, bytes: 0, sha256: String::new() };
+                let part = Part { group, slots, term, index, file, bytes: 0, sha256: String::new() };
                 return Ok(draft.add(out, part)?);
             }
             Ok(_) => return Err(CtlError::ShardsChanged),
-            Err(CtlError::Refused { status, .. })
-                if matches!(status.code(), Code::FailedPrecondition | Code::Unavailable)
-                    && Instant::now() < until => {}
-            Err(error @ (CtlError::Broken { .. } | CtlError::Transport { .. })) if broken < TRIES => {
-                eprintln!("{error}, and is begun again");
-                broken += 1;
+            Err(error) if is_for_now(&error) => {
+                let since = *refused.get_or_insert_with(Instant::now);
+                if since.elapsed() > LEADER_WITHIN {
+                    return Err(error);
+                }
+            }
+            Err(error @ CtlError::Broken { .. }) if broken < TRIES => {
+                eprintln!("{error}; it is begun again");
+                (refused, broken) = (None, broken + 1);
             }
             Err(error) => return Err(error),
         }
         sleep(PAUSE).await;
+        members.ask().await;
+    }
+}
+
+/// Another member may lead in a moment, or the same one have time.
+fn is_for_now(error: &CtlError) -> bool {
+    match error {
+        CtlError::NoLeader(_) | CtlError::Transport { .. } => true,
+        CtlError::Refused { status, .. } => {
+            matches!(status.code(), Code::FailedPrecondition | Code::Unavailable)
+        }
+        _ => false,
     }
 }
 

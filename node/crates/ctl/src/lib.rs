@@ -149,6 +149,9 @@ pub enum CtlError {
     /// What an application's address begins with is not known yet.
     #[error("{0} has not heard of a cluster yet")]
     NotFounded(String),
+    /// Nobody leads a group.
+    #[error("no member leads group {0}")]
+    NoLeader(u64),
     /// A copy did not come whole.
     #[error("the copy of group {group} from {node} broke off: {why}")]
     Broken {
