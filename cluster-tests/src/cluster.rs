@@ -66,6 +66,8 @@ pub struct Config {
     /// Folder with `ca.pem` and certificate and key of the roles `banyan-node` and `banyan-edge`: mutual TLS inside the
     /// cluster. Default: plain text. Operators' questions ([`Cluster::status`], [`Cluster::keys`]) are plain text only.
     pub mutual: Option<PathBuf>,
+    /// Folder of a backup that the cluster is founded from. Default: it is founded empty.
+    pub restore: Option<PathBuf>,
     /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
     pub log: String,
 }
@@ -88,6 +90,7 @@ impl Default for Config {
             devices: None,
             handover: None,
             mutual: None,
+            restore: None,
             log: "info".to_owned(),
         }
     }
@@ -668,6 +671,10 @@ fn node_config(
         data = folder.join(name).display().to_string(),
         shards = config.shards,
     );
+    if let Some(backup) = &config.restore {
+        // Before the first table.
+        text.insert_str(0, &format!("restore = {:?}\n", backup.display().to_string()));
+    }
     if config.snapshot_after_entries.is_some() || config.log_keep_entries.is_some() {
         text.push_str("\n[raft]\n");
         for (key, value) in [

@@ -48,6 +48,9 @@ pub struct Config {
     pub founders: Vec<String>,
     /// Members of a running cluster. Looked at only by a node without a cluster.
     pub join: Vec<String>,
+    /// Folder of a backup that the cluster is founded from, the same backup at all founders. Looked at only by a node
+    /// without a cluster. Default: the cluster is founded empty.
+    pub restore: Option<PathBuf>,
     /// Of a cluster that is founded: shards. Default 16.
     pub shards: u64,
     /// Of a cluster that is founded: replicas of a shard. Default 3.
@@ -481,6 +484,7 @@ impl Default for Config {
             zone: String::new(),
             founders: Vec::new(),
             join: Vec::new(),
+            restore: None,
             shards: founding.shards,
             replication_factor: founding.replication_factor,
             scl_id: founding.scl_id,
@@ -663,6 +667,7 @@ impl Config {
             founders: self.founders.clone(),
             join: self.join.clone(),
             placement: self.placement.over(directory::Placement::default()),
+            restore: self.restore.clone(),
             founding: directory::Founding {
                 shards: self.shards,
                 replication_factor: self.replication_factor,

@@ -16,6 +16,7 @@ mod map;
 mod meta_group;
 mod placer;
 mod registration;
+mod restore;
 mod shards;
 mod tend;
 
@@ -25,17 +26,20 @@ mod tests;
 pub use change::ChangeRefused;
 pub use founding::FoundingError;
 pub use map::View;
+pub use restore::RestoreError;
 
 use banyan_model::placement::{NodeId, Shard};
 use banyan_proto::v1;
 use banyan_raft::{ChangeError, Group, Groups, StartError};
 use banyan_storage::{Fatal, KeyRange, Store};
 use meta_group::MetaGroup;
+use restore::Restore;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
     error::Error,
     future::Future,
+    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -59,6 +63,9 @@ pub struct Config {
     /// Addresses of members of a running cluster, to join it. Looked at only by a node that has no cluster yet and
     /// no founders. Default empty.
     pub join: Vec<String>,
+    /// Folder of a backup that the cluster is founded from; the same backup at every founder. Looked at only by a
+    /// founder that has no cluster yet. Default none: the cluster is founded empty.
+    pub restore: Option<PathBuf>,
     /// Settings of a cluster that is founded; the same at every founder.
     pub founding: Founding,
     /// How shards are moved.
@@ -160,6 +167,14 @@ pub trait Shards: Send + Sync + 'static {
         view: &View,
     ) -> impl Future<Output = Result<Group, Box<dyn Error + Send + Sync>>> + Send;
 
+    /// Gives this node's replica of `shard`, or of the keys' group, its first state from the file of a backup; on disk when
+    /// it returns. Called before the replica is started, and again after a crash.
+    fn load(
+        &self,
+        shard: &Shard,
+        file: PathBuf,
+    ) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send;
+
     /// Starts this node's replica of the keys' group, likewise.
     fn start_keys(
         &self,
@@ -185,6 +200,9 @@ pub enum DirectoryError {
     /// The cluster cannot be founded or joined as it was asked for.
     #[error(transparent)]
     Founding(#[from] FoundingError),
+    /// The backup cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// What is stored here cannot be read.
     #[error("the stored {what} cannot be read: {why}")]
     Stored {
@@ -234,6 +252,7 @@ struct Inner {
     store: Store,
     groups: Arc<Groups>,
     replica: Arc<MetaGroup>,
+    restore: Restore,
     /// The cluster's number; 0 until it is founded or joined.
     cluster: watch::Sender<u64>,
     /// Members known from the founding or from joining, until group 0 knows more.
@@ -256,12 +275,14 @@ impl Directory {
         config.validate()?;
         let replica = Arc::new(MetaGroup::open(store.state(GROUP))?);
         let (cluster, book) = founding::stored(&store)?;
+        let restore = Restore::plan(&config, &store)?;
         let inner = Inner {
             config,
             node,
             store,
             groups,
             replica,
+            restore,
             cluster: watch::Sender::new(cluster),
             book: watch::Sender::new(book),
             peers: watch::Sender::default(),
@@ -281,6 +302,7 @@ impl Directory {
         shards: S,
     ) -> Result<Infallible, DirectoryError> {
         let founders = self.enter(&neighbours).await?;
+        self.load(&shards).await?;
         let inner = &self.inner;
         let group = inner.groups.start(GROUP, inner.replica.clone()).await?;
         if inner.group.set(group.clone()).is_err() {
@@ -336,7 +358,7 @@ impl Directory {
             zone: config.zone.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cluster: self.cluster(),
-            founding: founding::digest(config),
+            founding: self.founding_digest(),
         }
     }
 
@@ -379,6 +401,12 @@ impl Config {
         let refuse = |setting, why: &str| Err(DirectoryError::Config { setting, why: why.to_owned() });
         if self.address.is_empty() {
             return refuse("address", "must be the host:port at which other nodes reach this one");
+        }
+        if self.restore.is_some() && self.founders.is_empty() {
+            return refuse(
+                "restore",
+                "a backup is restored by the founders of a new cluster: set founders, too",
+            );
         }
         if self.founding.shards == 0 || self.founding.shards > 4_096 {
             return refuse("shards", "must be between 1 and 4096");

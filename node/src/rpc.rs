@@ -39,7 +39,10 @@ use banyan_proto::v1::{
 };
 use banyan_raft::Links;
 use std::{io, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
 use tonic::transport::{Server, server::TcpIncoming};
 
 /// Of the wire; a peer that speaks another one is refused.
@@ -98,7 +101,15 @@ pub async fn serve(
     let submit = submit::Service { desk, guard, stopping: stopping.clone() };
     let raft_peer =
         raft_peer::Service { directory: directory.clone(), links, guard, stopping: stopping.clone() };
-    let admin = admin::Service { operator, client, directory: directory.clone(), guard };
+    let copies = Arc::new(Semaphore::new(1));
+    let admin = admin::Service {
+        operator,
+        client,
+        directory: directory.clone(),
+        guard,
+        copies,
+        stopping: stopping.clone(),
+    };
     let watched = directory::Service { directory, guard, stopping: stopping.clone() };
     let egress = egress::Service { edges, guard, stopping: stopping.clone() };
     let router = Server::builder()

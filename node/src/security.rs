@@ -27,7 +27,7 @@ pub use ledger::names_an_scl;
 
 use crate::{clock, directory::KEYS_GROUP};
 use audit::{Audit, AuditError, Event};
-use banyan_model::placement::NodeId;
+use banyan_model::placement::{NodeId, Shard};
 use banyan_proto::{
     convert::Malformed,
     v1::{self, keys_outcome},
@@ -156,6 +156,16 @@ impl Keys {
             config,
         };
         Ok(Keys { inner: Arc::new(inner) })
+    }
+
+    /// Gives this node's replica its first state from the file of a backup, before it is started. What is sealed in it opens
+    /// with the same key-encryption key only.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn load(&self, keys: &Shard, file: PathBuf) -> Result<(), StartError> {
+        let voters = keys.replicas.iter().map(|node| node.0).collect();
+        self.inner.groups.load(KEYS_GROUP, vec![place::everything()], file, voters).await
     }
 
     /// Starts this node's replica.

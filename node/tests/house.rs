@@ -19,8 +19,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("node/crates/client", &["model", "proto"]),
     ("node/crates/raft", &["storage", "proto"]),
     ("node/crates/edge", &["model", "codec", "binding", "client", "proto"]),
-    ("node/crates/ctl", &["model", "proto", "client"]),
-    ("node", &["model", "proto", "codec", "binding", "client", "storage", "raft", "edge", "ctl"]),
+    ("node/crates/backup", &["model"]),
+    ("node/crates/ctl", &["model", "proto", "client", "backup"]),
+    ("node", &["model", "proto", "codec", "binding", "client", "storage", "raft", "edge", "ctl", "backup"]),
 ];
 
 /// Foreign libraries with one room: the crates (folders) that may name them.
@@ -90,6 +91,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("tracing_subscriber::", &["telemetry"]),
     ("banyan_edge::", &["roles", "main", "config"]),
     ("banyan_ctl::", &["main", "roles"]),
+    ("banyan_backup::", &["directory"]),
     ("openraft::", &[]),
     ("sled::", &[]),
 ];

@@ -10,6 +10,7 @@ mod harness;
 
 mod announced_elsewhere;
 mod async_across_kill;
+mod backup;
 mod bad_folder;
 mod bad_input;
 mod catch_up;

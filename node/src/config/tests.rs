@@ -26,6 +26,19 @@ fn the_smallest_configuration_that_works() {
 }
 
 #[test]
+fn a_backup_is_restored_by_founders() {
+    let checked = check(&format!("restore = \"b\"\n{SOUND}{PLAIN}")).unwrap();
+    assert_eq!(
+        checked.directory.restore.as_deref(),
+        Some(Path::new("b")),
+        "looked at when the store is open"
+    );
+    let joins = SOUND.replace("founders", "join");
+    let refused = check(&format!("restore = \"b\"\n{joins}{PLAIN}")).unwrap_err();
+    assert!(refused.starts_with("restore: "), "{refused}");
+}
+
+#[test]
 fn what_is_written_reaches_its_room() {
     let text = format!(
         "{SOUND}{PLAIN}shards = 4\nzone = \"z\"\n[raft]\nsnapshot_after_entries = 50\nlog_keep_entries = 10\n\

@@ -35,7 +35,9 @@ pub enum FoundingError {
     #[error("this node has no cluster yet: it needs the addresses of the founders, or of members to join")]
     NoCluster,
     /// Another founder was given other founders or settings.
-    #[error("the founder at {address} was given another list of founders or other founding settings")]
+    #[error(
+        "the founder at {address} was given another list of founders or other founding settings, or another backup"
+    )]
     Differs {
         /// The other founder.
         address: String,
@@ -75,11 +77,13 @@ pub enum FoundingError {
 
 /// The cluster's number (0: none) and the members known when this node came to it.
 pub(super) fn stored(store: &Store) -> Result<(u64, BTreeMap<NodeId, String>), DirectoryError> {
-    let Some(bytes) = store.meta(FOUNDED).or_else(|| store.meta(JOINED)) else {
-        return Ok((0, BTreeMap::new()));
-    };
-    let state = decode(bytes)?;
+    let state = known(store)?.unwrap_or_default();
     Ok((state.cluster, addresses(&state)))
+}
+
+/// What this node wrote down when it came to its cluster.
+pub(super) fn known(store: &Store) -> Result<Option<v1::DirectoryState>, DirectoryError> {
+    store.meta(FOUNDED).or_else(|| store.meta(JOINED)).map(decode).transpose()
 }
 
 fn decode(bytes: Bytes) -> Result<v1::DirectoryState, DirectoryError> {
@@ -92,7 +96,7 @@ fn addresses(state: &v1::DirectoryState) -> BTreeMap<NodeId, String> {
 }
 
 /// What every founder must have been given alike. 0 for a node that is no founder.
-pub(super) fn digest(config: &Config) -> u64 {
+fn digest(config: &Config, restored: Option<&v1::Restored>) -> u64 {
     if config.founders.is_empty() {
         return 0;
     }
@@ -104,6 +108,7 @@ pub(super) fn digest(config: &Config) -> u64 {
         settings: Some(settings(config, 0)),
         // Only its digest leaves this function: the number of shards stands where there is a number.
         epoch: founding.shards,
+        restored: restored.cloned(),
         ..Default::default()
     };
     xxh3_64(&settings.encode_to_vec()).max(1)
@@ -128,6 +133,7 @@ impl Directory {
     ) -> Result<BTreeMap<NodeId, v1::NodeInfo>, DirectoryError> {
         let (store, config) = (&self.inner.store, &self.inner.config);
         if let Some(bytes) = store.meta(FOUNDED) {
+            self.check_backup().await?;
             return Ok(decode(bytes)?
                 .members
                 .into_iter()
@@ -137,6 +143,7 @@ impl Directory {
         if store.meta(JOINED).is_some() {
             return Ok(BTreeMap::new());
         }
+        self.check_backup().await?;
         if !config.founders.is_empty() {
             // Not earlier: a node that has a cluster may have moved since.
             if !config.founders.contains(&config.address) {
@@ -147,12 +154,18 @@ impl Directory {
             }
             let founders = self.meet(neighbours).await?;
             let ids: Vec<u8> = founders.keys().flat_map(|node| node.0.to_be_bytes()).collect();
-            let cluster = xxh3_64(&[ids.as_slice(), &digest(config).to_be_bytes()].concat()).max(1);
+            let cluster = xxh3_64(&[ids.as_slice(), &self.founding_digest().to_be_bytes()].concat()).max(1);
             self.check_clusters(cluster, &founders)?;
             let founders: BTreeMap<NodeId, v1::NodeInfo> =
                 founders.into_iter().map(|(node, info)| (node, v1::NodeInfo { cluster, ..info })).collect();
-            let members = founders.values().cloned().collect();
-            self.remember(FOUNDED, v1::DirectoryState { cluster, members, ..Default::default() }).await?;
+            let members: Vec<v1::NodeInfo> = founders.values().cloned().collect();
+            // All of it for a cluster that is restored: the backup may be gone when it is proposed.
+            let state = self.restored_state(cluster, members.clone()).unwrap_or_else(|| v1::DirectoryState {
+                cluster,
+                members,
+                ..Default::default()
+            });
+            self.remember(FOUNDED, state).await?;
             tracing::info!(cluster, founders = founders.len(), "founding a cluster");
             return Ok(founders);
         }
@@ -163,6 +176,11 @@ impl Directory {
         tracing::info!(cluster = state.cluster, members = state.members.len(), "joined a cluster");
         self.remember(JOINED, state).await?;
         Ok(BTreeMap::new())
+    }
+
+    /// What all founders must have been given alike.
+    pub(super) fn founding_digest(&self) -> u64 {
+        digest(&self.inner.config, self.inner.restore.from.as_ref())
     }
 
     /// Asks every founder who it is, until all have answered.
@@ -178,7 +196,7 @@ impl Directory {
                     continue;
                 }
                 match neighbours.identify(address, self.info()).await {
-                    Ok(info) if info.founding != digest(config) => {
+                    Ok(info) if info.founding != self.founding_digest() => {
                         return Err(FoundingError::Differs { address: address.clone() }.into());
                     }
                     // What the list says is what all founders were given; it also is how we reached it.
@@ -289,7 +307,7 @@ impl Directory {
         let (mut views, mut leadership) = (self.views(), group.leadership());
         while views.borrow_and_update().is_none() && !founders.is_empty() {
             if leadership.borrow_and_update().ready {
-                let found = v1::directory_command::Kind::Found(self.founding_state(&founders));
+                let found = v1::directory_command::Kind::Found(self.founding_state(&founders)?);
                 if let Err(error) = propose(group, found).await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "founding not proposed");
                     tokio::time::sleep(PAUSE).await;
@@ -304,13 +322,19 @@ impl Directory {
         std::future::pending().await
     }
 
-    fn founding_state(&self, founders: &BTreeMap<NodeId, v1::NodeInfo>) -> v1::DirectoryState {
+    fn founding_state(
+        &self,
+        founders: &BTreeMap<NodeId, v1::NodeInfo>,
+    ) -> Result<v1::DirectoryState, DirectoryError> {
         let config = &self.inner.config;
+        if let Some(restored) = known(&self.inner.store)?.filter(|known| known.restored.is_some()) {
+            return Ok(restored);
+        }
         let nodes: Vec<NodeId> = founders.keys().copied().collect();
         let factor = usize::try_from(config.founding.replication_factor).unwrap_or(usize::MAX);
         let map = ShardMap::found(config.founding.shards, &nodes, factor);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        v1::DirectoryState {
+        Ok(v1::DirectoryState {
             cluster: self.cluster(),
             epoch: map.epoch,
             members: founders.values().cloned().collect(),
@@ -318,7 +342,7 @@ impl Directory {
             keys: Some(super::shards::keys_group(nodes.iter().take(factor))),
             settings: Some(settings(config, i64::try_from(now.as_millis()).unwrap_or(i64::MAX))),
             ..Default::default()
-        }
+        })
     }
 }
 

@@ -3,14 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use banyan_backup::{About, Draft, Part, Settings, Slots};
+use banyan_model::Timestamp;
 use banyan_proto::v1::RaftFrame;
 use banyan_raft::{Links, Replica, Stop};
 use banyan_storage::Batch;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -66,15 +71,27 @@ impl Replica for Nothing {
     fn restored(&self) {}
 }
 
-struct Starter(Arc<Groups>);
+struct Starter {
+    groups: Arc<Groups>,
+    /// The shard that is not loaded.
+    fails_at: Option<u64>,
+}
 
 impl Shards for Starter {
     async fn start(&self, shard: &Shard, _view: &View) -> Result<Group, Box<dyn Error + Send + Sync>> {
-        Ok(self.0.start(shard.id.0, Arc::new(Nothing)).await?)
+        Ok(self.groups.start(shard.id.0, Arc::new(Nothing)).await?)
+    }
+
+    async fn load(&self, shard: &Shard, file: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
+        if self.fails_at == Some(shard.id.0) {
+            return Err("the disk is full".into());
+        }
+        let voters = shard.replicas.iter().map(|node| node.0).collect();
+        Ok(self.groups.load(shard.id.0, Nothing.ranges(), file, voters).await?)
     }
 
     async fn start_keys(&self, keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {
-        Ok(self.0.start(keys.id.0, Arc::new(Nothing)).await?)
+        Ok(self.groups.start(keys.id.0, Arc::new(Nothing)).await?)
     }
 
     async fn stop(&self, _shard: &Shard) -> Vec<KeyRange> {
@@ -104,6 +121,7 @@ fn config(address: &str, founders: &[&str]) -> Config {
         zone: String::new(),
         founders: founders.iter().map(|&founder| founder.to_owned()).collect(),
         join: Vec::new(),
+        restore: None,
         founding: Founding { shards: 2, ..Founding::default() },
         placement: Placement::default(),
     }
@@ -121,6 +139,10 @@ impl Cluster {
     }
 
     async fn start(&mut self, id: u64, config: Config) {
+        self.start_failing(id, config, None).await;
+    }
+
+    async fn start_failing(&mut self, id: u64, config: Config, fails_at: Option<u64>) {
         let folder =
             self.folders.entry(id).or_insert_with(|| tempfile::tempdir().unwrap()).path().join("data");
         let store = Store::open(&folder, banyan_storage::Config::default()).unwrap();
@@ -131,7 +153,8 @@ impl Cluster {
         let directory = Directory::open(config, NodeId(id), store.clone(), groups.clone()).unwrap();
         self.net.nodes.lock().insert(address, directory.clone());
         let run = tokio::spawn({
-            let (directory, net, starter) = (directory.clone(), self.net.clone(), Starter(groups.clone()));
+            let starter = Starter { groups: groups.clone(), fails_at };
+            let (directory, net) = (directory.clone(), self.net.clone());
             async move {
                 match directory.run(net, starter).await {
                     Err(error) => error,
@@ -160,6 +183,60 @@ impl Cluster {
             wire.abort();
             let _ = wire.await;
         }
+    }
+
+    /// Makes a backup of what the groups hold.
+    async fn back_up(&self, folder: &Path) {
+        let view = self.all_agree().await;
+        let mut draft = Draft::begin(folder).unwrap();
+        for shard in view.map.shards.shards.iter().chain(&view.map.keys) {
+            let copy = self.copy(shard.id.0).await;
+            let name = format!("{}.snapshot", shard.id.0);
+            let mut file = draft.file(&name).unwrap();
+            file.write(&copy.read(0).await.unwrap()).unwrap();
+            let slots = Slots { first_slot: shard.first.0, last_slot: shard.last.0 };
+            let slots = (shard.id.0 != KEYS_GROUP).then_some(slots);
+            let (term, index) = copy.at();
+            let part =
+                Part { group: shard.id.0, slots, term, index, file: name, bytes: 0, sha256: String::new() };
+            draft.add(file, part).unwrap();
+        }
+        let settings = Settings {
+            scl_id: "theirs".to_owned(),
+            scl_base: "/m2m".to_owned(),
+            authorities: vec!["old".to_owned()],
+            replication_factor: 3,
+            founded_at_ms: 77,
+        };
+        let about = About::new(view.state.cluster, "0.1.0", Timestamp(0), settings);
+        // No two are the same.
+        draft.finish(about, Timestamp(rand::random_range(1..1 << 40))).unwrap();
+    }
+
+    async fn copy(&self, group: u64) -> Arc<banyan_raft::Copy> {
+        let begun = Instant::now();
+        loop {
+            for node in self.nodes.values() {
+                if let Some(group) = node.groups.get(group)
+                    && let Ok(copy) = group.copy().await
+                {
+                    return copy;
+                }
+            }
+            assert!(begun.elapsed() < PATIENCE, "waited in vain for a leader of {group}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How the node ended that was expected to.
+    async fn ended(&mut self, id: u64) -> DirectoryError {
+        let node = self.nodes.remove(&id).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+        node.groups.shutdown().await;
+        self.net.nodes.lock().clear();
+        drop((node.directory, node.links, node.groups));
+        tokio::task::spawn_blocking(move || node.store.close().unwrap()).await.unwrap();
+        ended
     }
 
     /// Waits until all nodes have the same state, all of them are members, and every replica has a leader.
@@ -478,4 +555,129 @@ async fn what_cannot_be_placed_is_refused_with_what_to_do() {
         assert_eq!(refused(kind).await, expected);
     }
     assert_eq!(placed(&*cluster.all_agree().await), before, "nothing half done");
+}
+
+/// A backup of a cluster of three, and settings that restore it.
+async fn backed_up() -> (TempDir, u64, impl Fn(&str, &[&str]) -> Config) {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    let mut cluster = Cluster::founded().await;
+    cluster.back_up(&backup).await;
+    let number = cluster.all_agree().await.state.cluster;
+    cluster.stop_all().await;
+    let restoring = move |address: &str, founders: &[&str]| Config {
+        restore: Some(backup.clone()),
+        founding: Founding::default(),
+        ..config(address, founders)
+    };
+    (folder, number, restoring)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_cluster_has_the_shards_and_names_of_the_backup_and_members_of_its_own() {
+    let (folder, number, restoring) = backed_up().await;
+    let mut cluster = Cluster::default();
+    for (id, address) in [(5, "x:1"), (6, "y:1")] {
+        cluster.start(id, restoring(address, &["x:1", "y:1"])).await;
+    }
+    let view = cluster.all_agree().await;
+    assert_ne!(view.state.cluster, number);
+    assert_eq!(view.state.restored.as_ref().map(|from| from.cluster), Some(number));
+    assert_eq!(view.map.members.len(), 2);
+    assert_eq!((view.map.shards.shards.len(), view.map.shards.epoch), (2, 1));
+    assert_eq!((view.map.scl.id.as_str(), view.map.scl.founded_at), ("theirs", Timestamp(77)));
+    assert_eq!(view.map.scl.authorities, ["old"], "where the settings name none");
+    for shard in view.map.shards.shards.iter().chain(&view.map.keys) {
+        assert_eq!(shard.replicas.len(), 2);
+        for node in cluster.nodes.values() {
+            let status = node.groups.get(shard.id.0).unwrap().status();
+            assert_eq!((status.purged_index, status.voters), (Some(0), [5, 6].into()));
+        }
+    }
+    // The setting may stay and the backup may go.
+    drop(folder);
+    cluster.stop_all().await;
+    for (id, address) in [(5, "x:1"), (6, "y:1")] {
+        cluster.start(id, restoring(address, &["x:1", "y:1"])).await;
+    }
+    assert_eq!(cluster.all_agree().await.state, view.state);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_was_interrupted_is_done_again_before_anything_runs() {
+    let (_folder, number, restoring) = backed_up().await;
+    let mut cluster = Cluster::default();
+    cluster.start_failing(5, restoring("x:1", &["x:1"]), Some(2)).await;
+    let ended = cluster.ended(5).await;
+    assert!(matches!(ended, DirectoryError::Restore(RestoreError::Load { .. })), "{ended}");
+
+    let data = cluster.folders[&5].path().join("data");
+    let opened = |config: Config| {
+        let store = Store::open(&data, banyan_storage::Config::default()).unwrap();
+        let raft = banyan_raft::Config::default();
+        let groups = Groups::new(5, store.clone(), Links::new(raft.link_queue_bytes_max), raft);
+        let opened = Directory::open(config, NodeId(5), store.clone(), groups.clone());
+        assert!(groups.get(1).is_none());
+        store.close().unwrap();
+        opened.map(drop)
+    };
+    let without = opened(config("x:1", &["x:1"]));
+    assert!(
+        matches!(without, Err(DirectoryError::Restore(RestoreError::Interrupted { .. }))),
+        "half of a backup is no cluster: {without:?}"
+    );
+    let (_other_folder, _, other) = backed_up().await;
+    let another = opened(other("x:1", &["x:1"]));
+    assert!(matches!(another, Err(DirectoryError::Restore(RestoreError::Interrupted { .. }))), "{another:?}");
+
+    cluster.start(5, restoring("x:1", &["x:1"])).await;
+    let view = cluster.all_agree().await;
+    assert_eq!(view.state.restored.as_ref().map(|from| from.cluster), Some(number));
+    cluster.stop_all().await;
+    let another = opened(other("x:1", &["x:1"]));
+    assert!(matches!(another, Err(DirectoryError::Restore(RestoreError::Another { .. }))), "{another:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn founders_with_and_without_a_backup_refuse_each_other() {
+    let (_folder, _, restoring) = backed_up().await;
+    let mut cluster = Cluster::default();
+    let founders = ["x:1", "y:1"];
+    cluster.start(5, restoring("x:1", &founders)).await;
+    cluster.start(6, Config { founding: Founding::default(), ..config("y:1", &founders) }).await;
+    for (_, node) in std::mem::take(&mut cluster.nodes) {
+        let ended = tokio::time::timeout(PATIENCE, node.run).await.unwrap().unwrap();
+        assert!(matches!(ended, DirectoryError::Founding(FoundingError::Differs { .. })), "{ended}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_goes_into_no_cluster_that_is_there_and_under_no_other_name() {
+    let (_folder, _, restoring) = backed_up().await;
+    let refused = |config: Config, founded: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("data"), banyan_storage::Config::default()).unwrap();
+        if founded {
+            let state = v1::DirectoryState { cluster: 9, ..Default::default() };
+            store.put_meta("directory/founded", prost::Message::encode_to_vec(&state).into()).unwrap();
+        }
+        let raft = banyan_raft::Config::default();
+        let groups = Groups::new(5, store.clone(), Links::new(raft.link_queue_bytes_max), raft);
+        let refused = Directory::open(config, NodeId(5), store.clone(), groups).map(drop).unwrap_err();
+        store.close().unwrap();
+        refused.to_string()
+    };
+    let sound = || restoring("x:1", &["x:1"]);
+    let said = refused(sound(), true);
+    assert!(
+        said.contains("cluster 0000000000000009 already") && said.contains("empty data folder"),
+        "{said}"
+    );
+    let named = |founding: Founding| refused(Config { founding, ..sound() }, false);
+    let said = named(Founding { scl_id: "ours".to_owned(), ..Founding::default() });
+    assert!(said.starts_with("scl_id: the backup has theirs"), "{said}");
+    let said = named(Founding { shards: 3, ..Founding::default() });
+    assert!(said.starts_with("shards: the backup has 2"), "{said}");
+    let said = refused(Config { founders: Vec::new(), join: vec!["z:1".to_owned()], ..sound() }, false);
+    assert!(said.starts_with("restore: "), "{said}");
 }

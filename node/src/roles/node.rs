@@ -23,7 +23,14 @@ use banyan_raft::{Group, Groups, Links};
 use banyan_storage::{Fatal, KeyRange, OpenError, Store};
 use bytes::Bytes;
 use condition::Condition;
-use std::{error::Error, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -430,6 +437,13 @@ struct Starter {
 impl directory::Shards for Starter {
     async fn start(&self, shard: &Shard, view: &View) -> Result<Group, Box<dyn Error + Send + Sync>> {
         Ok(self.shards.start(shard, Arc::new(view.map.scl.clone())).await?)
+    }
+
+    async fn load(&self, shard: &Shard, file: PathBuf) -> Result<(), Box<dyn Error + Send + Sync>> {
+        match shard.id.0 {
+            directory::KEYS_GROUP => Ok(self.keys.load(shard, file).await?),
+            _ => Ok(self.shards.load(shard, file).await?),
+        }
     }
 
     async fn start_keys(&self, _keys: &Shard) -> Result<Group, Box<dyn Error + Send + Sync>> {

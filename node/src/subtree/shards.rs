@@ -20,6 +20,7 @@ use parking_lot::RwLock;
 use ractor::{Actor, ActorRef};
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -115,6 +116,15 @@ impl Shards {
             tracing::warn!(shard = shard.id.0, %error, "a shard's actor does not end");
         }
         view::ranges(shard)
+    }
+
+    /// Gives this node's replica of a shard its first state from the file of a backup, before it is started.
+    ///
+    /// # Errors
+    /// [`banyan_raft::StartError`].
+    pub async fn load(&self, shard: &Shard, file: PathBuf) -> Result<(), banyan_raft::StartError> {
+        let voters = shard.replicas.iter().map(|node| node.0).collect();
+        self.node.groups.load(shard.id.0, view::ranges(shard), file, voters).await
     }
 
     /// This node's replica of a shard.

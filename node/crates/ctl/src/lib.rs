@@ -1,5 +1,6 @@
 //! The operator's command line: asks a node over its gRPC port and prints what it says as a table.
 
+mod backup;
 mod keys;
 mod place;
 mod saf;
@@ -65,6 +66,18 @@ enum Command {
     Saf {
         #[command(flatten)]
         node: NodeArguments,
+    },
+    /// Copies the state of the whole cluster into a folder, while it serves.
+    Backup {
+        /// The folder; made if it is not there, refused if it holds a backup.
+        folder: PathBuf,
+        #[command(flatten)]
+        node: NodeArguments,
+    },
+    /// Reads a backup and says whether it is whole; ends with 1 if not.
+    Verify {
+        /// The folder.
+        folder: PathBuf,
     },
 }
 
@@ -152,6 +165,31 @@ pub enum CtlError {
     /// What an application's address begins with is not known yet.
     #[error("{0} has not heard of a cluster yet")]
     NotFounded(String),
+    /// Nobody leads a group.
+    #[error("no member leads group {0}")]
+    NoLeader(u64),
+    /// A copy did not come whole.
+    #[error("the copy of group {group} from {node} broke off: {why}")]
+    Broken {
+        /// The group.
+        group: u64,
+        /// The node.
+        node: String,
+        /// Why.
+        why: String,
+    },
+    /// The map is not what it was when the backup began.
+    #[error("the shards were changed meanwhile, or it is another cluster: make the backup again")]
+    ShardsChanged,
+    /// The folder of a backup cannot be written.
+    #[error("no backup was made")]
+    Backup(#[from] banyan_backup::WriteError),
+    /// There is no backup to be read.
+    #[error("no backup")]
+    NoBackup(#[from] banyan_backup::OpenError),
+    /// Files of a backup are not what they should be.
+    #[error("{0} files of the backup are missing or damaged: it cannot be restored")]
+    Faults(usize),
     /// The machine gives no random numbers.
     #[error("no random numbers can be drawn")]
     Random,
@@ -172,6 +210,8 @@ pub async fn run(arguments: Arguments) -> Result<(), CtlError> {
         Command::Keys(command) => keys::run(command).await?,
         Command::Token(command) => token::run(command).await?,
         Command::Saf { node } => saf::run(&node).await?,
+        Command::Backup { folder, node } => backup::run(&folder, &node).await?,
+        Command::Verify { folder } => backup::verify(&folder)?,
         Command::StepDown { node, deadline_ms } => {
             let wait = TIMEOUT + Duration::from_millis(deadline_ms.into());
             let status = node.ask(wait, Some(StepDownRequest { deadline_ms })).await?;
@@ -206,20 +246,28 @@ impl NodeArguments {
         wait: Duration,
         question: impl AsyncFnOnce(AdminClient<Channel>) -> Result<tonic::Response<T>, Status>,
     ) -> Result<T, CtlError> {
+        let asked = async {
+            let channel = self.connect().await?;
+            let answer = question(AdminClient::new(channel)).await;
+            Ok(answer.map_err(|status| self.refused(status))?.into_inner())
+        };
+        timeout(wait, asked).await.map_err(|_| CtlError::Timeout(self.node.clone()))?
+    }
+
+    async fn connect(&self) -> Result<Channel, CtlError> {
         let tls = match (&self.ca, &self.certificate, &self.key) {
             (Some(ca), Some(certificate), Some(key)) => {
                 Some(Tls { ca: ca.clone(), certificate: certificate.clone(), key: key.clone() })
             }
             _ => None,
         };
-        let asked = async {
-            let channel = banyan_client::connect(&self.node, tls.as_ref())
-                .await
-                .map_err(|source| CtlError::Transport { node: self.node.clone(), source })?;
-            let refused = |status| CtlError::Refused { node: self.node.clone(), status: Box::new(status) };
-            Ok(question(AdminClient::new(channel)).await.map_err(refused)?.into_inner())
-        };
-        timeout(wait, asked).await.map_err(|_| CtlError::Timeout(self.node.clone()))?
+        banyan_client::connect(&self.node, tls.as_ref())
+            .await
+            .map_err(|source| CtlError::Transport { node: self.node.clone(), source })
+    }
+
+    fn refused(&self, status: Status) -> CtlError {
+        CtlError::Refused { node: self.node.clone(), status: Box::new(status) }
     }
 
     fn unexpected(&self) -> CtlError {

@@ -1,6 +1,7 @@
 //! What a node says as text for people: columns as wide as their widest cell.
 
 use crate::keys::shown;
+use banyan_backup::{Manifest, Part};
 use banyan_model::Timestamp;
 use banyan_proto::v1::{
     GroupStatus, KmrState, ListedKmr, ListedNode, ListedToken, NodeInfo, NodeStatus, StoredRequests,
@@ -27,6 +28,9 @@ pub(crate) fn status(status: &NodeStatus) -> String {
                 "cluster   {:016x}, epoch {}, SCL {} at {}\n",
                 directory.cluster, directory.epoch, settings.scl_id, settings.scl_base
             ));
+            if let Some(restored) = &directory.restored {
+                text.push_str(&format!("restored  from a backup of cluster {:016x}\n", restored.cluster));
+            }
         }
     }
     if let Some(storage) = &status.storage {
@@ -122,6 +126,26 @@ pub(crate) fn stored(mut stored: Vec<StoredRequests>) -> String {
     };
     let header = ["SCL", "WHO ASKS", "CATEGORY", "REQUESTS", "SIZE", "OLDEST ACCEPTED", "FIRST DUE"];
     table(&header, stored.iter().map(row).collect())
+}
+
+/// What a backup is, and each of its files.
+pub(crate) fn backup(manifest: &Manifest) -> String {
+    let Manifest { about, parts } = manifest;
+    let row = |part: &Part| {
+        vec![part.file.clone(), part.term.to_string(), part.index.to_string(), bytes(part.bytes)]
+    };
+    let size = parts.iter().map(|part| part.bytes).sum();
+    format!(
+        "backup    of cluster {:016x}, SCL {} at {}, by release {}\nmade      {} to {}, {}\n{}",
+        about.cluster,
+        about.settings.scl_id,
+        about.settings.scl_base,
+        about.release,
+        about.begun,
+        about.ended,
+        bytes(size),
+        table(&["FILE", "TERM", "INDEX", "SIZE"], parts.iter().map(row).collect()),
+    )
 }
 
 /// A key of an import that was refused.

@@ -25,17 +25,29 @@ const NODE: &str = "000102030405060708090a0b0c0d0e0f";
 
 type Asked = Arc<Mutex<Vec<Question>>>;
 
-/// Takes every key but those of an index over 5.
+type Pieces = tokio_stream::Iter<std::vec::IntoIter<Result<v1::CopyPiece, Status>>>;
+
+/// Takes every key but those of an index over 5, and leads the only shard.
 struct Node {
     asked: Asked,
+    address: String,
 }
 
 #[tonic::async_trait]
 impl Admin for Node {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::NodeStatus>, Status> {
         let settings = v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() };
-        let directory = v1::DirectoryState { settings: Some(settings), ..Default::default() };
-        Ok(Response::new(v1::NodeStatus { directory: Some(directory), ..Default::default() }))
+        let shard = v1::ShardInfo { shard: 1, last_slot: u64::MAX, ..Default::default() };
+        let directory =
+            v1::DirectoryState { settings: Some(settings), shards: vec![shard], ..Default::default() };
+        let leads = v1::GroupStatus { group: 1, role: "Leader".to_owned(), ..Default::default() };
+        let node = v1::NodeInfo { address: self.address.clone(), ..Default::default() };
+        Ok(Response::new(v1::NodeStatus {
+            node: Some(node),
+            directory: Some(directory),
+            groups: vec![leads],
+            ..Default::default()
+        }))
     }
 
     async fn step_down(&self, _: Request<v1::StepDownRequest>) -> Result<Response<v1::NodeStatus>, Status> {
@@ -44,6 +56,17 @@ impl Admin for Node {
 
     async fn place(&self, _: Request<v1::PlaceQuestion>) -> Result<Response<v1::PlaceAnswer>, Status> {
         Err(Status::unimplemented("keys only"))
+    }
+
+    type CopyStream = Pieces;
+
+    async fn copy(&self, request: Request<v1::CopyRequest>) -> Result<Response<Pieces>, Status> {
+        assert_eq!(request.into_inner().group, 1);
+        let start = v1::CopyStart { term: 3, index: 9, bytes: 9, crc32: 0xcbf4_3926, ..Default::default() };
+        let data = |text: &'static str| v1::copy_piece::Kind::Data(text.as_bytes().into());
+        let kinds = [v1::copy_piece::Kind::Start(start), data("12345"), data("6789")];
+        let pieces: Vec<_> = kinds.map(|kind| Ok(v1::CopyPiece { kind: Some(kind) })).into();
+        Ok(Response::new(tokio_stream::iter(pieces)))
     }
 
     async fn stored(&self, _: Request<v1::StoredQuestion>) -> Result<Response<v1::StoredAnswer>, Status> {
@@ -102,7 +125,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Asked::default();
-        let node = AdminServer::new(Node { asked: asked.clone() });
+        let node = AdminServer::new(Node { asked: asked.clone(), address: address.clone() });
         let serving = tokio::spawn(async move {
             let served = Server::builder().add_service(node);
             served.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
@@ -121,7 +144,7 @@ impl Bench {
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<(), CtlError> {
-        let is_local = arguments.contains(&"seal");
+        let is_local = arguments.contains(&"seal") || arguments.contains(&"verify");
         let node = ["--node", &self.address];
         let all = ["ctl"].into_iter().chain(arguments.iter().copied());
         let all: Vec<&str> = all.chain(node.into_iter().filter(|_| !is_local)).collect();
@@ -233,4 +256,22 @@ async fn a_token_goes_to_a_file_of_its_owner_and_only_its_digest_to_the_node() {
     let again = bench.run(&create).await;
     assert!(matches!(again, Err(CtlError::File { .. })), "{again:?}");
     assert_eq!(bench.asked(), [], "a token that has nowhere to go is not made");
+}
+
+#[tokio::test]
+async fn a_backup_is_made_once_and_read_back() {
+    let bench = Bench::start().await;
+    let folder = bench.path("backup");
+    let name = folder.to_str().unwrap();
+    assert!(matches!(bench.run(&["verify", name]).await, Err(CtlError::NoBackup(_))));
+    bench.run(&["backup", name]).await.unwrap();
+    bench.run(&["verify", name]).await.unwrap();
+    let file = folder.join("shard-1.snapshot");
+    assert_eq!(fs::read(&file).unwrap(), b"123456789");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = bench.run(&["backup", name]).await;
+    assert!(matches!(again, Err(CtlError::Backup(banyan_backup::WriteError::Taken { .. }))), "{again:?}");
+
+    fs::write(&file, b"123456780").unwrap();
+    assert!(matches!(bench.run(&["verify", name]).await, Err(CtlError::Faults(1))));
 }

@@ -28,6 +28,23 @@ pub struct NotLeader {
     pub leader: Option<u64>,
 }
 
+/// Why there is no copy of a group's state.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum CopyError {
+    /// Ask the leader.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// The copy could not be made; the text says why.
+    #[error("the state was not copied: {0}")]
+    Failed(String),
+}
+
+impl CopyError {
+    pub(crate) fn failed(error: impl std::fmt::Display) -> CopyError {
+        CopyError::Failed(error.to_string())
+    }
+}
+
 /// Why a group did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

@@ -13,12 +13,13 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, Initializ
 use openraft::{ChangeMembers, Instant};
 use tokio::sync::{mpsc, watch};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Snapshot};
 use crate::proposal::{Answer, outcome};
 use crate::serve::Server;
 use crate::shared::Shared;
+use crate::snapshot::{Content, Copy};
 use crate::types::{Command, LogId, Types};
-use crate::{ChangeError, Config, NotLeader, ProposeError};
+use crate::{ChangeError, Config, CopyError, NotLeader, ProposeError};
 
 pub(crate) type Raft = openraft::Raft<Types, Machine>;
 
@@ -149,6 +150,26 @@ impl Group {
             && shared.voter.load(Ordering::Acquire)
             && shared.stopped().is_none();
         if holds { Ok(()) } else { Err(NotLeader { leader: Some(shared.node) }) }
+    }
+
+    /// A copy of the state at one entry, made as for a follower that fell behind: while writes go on, throttled, in a file
+    /// of the node's folder. Everything is in it that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`CopyError`].
+    pub async fn copy(&self) -> Result<Arc<Copy>, CopyError> {
+        let Inner { raft, shared, .. } = &*self.inner;
+        // What this leader has applied now holds everything acknowledged before; what is copied is never less.
+        self.serves_reads()?;
+        let snapshot = raft.get_snapshot().await.map_err(CopyError::failed)?;
+        let Some(Snapshot { snapshot: Content::Live(source), .. }) = snapshot else {
+            return Err(CopyError::Failed("nothing was applied yet".to_owned()));
+        };
+        let permit = shared.snapshot_permits.acquire().await.map_err(CopyError::failed)?;
+        let dir = shared.snapshot_dir.clone();
+        let copied = tokio::task::spawn_blocking(move || source.copy(&dir)).await;
+        drop(permit);
+        Ok(Arc::new(copied.map_err(CopyError::failed)?.map_err(CopyError::failed)?))
     }
 
     /// The leader as this replica knows it.

@@ -164,6 +164,10 @@ impl Groups {
         }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn running(&self) -> Vec<Group> {
         let groups = self.groups.read();
         groups

@@ -18,6 +18,7 @@ mod groups;
 mod proposal;
 mod shared;
 
+mod load;
 mod log;
 mod machine;
 mod snapshot;
@@ -32,8 +33,9 @@ mod types;
 mod wire;
 
 pub use config::{Config, ConfigError};
-pub use error::{ChangeError, NotLeader, ProposeError, StartError};
+pub use error::{ChangeError, CopyError, NotLeader, ProposeError, StartError};
 pub use group::{Group, GroupStatus, Leadership};
 pub use groups::Groups;
 pub use link::{Incoming, Link, Links, Outgoing};
 pub use replica::{Replica, Stop};
+pub use snapshot::Copy;

@@ -61,6 +61,12 @@ impl Log {
         self.kept.lock().vote.is_some()
     }
 
+    /// Whether nothing was ever kept here: no vote, no entry, no purged id.
+    pub(crate) fn is_new(&self) -> bool {
+        let kept = self.kept.lock();
+        kept.vote.is_none() && kept.purged.is_none() && self.log.bounds().last.is_none()
+    }
+
     /// The last index that was purged.
     pub(crate) fn purged_index(&self) -> Option<u64> {
         self.kept.lock().purged.map(|purged| purged.index)

@@ -77,6 +77,15 @@ impl Applied {
         Ok(Applied { last, membership })
     }
 
+    /// Puts it into a batch, as [`Applied::read`] finds it.
+    pub(crate) fn write(&self, group: u64, batch: &mut Batch) {
+        if let Some(last) = self.last {
+            batch.put(applied_key(group), wire::log_id_to(last).encode_to_vec().into(), false);
+        }
+        let membership = wire::stored_membership_to(&self.membership).encode_to_vec();
+        batch.put(membership_key(group), membership.into(), false);
+    }
+
     pub(crate) fn meta(&self) -> Meta {
         Meta { last_log_id: self.last, last_membership: self.membership.clone() }
     }

@@ -43,13 +43,38 @@ pub(crate) enum Content {
     Received(TempFile),
 }
 
-/// A copy of one group's state.
-pub(crate) struct Copy {
+/// A copy of one group's state in a file, which goes when the copy is dropped.
+pub struct Copy {
     id: String,
     file: TempFile,
     len: u64,
     checksum: u32,
     meta: Meta,
+}
+
+impl Copy {
+    /// Term and index of the last entry whose effect is in the copy; everything before it is, nothing after it.
+    pub fn at(&self) -> (u64, u64) {
+        self.meta.last_log_id.map_or((0, 0), |last| (*last.leader_id, last.index))
+    }
+
+    /// Size of the file.
+    pub fn bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// CRC-32 of the file.
+    pub fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// The next bytes from `offset` on, at most a chunk; none at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn read(self: &Arc<Copy>, offset: u64) -> io::Result<Bytes> {
+        read(self, offset).await
+    }
 }
 
 /// The copy that is being sent, for whoever needs it next.
@@ -91,7 +116,7 @@ impl Source {
     }
 
     /// Blocks for as long as the copy takes.
-    fn copy(&self, dir: &Path) -> io::Result<Copy> {
+    pub(crate) fn copy(&self, dir: &Path) -> io::Result<Copy> {
         let id = format!("{}-{:016x}", self.group, rand::random::<u64>());
         let file = TempFile::new(dir, &format!("out-{id}"));
         let export = self.state.export(self.ranges());

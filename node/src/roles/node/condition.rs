@@ -10,7 +10,7 @@ use crate::{
 };
 use banyan_model::{deferred::Waiting, placement::Shard, saf::Rcat};
 use banyan_proto::v1;
-use banyan_raft::{Group, GroupStatus, Groups};
+use banyan_raft::{Copy, CopyError, Group, GroupStatus, Groups, NotLeader};
 use banyan_storage::{Stats, Store};
 use futures_util::{FutureExt, future::BoxFuture};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -231,5 +231,19 @@ impl Operator for Condition {
             v1::StoredAnswer { stored: all.into_iter().take(STORED_MAX).map(line).collect(), more }
         }
         .boxed()
+    }
+
+    fn copy(&self, group: u64) -> BoxFuture<'_, Result<Arc<Copy>, CopyError>> {
+        async move {
+            match self.groups.get(group) {
+                Some(group) => group.copy().await,
+                None => Err(NotLeader { leader: None }.into()),
+            }
+        }
+        .boxed()
+    }
+
+    fn cluster(&self) -> u64 {
+        self.directory.cluster()
     }
 }

@@ -212,6 +212,8 @@ fn the_directory_is_written_byte_for_byte() {
     assert_eq!(ShardMap::try_from(&read), Ok(map));
     let keys = v1::ShardInfo { shard: 1 << 32, replicas: vec![1, 2, 3], ..Default::default() };
     message("directory_state.keys", &v1::DirectoryState { keys: Some(keys.clone()), ..state.clone() });
+    let restored = v1::Restored { manifest: "5a".repeat(32), cluster: 0xfedc_ba98_7654_3210 };
+    message("directory_state.restored", &v1::DirectoryState { restored: Some(restored), ..state.clone() });
     let command = |kind| v1::DirectoryCommand { kind: Some(kind) };
     message("directory_command.found", &command(v1::directory_command::Kind::Found(state)));
     message(
@@ -263,6 +265,7 @@ fn the_folder_holds_exactly_the_golden_files() {
             "directory_command.upsert_member",
             "directory_command.found_keys",
             "directory_state.keys",
+            "directory_state.restored",
             "keys.token",
             "keys.token_count",
             "keys.kmr",

@@ -164,7 +164,6 @@ pub(crate) fn map(epoch: u64, cluster: u64, addresses: &[String], count: u64) ->
         epoch,
         members: nodes.iter().zip(addresses).map(member).collect(),
         shards: ShardMap::found(count, &nodes, nodes.len()).shards.iter().map(Into::into).collect(),
-        keys: None,
         settings: Some(v1::Settings { scl_base: "/m2m".to_owned(), ..Default::default() }),
         ..Default::default()
     }

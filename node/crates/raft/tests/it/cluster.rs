@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use banyan_proto::v1::RaftFrame;
 use banyan_proto::v1::raft_message::Body;
-use banyan_raft::{Config, Group, Groups, Incoming, Links, Outgoing, ProposeError};
+use banyan_raft::{Config, Group, Groups, Incoming, Links, Outgoing, ProposeError, Replica};
 use banyan_storage::Store;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -75,6 +76,22 @@ impl Cluster {
         cluster
     }
 
+    /// Three nodes, linked, whose replicas have loaded a file; the leader ready.
+    pub(crate) async fn of_loaded(file: &Path) -> Cluster {
+        let (nodes, dirs, wires, tap) = Default::default();
+        let mut cluster = Cluster { nodes, dirs, wires, config: |_| {}, tap };
+        for id in [11, 22, 33] {
+            cluster.dirs.insert(id, tempfile::tempdir().unwrap());
+            cluster.open_after(id, Some(file)).await;
+        }
+        cluster.link_all();
+        for node in cluster.nodes.values() {
+            node.group.found(BTreeSet::from([11, 22, 33])).await.expect("it was founded by what it loaded");
+        }
+        cluster.leader().await;
+        cluster
+    }
+
     /// A node that was never there.
     pub(crate) async fn add(&mut self, id: u64) {
         self.dirs.insert(id, tempfile::tempdir().unwrap());
@@ -83,6 +100,10 @@ impl Cluster {
 
     /// Opens a node's folder and its replica; no links yet.
     pub(crate) async fn open(&mut self, id: u64) {
+        self.open_after(id, None).await;
+    }
+
+    async fn open_after(&mut self, id: u64, load: Option<&Path>) {
         let dir = self.dirs[&id].path();
         let store = Store::open(&dir.join("data"), banyan_storage::Config::default()).unwrap();
         let mut config = Config::default();
@@ -90,6 +111,12 @@ impl Cluster {
         let links = Links::new(config.link_queue_bytes_max);
         let groups = Groups::new(id, store.clone(), links.clone(), config);
         let toy = Arc::new(Toy::new(GROUP, store.state(GROUP)));
+        if let Some(file) = load {
+            let voters = BTreeSet::from([11, 22, 33]);
+            groups.load(GROUP, toy.ranges(), file.to_owned(), voters.clone()).await.unwrap();
+            // As a node does that ends before it has written down that it loaded.
+            groups.load(GROUP, toy.ranges(), file.to_owned(), voters).await.unwrap();
+        }
         let group = groups.start(GROUP, toy.clone()).await.unwrap();
         self.nodes.insert(id, Node { store, links, groups, group, toy });
     }

@@ -6,14 +6,18 @@ mod cluster;
 mod toy;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use banyan_raft::{ChangeError, ProposeError, StartError};
+use banyan_raft::{
+    ChangeError, Config, Copy, CopyError, Groups, Links, NotLeader, ProposeError, Replica, StartError,
+};
+use banyan_storage::Store;
 
 use crate::cluster::{Cluster, GROUP, PATIENCE, propose, until};
-use crate::toy::{Command, PANIC, STOP};
+use crate::toy::{Command, PANIC, STOP, Toy};
 
 fn command(writer: u64, number: u64) -> Command {
     Command { writer, number }
@@ -345,4 +349,95 @@ async fn a_node_joins_as_a_learner_becomes_a_voter_and_replaces_another() {
     cluster.leader().await;
     written.extend(write_all(&cluster, 1, 20..30).await);
     cluster.agree_on(&written).await;
+}
+
+/// Writes a copy to a file as somebody does who is sent it piece by piece.
+async fn save(copy: &Arc<Copy>, file: &Path) {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = copy.read(bytes.len() as u64).await.unwrap();
+        if piece.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes.len() as u64, copy.bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_founded_from_a_copy_goes_on_from_it_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("copy");
+    let old = Cluster::of_three(|_| {}).await;
+    let mut written = write_all(&old, 1, 1..40).await;
+    let (leader, followers) = old.followers().await;
+    let refused = old.nodes[&followers[0]].group.copy().await;
+    assert!(matches!(refused, Err(CopyError::NotLeader(NotLeader { leader: Some(at) })) if at == leader));
+    let copy = old.nodes[&leader].group.copy().await.unwrap();
+    assert!(copy.at().1 >= 40, "what was acknowledged is in it: {:?}", copy.at());
+    write_all(&old, 1, 40..50).await;
+    save(&copy, &file).await;
+
+    let mut new = Cluster::of_loaded(&file).await;
+    new.agree_on(&written).await;
+    for node in new.nodes.values() {
+        let status = node.group.status();
+        assert_eq!((status.purged_index, status.voters), (Some(0), [11, 22, 33].into()), "its own members");
+    }
+    // What the state knows of its writers came along.
+    new.write(command(1, 7)).await;
+    written.extend(write_all(&new, 1, 60..80).await);
+    new.agree_on(&written).await;
+
+    // Who joins with an empty state cannot be brought there by the log, although all of it that was ever written is there.
+    new.add(44).await;
+    new.link_all();
+    let leader = new.leader().await;
+    new.nodes[&leader].group.add_learner(44).await.unwrap();
+    new.agree_on(&written).await;
+    // It is counted a moment after it is visible.
+    until("it to have come by a snapshot", || async {
+        (new.nodes[&44].group.status().snapshots_installed == 1).then_some(())
+    })
+    .await;
+
+    let ids = [11, 22, 33, 44];
+    for id in ids {
+        new.close(id).await;
+    }
+    for id in ids {
+        new.open(id).await;
+    }
+    new.link_all();
+    written.extend(write_all(&new, 1, 80..90).await);
+    new.agree_on(&written).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_copy_is_not_loaded_and_leaves_the_replica_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, bad) = (folder.path().join("good"), folder.path().join("bad"));
+    let old = Cluster::of_one().await;
+    let written = write_all(&old, 1, 1..40).await;
+    let group = &old.nodes[&11].group;
+    save(&group.copy().await.unwrap(), &good).await;
+    let mut bytes = std::fs::read(&good).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&bad, bytes).unwrap();
+
+    let store = Store::open(&folder.path().join("data"), banyan_storage::Config::default()).unwrap();
+    let config = Config::default();
+    let groups = Groups::new(5, store.clone(), Links::new(config.link_queue_bytes_max), config);
+    let toy = Arc::new(Toy::new(GROUP, store.state(GROUP)));
+    let load = |file: &Path| groups.load(GROUP, toy.ranges(), file.to_owned(), [5].into());
+    assert!(matches!(load(&bad).await, Err(StartError::Storage { .. })));
+    assert_eq!(toy.list(), []);
+    load(&good).await.unwrap();
+    let group = groups.start(GROUP, toy.clone()).await.unwrap();
+    assert!(matches!(load(&good).await, Err(StartError::AlreadyStarted(GROUP))), "not under a running group");
+    group.found([5].into()).await.unwrap();
+    until("it to lead", || async { group.serves_reads().ok() }).await;
+    assert_eq!(toy.list(), written);
 }
