@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use banyan_proto::v1::admin_client::AdminClient;
@@ -19,6 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::binaries::Binaries;
 use crate::device::Device;
 use crate::fault::Signal;
+use crate::lan::Lan;
 use crate::process::{POLL, Process};
 
 /// The longest a process may take until it is ready; a debug build replays its log slowly.
@@ -68,6 +70,8 @@ pub struct Config {
     pub mutual: Option<PathBuf>,
     /// Folder of a backup that the cluster is founded from. Default: it is founded empty.
     pub restore: Option<PathBuf>,
+    /// Where the members run, the nodes first, then the edges. Default: all on the loopback.
+    pub lan: Option<Arc<Lan>>,
     /// What the processes log: a filter as `RUST_LOG` takes it. Default `info`.
     pub log: String,
 }
@@ -91,6 +95,7 @@ impl Default for Config {
             handover: None,
             mutual: None,
             restore: None,
+            lan: None,
             log: "info".to_owned(),
         }
     }
@@ -123,6 +128,8 @@ struct Member {
     mid: Mid,
     /// Where a node takes keys.
     handover: String,
+    /// Where it runs.
+    place: Option<(Arc<Lan>, usize)>,
     process: Option<Process>,
 }
 
@@ -142,7 +149,10 @@ pub struct Mid {
 impl Member {
     fn start(&mut self, logs: &Path, filter: &str) {
         assert!(self.process.is_none(), "{} already runs", self.name);
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.place {
+            Some((lan, place)) => lan.command(*place, &self.program),
+            None => Command::new(&self.program),
+        };
         command.args(&self.arguments).env("RUST_LOG", filter);
         let process = Process::start(&self.name, command, logs);
         self.process =
@@ -191,9 +201,14 @@ impl Cluster {
         let ports = free_ports(3 * all + 6 * config.edges);
         let mut addresses = ports.iter().map(|port| format!("127.0.0.1:{port}"));
         let mut take = |count: usize| addresses.by_ref().take(count).collect::<Vec<_>>();
-        let (rpc, node_admin) = (take(all), take(all));
+        let place = |first: usize, addresses: Vec<String>| -> Vec<String> {
+            let host =
+                |at: usize| config.lan.as_ref().map_or("127.0.0.1".to_owned(), |lan| lan.address(first + at));
+            addresses.iter().enumerate().map(|(at, port)| port.replace("127.0.0.1", &host(at))).collect()
+        };
+        let (rpc, node_admin) = (place(0, take(all)), place(0, take(all)));
         let (founders, handover) = (&rpc[..config.nodes], take(all));
-        let (http, edge_admin) = (take(config.edges), take(config.edges));
+        let (http, edge_admin) = (place(all, take(config.edges)), place(all, take(config.edges)));
         let mids: Vec<Mid> = (0..config.edges)
             .map(|_| {
                 let mut listeners = take(4).into_iter();
@@ -220,6 +235,7 @@ impl Cluster {
                     serves,
                     mid: Mid::default(),
                     handover: String::new(),
+                    place: None,
                     process: None,
                 }
             };
@@ -233,14 +249,16 @@ impl Cluster {
                     text.push_str(&handover_config(&handover[i], files));
                 }
                 let node = member(name, &binaries.node, &["node"], text, &node_admin[i], &rpc[i]);
-                Member { handover: handover[i].clone(), ..node }
+                let place = config.lan.clone().map(|lan| (lan, i));
+                Member { handover: handover[i].clone(), place, ..node }
             })
             .collect();
         let edges = (0..config.edges)
             .map(|i| {
                 let text = edge_config(&config, &http[i], &edge_admin[i], founders, &mids[i]);
                 let edge = member(format!("edge-{i}"), &binaries.edge, &[], text, &edge_admin[i], &http[i]);
-                Member { mid: mids[i].clone(), ..edge }
+                let place = config.lan.clone().map(|lan| (lan, all + i));
+                Member { mid: mids[i].clone(), place, ..edge }
             })
             .collect();
         Cluster { nodes, edges, config, folder, temporary }

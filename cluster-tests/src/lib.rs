@@ -14,6 +14,7 @@ pub mod fake;
 pub mod fault;
 pub mod http;
 pub mod invariant;
+pub mod lan;
 pub mod load;
 pub mod metrics;
 pub mod network;

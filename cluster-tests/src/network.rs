@@ -8,11 +8,11 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Namespaces of this prefix are ours: `banyan-<process>-<number>`.
-const PREFIX: &str = "banyan-";
+pub(crate) const PREFIX: &str = "banyan-";
 /// Addresses are of 198.18.0.0/15, which is set aside for tests of networks; each place has eight of them.
 const PLACES: u32 = 1 << 14;
 /// A link-layer address that nobody has.
-const NOBODY: &str = "02:00:00:00:00:01";
+pub(crate) const NOBODY: &str = "02:00:00:00:00:01";
 
 /// How a link is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +140,7 @@ impl Drop for Place {
 }
 
 /// Removes the namespaces of processes that are gone; their interfaces go with them.
-fn remove_orphans() -> Result<(), String> {
+pub(crate) fn remove_orphans() -> Result<(), String> {
     let listed = ip(&["netns", "list"])?;
     for name in listed.lines().filter_map(|line| line.split_whitespace().next()) {
         let of = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
@@ -151,7 +151,7 @@ fn remove_orphans() -> Result<(), String> {
     Ok(())
 }
 
-fn ip(arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn ip(arguments: &[&str]) -> Result<String, String> {
     output(Command::new("ip").args(arguments))
 }
 

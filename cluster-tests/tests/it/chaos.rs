@@ -1,5 +1,5 @@
 //! Chaos: readers and writers of a few registers at both edges while nodes and edges are killed, frozen and restarted,
-//! and shards move from one node to another, as the seed says. Whatever happened, every register was linearizable, and every acknowledged instance is there.
+//! shards move from one node to another, and nodes do not hear each other, as the seed says. Whatever happened, every register was linearizable, and every acknowledged instance is there.
 //!
 //! A register is the searchStrings of an application: an UPDATE replaces them, a RETRIEVE gives them. Each is a subtree
 //! of its own. Writers of contentInstances go along, since a register forgets what was overwritten.
@@ -19,6 +19,7 @@ use cluster_tests::fault::Signal;
 use cluster_tests::http::Error;
 use cluster_tests::invariant::instances;
 use cluster_tests::invariant::linear::{self, Action, Failure, Figures, Operation};
+use cluster_tests::lan::Lan;
 use cluster_tests::oracle::{Write, Writer, stored_within};
 use cluster_tests::repeat::{Seed, value_of};
 use rand::RngExt;
@@ -28,6 +29,8 @@ use tokio::task::JoinHandle;
 
 use crate::support::{alone, application, cluster, expect};
 
+const NODES: usize = 4;
+const EDGES: usize = 2;
 const REGISTERS: usize = 4;
 const CLIENTS: u64 = 12;
 const INSTANCE_WRITERS: u64 = 2;
@@ -44,10 +47,31 @@ const STEPS_MAX: u64 = 20_000_000;
 #[test]
 fn registers_are_linearizable_whatever_breaks() {
     let seed = Seed::of("chaos::registers_are_linearizable_whatever_breaks");
+    chaos(&seed, &FAULTS, || Ok(None));
+}
+
+#[test]
+fn registers_are_linearizable_whoever_does_not_hear_whom() {
+    let seed = Seed::of("chaos::registers_are_linearizable_whoever_does_not_hear_whom");
+    chaos(&seed, &PARTITIONS, || Ok(Some(Arc::new(Lan::new(NODES + EDGES)?))));
+}
+
+/// Breaks things of these kinds; in a network of the cluster's own where `lan` makes one.
+fn chaos(seed: &Seed, kinds: &'static [Fault], lan: impl FnOnce() -> Result<Option<Arc<Lan>>, String>) {
     let seconds = value_of("BANYAN_CHAOS_SECONDS", 20);
     alone(Duration::from_secs(240 + 2 * seconds), || async {
+        let lan = match lan() {
+            Ok(lan) => lan,
+            Err(why) => return eprintln!("skipped: no network namespaces here: {why}"),
+        };
         // A node more than a shard has replicas, so that one can be drained.
-        let config = Config { nodes: 4, leader_return_ms: 1_500, ..Config::default() };
+        let config = Config {
+            nodes: NODES,
+            edges: EDGES,
+            leader_return_ms: 1_500,
+            lan: lan.clone(),
+            ..Config::default()
+        };
         let mut cluster = cluster(config).await;
         let registers = registers(&cluster).await;
         let (device, collection) = application(&cluster, "instances").await;
@@ -56,9 +80,9 @@ fn registers_are_linearizable_whatever_breaks() {
         recorded.add(first_writes(&cluster, &registers, start).await);
 
         let stop = Arc::new(AtomicBool::new(false));
-        let clients = clients(&cluster, &registers, start, &seed, &stop);
-        let writers = instance_writers(&cluster, device.from(), &collection, &seed, &stop);
-        let mut faults = Faults::new(seed.rng(u64::MAX));
+        let clients = clients(&cluster, &registers, start, seed, &stop);
+        let writers = instance_writers(&cluster, device.from(), &collection, seed, &stop);
+        let mut faults = Faults::new(seed.rng(u64::MAX), kinds, lan);
         let until = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < until {
             faults.one(&mut cluster, &registers).await;
@@ -370,7 +394,32 @@ enum Fault {
     KillEdge,
     /// Its shards are on their way while the next things break.
     DrainNode,
+    /// The leader hears and is heard by no other node, but by both edges: it must find out by itself.
+    PartLeader,
+    /// What the leader sends to other nodes arrives, what they send to it does not.
+    DeafLeader,
+    /// The other way round.
+    MuteLeader,
+    /// Two nodes and two, an edge with each.
+    Halves,
+    /// Of the nodes only one hears all others.
+    Bridge,
+    /// An edge and the leader do not hear each other.
+    PartEdge,
 }
+
+/// In a network of the cluster's own.
+const PARTITIONS: [Fault; 9] = [
+    Fault::PartLeader,
+    Fault::PartLeader,
+    Fault::DeafLeader,
+    Fault::MuteLeader,
+    Fault::Halves,
+    Fault::Bridge,
+    Fault::PartEdge,
+    Fault::KillLeader,
+    Fault::DrainNode,
+];
 
 const FAULTS: [Fault; 8] = [
     Fault::DrainNode,
@@ -385,6 +434,8 @@ const FAULTS: [Fault; 8] = [
 
 struct Faults {
     rng: StdRng,
+    kinds: &'static [Fault],
+    lan: Option<Arc<Lan>>,
     next: Vec<Fault>,
     done: BTreeMap<Fault, u64>,
     drained: Option<usize>,
@@ -397,14 +448,14 @@ impl std::fmt::Debug for Faults {
 }
 
 impl Faults {
-    fn new(rng: StdRng) -> Faults {
-        Faults { rng, next: Vec::new(), done: BTreeMap::new(), drained: None }
+    fn new(rng: StdRng, kinds: &'static [Fault], lan: Option<Arc<Lan>>) -> Faults {
+        Faults { rng, kinds, lan, next: Vec::new(), done: BTreeMap::new(), drained: None }
     }
 
     /// Breaks something, and after a time mends it.
     async fn one(&mut self, cluster: &mut Cluster, registers: &[String]) {
         if self.next.is_empty() {
-            self.next = FAULTS.to_vec();
+            self.next = self.kinds.to_vec();
             self.next.shuffle(&mut self.rng);
         }
         self.pause(200..800).await;
@@ -452,6 +503,17 @@ impl Faults {
                 self.drained = Some(other);
                 self.pause(0..1_000).await;
             }
+            Fault::PartLeader
+            | Fault::DeafLeader
+            | Fault::MuteLeader
+            | Fault::Halves
+            | Fault::Bridge
+            | Fault::PartEdge => {
+                let lan = self.lan.clone().expect("partitions are of a network");
+                part(&lan, fault, leader, other);
+                self.pause(1_000..4_000).await;
+                lan.mend();
+            }
         }
         cluster.start_all();
         cluster.wait_ready().await;
@@ -462,6 +524,27 @@ impl Faults {
     async fn pause(&mut self, ms: std::ops::Range<u64>) {
         let pause = Duration::from_millis(self.rng.random_range(ms));
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Has what the members send to each other lost as the fault says. Places are those of the nodes, then of the edges.
+fn part(lan: &Lan, fault: Fault, leader: usize, other: usize) {
+    let others: Vec<usize> = (0..NODES).filter(|node| *node != leader).collect();
+    match fault {
+        Fault::PartLeader => lan.part(&[leader], &others),
+        Fault::DeafLeader => others.iter().for_each(|node| lan.lose(*node, leader)),
+        Fault::MuteLeader => others.iter().for_each(|node| lan.lose(leader, *node)),
+        Fault::Halves => {
+            let mut far: Vec<usize> = others.into_iter().filter(|node| *node != other).collect();
+            far.push(NODES + 1);
+            lan.part(&[leader, other, NODES], &far);
+        }
+        Fault::Bridge => {
+            let sides: Vec<usize> = (0..NODES).filter(|node| *node != other).collect();
+            lan.part(&sides, &sides);
+        }
+        Fault::PartEdge => lan.part(&[NODES], &[leader]),
+        _ => unreachable!("not a partition: {fault:?}"),
     }
 }
 

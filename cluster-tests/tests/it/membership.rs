@@ -207,6 +207,34 @@ fn nodes_come_and_go_under_load_and_no_request_fails() {
 }
 
 #[test]
+fn a_rolling_restart_costs_no_request() {
+    let seed = Seed::of("membership::a_rolling_restart_costs_no_request");
+    alone(Duration::from_secs(180), || async {
+        let mut cluster = cluster(Config { leader_return_ms: 1_000, ..Config::default() }).await;
+        let load = Load::start(&cluster, &seed, 6).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        for node in 0..cluster.len() {
+            let status = cluster.stop_node(node, Duration::from_secs(20));
+            assert!(status.success(), "a node that leaves in order ends with success: {status}");
+            cluster.start_node(node);
+            cluster.wait_node(node).await;
+        }
+        let histories = load.check(&cluster).await;
+        let mut took: Vec<Duration> =
+            histories.iter().flatten().map(|write| write.answered - write.sent).collect();
+        took.sort_unstable();
+        let part = |hundredths: usize| took[(took.len() - 1) * hundredths / 100];
+        eprintln!(
+            "{} writes, none failed; median {:?}, p99 {:?}, longest {:?}",
+            took.len(),
+            part(50),
+            part(99),
+            part(100)
+        );
+    });
+}
+
+#[test]
 fn the_replicas_of_a_node_that_does_not_come_back_are_made_elsewhere() {
     let seed = Seed::of("membership::the_replicas_of_a_node_that_does_not_come_back_are_made_elsewhere");
     alone(Duration::from_secs(180), || async {

@@ -35,8 +35,11 @@ const HAND_OVER_MAX: Duration = Duration::from_millis(400);
 /// The shards that this node leads: who shall lead each, and from when on.
 #[derive(Default)]
 struct Lent {
-    shards: BTreeMap<ShardId, (NodeId, Option<Instant>)>,
+    shards: BTreeMap<ShardId, (Wanted, Option<Instant>)>,
 }
+
+/// Who shall lead, and whether an operator said so.
+type Wanted = (NodeId, bool);
 
 impl Directory {
     /// Tends what this node leads, again and again.
@@ -192,21 +195,26 @@ impl Lent {
         wait: Duration,
         now: Instant,
     ) -> BTreeSet<ShardId> {
-        // Not waited for at all: it stays where it is until the directory says something else.
-        let later = (!wait.is_zero()).then(|| now + wait);
+        // Where nothing returns by itself, only what an operator wants does.
+        let later = |pinned: bool| match wait.is_zero() {
+            true => pinned.then_some(now),
+            false => Some(now + wait),
+        };
         let mut kept = BTreeMap::new();
         for shard in led {
             let Some(first) = shard.replicas.first().copied() else { continue };
+            let (wanted, later) = ((first, shard.pinned), later(shard.pinned));
             let at = match self.shards.get(&shard.id) {
                 _ if first != me && !is_up(first) => later,
                 None => later,
-                Some((known, _)) if *known != first => Some(now),
+                Some((known, _)) if *known != wanted => Some(now),
                 Some((_, at)) => *at,
             };
-            kept.insert(shard.id, (first, at));
+            kept.insert(shard.id, (wanted, at));
         }
         self.shards = kept;
-        let is_due = |(first, at): &(NodeId, Option<Instant>)| *first != me && at.is_some_and(|at| at <= now);
+        let is_due =
+            |((first, _), at): &(Wanted, Option<Instant>)| *first != me && at.is_some_and(|at| at <= now);
         self.shards.iter().filter(|(_, lent)| is_due(lent)).map(|(id, _)| *id).collect()
     }
 }
@@ -247,6 +255,18 @@ mod tests {
             let (mut lent, now) = (Lent::default(), Instant::now());
             let mut look = |first| !lent.due([&shard(first)].into_iter(), ME, |_| true, wait, now).is_empty();
             assert_eq!([ME, OTHER, OTHER, ME].map(&mut look), [false, true, true, false], "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_wants_is_not_waited_for_though_it_is_what_the_directory_said_before() {
+        for wait in [WAIT, Duration::ZERO] {
+            let (mut lent, now) = (Lent::default(), Instant::now());
+            let mut look = |pinned| {
+                let shard = Shard { pinned, ..shard(OTHER) };
+                !lent.due([&shard].into_iter(), ME, |_| true, wait, now).is_empty()
+            };
+            assert_eq!([false, false, true, true].map(&mut look), [false, false, true, true], "{wait:?}");
         }
     }
 
