@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cluster_tests::cluster::Config;
 use cluster_tests::invariant::instances;
-use cluster_tests::oracle::{Answer, Write, Writer, longest_gap, stored_within};
+use cluster_tests::oracle::{Answer, Write, Writer, gap_at, longest_gap, stored_within};
 use cluster_tests::repeat::{Seed, value_of};
 use rand::RngExt;
 
@@ -46,9 +46,11 @@ fn ten_kills_of_the_leader_lose_nothing() {
             .collect();
 
         let mut rng = seed.rng(u64::MAX);
+        let mut killed = Vec::new();
         for kill in 0..kills {
             let leader = cluster.leader(&collection).await;
             tokio::time::sleep(Duration::from_millis(rng.random_range(200..600))).await;
+            killed.push(Instant::now());
             cluster.kill_node(leader);
             let others: Vec<usize> = (0..cluster.len()).filter(|&node| node != leader).collect();
             let start = Instant::now();
@@ -66,6 +68,13 @@ fn ten_kills_of_the_leader_lose_nothing() {
         let summary =
             instances::check(&histories, &stored).unwrap_or_else(|violations| panic!("{violations}"));
         let gap = longest_gap(&histories);
+        let mut gaps: Vec<Duration> = killed.iter().map(|kill| gap_at(&histories, *kill)).collect();
+        gaps.sort_unstable();
+        eprintln!(
+            "without a write after a kill: median {:?}, longest {:?}",
+            gaps[gaps.len() / 2],
+            gaps.last()
+        );
         let refused =
             histories.iter().flatten().filter(|write| matches!(write.answer, Answer::Refused(_))).count();
         eprintln!(
