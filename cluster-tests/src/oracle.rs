@@ -119,19 +119,22 @@ pub async fn stored_within(device: &mut Device, collection: &str, within: Durati
 
 /// The longest time without a success that begins within three seconds after `moment`, or lasts at it.
 pub fn gap_at(histories: &[Vec<Write>], moment: Instant) -> Duration {
-    let mut acknowledged: Vec<Instant> = histories
-        .iter()
-        .flatten()
-        .filter(|write| write.answer == Answer::Acknowledged)
-        .map(|write| write.answered)
-        .collect();
-    acknowledged.sort_unstable();
     let near = |pair: &&[Instant]| pair[1] > moment && pair[0] < moment + Duration::from_secs(3);
-    acknowledged.windows(2).filter(near).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    acknowledgements(histories)
+        .windows(2)
+        .filter(near)
+        .map(|pair| pair[1] - pair[0])
+        .max()
+        .unwrap_or_default()
 }
 
 /// The longest time without a success: from one acknowledgement (of anybody) to the next.
 pub fn longest_gap(histories: &[Vec<Write>]) -> Duration {
+    acknowledgements(histories).windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// When each acknowledgement came, in order.
+fn acknowledgements(histories: &[Vec<Write>]) -> Vec<Instant> {
     let mut acknowledged: Vec<Instant> = histories
         .iter()
         .flatten()
@@ -139,5 +142,5 @@ pub fn longest_gap(histories: &[Vec<Write>]) -> Duration {
         .map(|write| write.answered)
         .collect();
     acknowledged.sort_unstable();
-    acknowledged.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    acknowledged
 }

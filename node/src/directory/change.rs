@@ -33,9 +33,7 @@ impl Directory {
         let Some(group) = self.group() else { return Err(nobody) };
         let leadership = *group.leadership().borrow();
         if !leadership.ready {
-            let leader = leadership.leader.filter(|leader| *leader != self.node().0);
-            let leader = leader.and_then(|leader| self.peers().borrow().get(&NodeId(leader)).cloned());
-            return Err(ChangeRefused::NotLeader { leader });
+            return Err(ChangeRefused::NotLeader { leader: self.address_of_other(leadership.leader) });
         }
         let views = self.views();
         let Some(view) = views.borrow().clone() else { return Err(nobody) };
@@ -134,7 +132,7 @@ fn remove(view: &View, remove: v1::RemoveMember) -> Result<Option<Kind>, ChangeR
     }
     let node = NodeId(remove.node);
     known(view, node)?;
-    let left = shards(view).filter(|shard| shard.is_on(node)).count();
+    let left = view.placed().filter(|shard| shard.is_on(node)).count();
     if left > 0 {
         return Err(refused(format!("node {:016x} has {left} replicas: drain it first", node.0)));
     }
@@ -145,15 +143,11 @@ fn remove(view: &View, remove: v1::RemoveMember) -> Result<Option<Kind>, ChangeR
 }
 
 fn most_replicas(view: &View) -> usize {
-    shards(view).map(|shard| shard.replicas.len()).max().unwrap_or_default()
-}
-
-fn shards(view: &View) -> impl Iterator<Item = &Shard> {
-    view.map.shards.shards.iter().chain(&view.map.keys)
+    view.placed().map(|shard| shard.replicas.len()).max().unwrap_or_default()
 }
 
 fn find(view: &View, id: u64) -> Result<&Shard, ChangeRefused> {
-    shards(view).find(|shard| shard.id.0 == id).ok_or_else(|| refused(format!("there is no shard {id}")))
+    view.placed().find(|shard| shard.id.0 == id).ok_or_else(|| refused(format!("there is no shard {id}")))
 }
 
 fn known(view: &View, node: NodeId) -> Result<(), ChangeRefused> {

@@ -1,6 +1,7 @@
 //! The directory's state, and the map made of it.
 
 use banyan_client::Map;
+use banyan_model::placement::Shard;
 use banyan_proto::{convert::Malformed, v1};
 
 /// The directory at one epoch.
@@ -13,6 +14,11 @@ pub struct View {
 }
 
 impl View {
+    /// What has replicas that the directory places: every shard, and the keys' group.
+    pub fn placed(&self) -> impl Iterator<Item = &Shard> {
+        self.map.shards.shards.iter().chain(&self.map.keys)
+    }
+
     /// Every member runs this release: an older one would stop at what it does not know.
     pub fn is_of_one_release(&self) -> bool {
         self.map.members.values().all(|member| member.version == env!("CARGO_PKG_VERSION"))
@@ -20,8 +26,7 @@ impl View {
 
     /// Some shard is not where it shall be yet, or some member is being emptied.
     pub fn is_changing(&self) -> bool {
-        let mut shards = self.map.shards.shards.iter().chain(&self.map.keys);
-        !self.state.draining.is_empty() || shards.any(|shard| shard.moving || !shard.former.is_empty())
+        !self.state.draining.is_empty() || self.placed().any(|shard| shard.moving || !shard.former.is_empty())
     }
 }
 

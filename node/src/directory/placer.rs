@@ -105,7 +105,7 @@ impl Directory {
             if !view.is_of_one_release() {
                 return Ok(());
             }
-            let shards: Vec<Shard> = view.map.shards.shards.iter().chain(&view.map.keys).cloned().collect();
+            let shards: Vec<Shard> = view.placed().cloned().collect();
             let arrived = shards.iter().find_map(|shard| heard.arrived(shard).map(|next| (shard, next)));
             let Some((from, to)) = arrived.or_else(|| {
                 let next = placement::next(&shards, &self.standing(&view, heard), self.limits(&view))?;

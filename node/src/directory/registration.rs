@@ -15,6 +15,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LEADERLESS: Duration = Duration::from_secs(5);
 
 impl Directory {
+    /// The address of a leader that is not this node.
+    pub(super) fn address_of_other(&self, leader: Option<u64>) -> Option<String> {
+        let other = NodeId(leader.filter(|leader| *leader != self.node().0)?);
+        self.peers().borrow().get(&other).cloned()
+    }
+
     /// Answers a node that asks to be let in, or says that its entry has changed. Only the leader of group 0 lets it
     /// in; every other member names the leader.
     pub async fn admit(&self, node: v1::NodeInfo) -> v1::JoinReply {
@@ -36,8 +42,7 @@ impl Directory {
         }
         let leadership = *group.leadership().borrow();
         if !leadership.ready {
-            let leader = leadership.leader.filter(|leader| *leader != self.node().0);
-            let address = leader.and_then(|leader| self.peers().borrow().get(&NodeId(leader)).cloned());
+            let address = self.address_of_other(leadership.leader);
             return refuse("not the leader", address.unwrap_or_default());
         }
         let status = group.status();

@@ -28,13 +28,12 @@ impl Directory {
             let view = views.borrow_and_update().clone();
             if let Some(view) = view {
                 let me = self.node();
-                let known = || view.map.shards.shards.iter().chain(&view.map.keys);
                 let new: Vec<&Shard> =
-                    known().filter(|shard| shard.is_on(me) && !started.contains(&shard.id)).collect();
+                    view.placed().filter(|shard| shard.is_on(me) && !started.contains(&shard.id)).collect();
                 let starting: Vec<_> = new.iter().map(|shard| self.start(shards, shard, &view)).collect();
                 stream::iter(starting).buffer_unordered(STARTING_MAX).try_collect::<()>().await?;
                 started.extend(new.iter().map(|shard| shard.id));
-                for shard in known().filter(|shard| shard.former.contains(&me)) {
+                for shard in view.placed().filter(|shard| shard.former.contains(&me)) {
                     if self.may_forget(shard.id, view.state.epoch) {
                         self.forget(shards, shard).await?;
                         started.remove(&shard.id);

@@ -59,14 +59,8 @@ impl Directory {
     }
 
     async fn tend_all(&self, view: &View, lent: &mut Lent) {
-        let led: Vec<(&Shard, Group)> = view
-            .map
-            .shards
-            .shards
-            .iter()
-            .chain(&view.map.keys)
-            .filter_map(|shard| Some((shard, self.led(shard.id.0)?)))
-            .collect();
+        let led: Vec<(&Shard, Group)> =
+            view.placed().filter_map(|shard| Some((shard, self.led(shard.id.0)?))).collect();
         let now = Instant::now();
         let is_up = |node: NodeId| self.inner.groups.is_up(node.0);
         let wait = self.inner.config.placement.leader_return;
@@ -83,16 +77,25 @@ impl Directory {
     async fn tend(&self, shard: &Shard, group: &Group, due: bool) {
         let status = group.status();
         let wanted: BTreeSet<u64> = shard.replicas.iter().map(|node| node.0).collect();
-        let tended = timeout(CHANGE_MAX, self.bring(group, &status, &wanted, &wanted)).await;
-        match tended {
-            Ok(Ok(true)) if due => {
-                let to = shard.replicas[0].0;
-                if self.can_lead(&status, to) {
-                    let gone = self.inner.groups.hand_over(group.id(), to, HAND_OVER_MAX).await;
-                    tracing::info!(group = group.id(), to, gone, "leadership handed to whom it belongs");
-                }
-            }
-            Ok(Ok(_)) => {}
+        let to = shard.replicas.first().map(|node| node.0).filter(|_| due);
+        if self.bring_in_time(group, &status, &wanted, &wanted).await
+            && let Some(to) = to.filter(|to| self.can_lead(&status, *to))
+        {
+            let gone = self.inner.groups.hand_over(group.id(), to, HAND_OVER_MAX).await;
+            tracing::info!(group = group.id(), to, gone, "leadership handed to whom it belongs");
+        }
+    }
+
+    /// [`Directory::bring`], as far as it comes; what is missing the next look does. `true`: the members are right.
+    async fn bring_in_time(
+        &self,
+        group: &Group,
+        status: &GroupStatus,
+        voters: &BTreeSet<u64>,
+        members: &BTreeSet<u64>,
+    ) -> bool {
+        match timeout(CHANGE_MAX, self.bring(group, status, voters, members)).await {
+            Ok(Ok(are_right)) => return are_right,
             // Another change is under way, or somebody else leads by now: the next look shows what came of it.
             Ok(Err(ChangeError::InProgress | ChangeError::NotLeader { .. } | ChangeError::Stopped)) => {}
             Ok(Err(error)) => {
@@ -100,11 +103,12 @@ impl Directory {
             }
             Err(_) => tracing::warn!(group = group.id(), "a change of members is not committed"),
         }
+        false
     }
 
     /// Does what brings the members nearer to `voters`, and the learners to the rest of `members`. `true`: they are that
     /// already.
-    pub(super) async fn bring(
+    async fn bring(
         &self,
         group: &Group,
         status: &GroupStatus,
@@ -164,17 +168,7 @@ impl Directory {
     pub(super) async fn tend_directory(&self, view: &View, voters: &BTreeSet<u64>) {
         let Some(group) = self.led(GROUP) else { return };
         let members: BTreeSet<u64> = view.map.members.keys().map(|node| node.0).collect();
-        let status = group.status();
-        let tended = self.bring(&group, &status, voters, &members);
-        match timeout(CHANGE_MAX, tended).await {
-            Ok(
-                Ok(_) | Err(ChangeError::InProgress | ChangeError::NotLeader { .. } | ChangeError::Stopped),
-            ) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn Error, "the directory's members are not changed");
-            }
-            Err(_) => tracing::warn!("a change of the directory's members is not committed"),
-        }
+        self.bring_in_time(&group, &group.status(), voters, &members).await;
     }
 }
 

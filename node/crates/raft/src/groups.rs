@@ -216,9 +216,15 @@ impl Groups {
         self.stop(group).await;
         ranges.push(meta_range(group));
         let state = self.store.state(group);
-        let cleared = tokio::task::spawn_blocking(move || state.clear(&ranges)).await;
-        // It does not panic; when the runtime is going, so is the node, and it is done again.
-        cleared.unwrap_or(Ok(()))?;
+        match tokio::task::spawn_blocking(move || state.clear(&ranges)).await {
+            Ok(cleared) => cleared?,
+            // The log says that there is something to remove: it must not go before the state has.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is going, and with it the node; it is done again.
+                Err(_) => std::future::pending().await,
+            },
+        }
         self.store.log(group).clean().await
     }
 
